@@ -1,0 +1,63 @@
+// Command ward guards a set of services from one file, ward.yaml.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wardhq/ward/internal/base/fault"
+)
+
+// env is what a command may touch of the world; tests hand in another one.
+type env struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// errFindings ends a command with exit code 1 when what it had to say is already printed.
+var errFindings = errors.New("findings")
+
+func main() {
+	os.Exit(run(env{in: os.Stdin, out: os.Stdout, err: os.Stderr}, os.Args[1:]))
+}
+
+// run executes one command line and returns its exit code: 0 done, 1 refused or
+// findings, 2 usage.
+func run(e env, args []string) int {
+	root := newRoot(e)
+	root.SetArgs(args)
+	err := root.Execute()
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errFindings):
+		return 1
+	}
+	fmt.Fprintln(e.err, "ward:", err)
+	if _, ok := errors.AsType[*fault.Error](err); ok {
+		return fault.KindOf(err).Exit()
+	}
+	return 1
+}
+
+func newRoot(e env) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "ward",
+		Short:         "Guard your services from one file, and prove that it holds",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetIn(e.in)
+	root.SetOut(e.out)
+	root.SetErr(e.err)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fault.New(fault.Usage, fmt.Sprintf("%v; see '%s --help'", err, c.CommandPath()))
+	})
+	root.AddCommand(commands(e)...)
+	return root
+}
