@@ -33,7 +33,8 @@ type Request struct {
 	// Path starts with "/" and is percent-encoded in the one canonical way:
 	// unreserved bytes (RFC 3986 §2.3) never encoded, all else that a path may
 	// not hold raw encoded with upper-case hex. It never holds "//", "." or ".."
-	// segments. A trailing slash is kept, and is significant.
+	// segments. A trailing slash is kept, and is significant. The one other path is
+	// "*", of OPTIONS only (RFC 9112 §3.2.4).
 	Path string
 	// Query is the raw query without "?", "" if none. It is forwarded as it came.
 	Query string
