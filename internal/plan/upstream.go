@@ -1,0 +1,112 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/wardhq/ward/internal/model"
+)
+
+// upstreams lists what s may dial: one address per target in the order of its
+// callees, one Upstream per port that a rule opens.
+func (b *builder) upstreams(s *model.Service, targets []string) []Upstream {
+	out := []Upstream{}
+	shared := sharedHosts{}
+	next := 0
+	for _, target := range targets {
+		if target == string(s.Name) {
+			continue // a service reaches itself on its own loopback, without Ward
+		}
+		if e, ok := b.externals[target]; ok {
+			u := Upstream{
+				Target: target, External: true, Hosts: externalHosts(e), IP: loopback(next),
+				Port: localPort(e), TargetPort: e.Port, Protocol: ExternalProtocol(e),
+			}
+			if !shared.place(&u, e.Host) {
+				next++
+			}
+			out = append(out, u)
+			continue
+		}
+		ip := loopback(next)
+		next++
+		for _, l := range b.services[target].Listen {
+			if slices.Contains(b.open[edge{string(s.Name), target}], l.Port) {
+				out = append(out, Upstream{
+					Target: target, Hosts: []string{target}, IP: ip,
+					Port: l.Port, TargetPort: l.Port, Protocol: l.Protocol,
+				})
+			}
+		}
+	}
+	markLocalhost(s, out)
+	return out
+}
+
+// sharedHosts places externals of the same host on the same address, because
+// /etc/hosts can give a name only one: host to address and taken ports.
+type sharedHosts map[string]*sharedHost
+
+type sharedHost struct {
+	ip    string
+	ports []int
+}
+
+// place tells whether u was moved to an address that an earlier external has.
+// Where both are dialled on the same port, the later one keeps its own address
+// and is known by its own name only.
+func (h sharedHosts) place(u *Upstream, host string) bool {
+	first, ok := h[host]
+	if !ok {
+		h[host] = &sharedHost{ip: u.IP, ports: []int{u.Port}}
+		return false
+	}
+	if slices.Contains(first.ports, u.Port) {
+		u.Hosts = []string{u.Target}
+		return false
+	}
+	first.ports = append(first.ports, u.Port)
+	u.IP = first.ip
+	return true
+}
+
+// externalHosts leaves out an IP literal, which /etc/hosts can't map.
+func externalHosts(e *model.External) []string {
+	if e.Host == "" || e.Host == string(e.Name) || isIPLiteral(e.Host) {
+		return []string{string(e.Name)}
+	}
+	return []string{e.Host, string(e.Name)}
+}
+
+// isIPLiteral is enough for a host that Parse accepted: no DNS name holds a
+// colon, or consists of digits and dots only.
+func isIPLiteral(host string) bool {
+	return strings.Contains(host, ":") || strings.Trim(host, "0123456789.") == ""
+}
+
+// localPort is the port that services dial; Parse fills it in, a model made by
+// hand may not.
+func localPort(e *model.External) int {
+	switch {
+	case e.LocalPort != 0:
+		return e.LocalPort
+	case e.TLS == model.TLSOriginate && e.Protocol == model.HTTP:
+		return 80
+	default:
+		return e.Port
+	}
+}
+
+// markLocalhost sets Localhost on the ports that nothing else uses.
+func markLocalhost(s *model.Service, ups []Upstream) {
+	users := make(map[int]int, len(ups))
+	for _, l := range s.Listen {
+		users[l.Port]++
+	}
+	for i := range ups {
+		users[ups[i].Port]++
+	}
+	for i := range ups {
+		ups[i].Localhost = users[ups[i].Port] == 1
+	}
+}
