@@ -16,8 +16,9 @@ func Build(m *model.Model) *Plan {
 		services:  make(map[string]*model.Service, len(m.Services)),
 		externals: make(map[string]*model.External, len(m.Externals)),
 		ports:     map[portKey][]int{},
-		open:      map[edge][]int{},
-		rules:     []Rule{},
+		callees:   map[edge]*callee{},
+		byCaller:  map[string][]*callee{},
+		rules:     make([]Rule, 0, countGrants(m)),
 	}
 	for i := range m.Services {
 		b.services[string(m.Services[i].Name)] = &m.Services[i]
@@ -26,8 +27,7 @@ func Build(m *model.Model) *Plan {
 		b.externals[string(m.Externals[i].Name)] = &m.Externals[i]
 	}
 	b.allRules(m)
-	callees := b.callees()
-	after := startAfter(m.Services, callees)
+	after := b.startAfter(m.Services)
 	p := &Plan{
 		App:         m.App,
 		TrustDomain: m.TrustDomain,
@@ -41,7 +41,7 @@ func Build(m *model.Model) *Plan {
 		p.Services = append(p.Services, Service{
 			Service:    *s,
 			ID:         "spiffe://" + m.TrustDomain + "/svc/" + string(s.Name),
-			Upstreams:  b.upstreams(s, callees[string(s.Name)]),
+			Upstreams:  b.upstreams(s),
 			StartAfter: after[i],
 		})
 	}
@@ -60,8 +60,15 @@ type builder struct {
 	services  map[string]*model.Service
 	externals map[string]*model.External
 	ports     map[portKey][]int // memo: rules of one kind and target share their slice
-	open      map[edge][]int    // the ports that the rules of a pair open, together
+	callees   map[edge]*callee
+	byCaller  map[string][]*callee // in the order of the rules
 	rules     []Rule
+}
+
+// callee is a target of one caller, with the ports that the pair's rules open.
+type callee struct {
+	target string
+	ports  []int
 }
 
 type edge struct{ caller, target string }
@@ -99,13 +106,44 @@ func (b *builder) add(r Rule, grants []model.Grant, port int) {
 			r.Pos = g.Pos
 		}
 		b.rules = append(b.rules, r)
-		e := edge{r.Caller, r.Target}
-		for _, port := range r.Ports {
-			if !slices.Contains(b.open[e], port) {
-				b.open[e] = append(b.open[e], port)
-			}
+		b.open(&r)
+	}
+}
+
+// open notes the ports of a rule for the upstreams of its caller.
+func (b *builder) open(r *Rule) {
+	if r.Caller == Outside {
+		return
+	}
+	e := edge{r.Caller, r.Target}
+	c := b.callees[e]
+	if c == nil {
+		c = &callee{target: r.Target, ports: r.Ports}
+		b.callees[e] = c
+		b.byCaller[r.Caller] = append(b.byCaller[r.Caller], c)
+		return
+	}
+	for _, port := range r.Ports {
+		if !slices.Contains(c.ports, port) {
+			c.ports = append(slices.Clip(c.ports), port)
 		}
 	}
+}
+
+func countGrants(m *model.Model) int {
+	n := 0
+	for i := range m.Services {
+		for j := range m.Services[i].Expose {
+			n += len(m.Services[i].Expose[j].Routes)
+		}
+		for j := range m.Services[i].Calls {
+			n += len(m.Services[i].Calls[j].Grants)
+		}
+	}
+	for i := range m.Observe {
+		n += len(m.Observe[i].Grants)
+	}
+	return n
 }
 
 // portsFor lists the ports of a target that a kind of grant opens. The gateway
@@ -116,7 +154,7 @@ func (b *builder) portsFor(k portKey) []int {
 	}
 	var ports []int
 	for _, l := range b.listens(k.target) {
-		open := Fits(k.kind, l.Protocol) && (k.port == 0 || k.port == l.Port)
+		open := k.kind.Fits(l.Protocol) && (k.port == 0 || k.port == l.Port)
 		if open && !(k.outside && l.Protocol == model.TCP) {
 			ports = append(ports, l.Port)
 		}
@@ -137,22 +175,6 @@ func (b *builder) listens(target string) []model.Listen {
 	return nil
 }
 
-// Fits says whether a grant of this kind opens a port that is spoken to as p.
-func Fits(k model.GrantKind, p model.Protocol) bool {
-	switch k {
-	case model.GrantAny:
-		return p != model.ProtocolUnknown
-	case model.GrantHTTP, model.GrantWS:
-		return p == model.HTTP || p == model.H2C
-	case model.GrantGRPC:
-		return p == model.GRPC || p == model.H2C
-	case model.GrantTCP:
-		return p == model.TCP
-	default:
-		return false
-	}
-}
-
 // ExternalProtocol is how a service speaks to e as Ward sees it: TLS that the
 // service speaks itself is bytes to Ward.
 func ExternalProtocol(e *model.External) model.Protocol {
@@ -162,25 +184,10 @@ func ExternalProtocol(e *model.External) model.Protocol {
 	return e.Protocol
 }
 
-// callees lists each caller's targets, in the order of the rules, each once.
-func (b *builder) callees() map[string][]string {
-	seen := make(map[edge]bool)
-	out := make(map[string][]string)
-	for i := range b.rules {
-		e := edge{b.rules[i].Caller, b.rules[i].Target}
-		if e.caller == Outside || seen[e] {
-			continue
-		}
-		seen[e] = true
-		out[e.caller] = append(out[e.caller], e.target)
-	}
-	return out
-}
-
 // startAfter returns for each service the services among its callees that start
 // before it. A depth-first walk in the order of the file drops the edges that
 // close a cycle, so what remains has none.
-func startAfter(services []model.Service, callees map[string][]string) [][]string {
+func (b *builder) startAfter(services []model.Service) [][]string {
 	index := make(map[string]int, len(services))
 	for i := range services {
 		index[string(services[i].Name)] = i
@@ -192,15 +199,15 @@ func startAfter(services []model.Service, callees map[string][]string) [][]strin
 	visit = func(i int) {
 		state[i] = open
 		out[i] = []string{}
-		for _, name := range callees[string(services[i].Name)] {
-			j, ok := index[name]
+		for _, c := range b.byCaller[string(services[i].Name)] {
+			j, ok := index[c.target]
 			if !ok || state[j] == open {
 				continue
 			}
 			if state[j] == fresh {
 				visit(j)
 			}
-			out[i] = append(out[i], name)
+			out[i] = append(out[i], c.target)
 		}
 		state[i] = done
 	}

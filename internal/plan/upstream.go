@@ -9,11 +9,12 @@ import (
 
 // upstreams lists what s may dial: one address per target in the order of its
 // callees, one Upstream per port that a rule opens.
-func (b *builder) upstreams(s *model.Service, targets []string) []Upstream {
+func (b *builder) upstreams(s *model.Service) []Upstream {
 	out := []Upstream{}
 	shared := sharedHosts{}
 	next := 0
-	for _, target := range targets {
+	for _, c := range b.byCaller[string(s.Name)] {
+		target := c.target
 		if target == string(s.Name) {
 			continue // a service reaches itself on its own loopback, without Ward
 		}
@@ -31,7 +32,7 @@ func (b *builder) upstreams(s *model.Service, targets []string) []Upstream {
 		ip := loopback(next)
 		next++
 		for _, l := range b.services[target].Listen {
-			if slices.Contains(b.open[edge{string(s.Name), target}], l.Port) {
+			if slices.Contains(c.ports, l.Port) {
 				out = append(out, Upstream{
 					Target: target, Hosts: []string{target}, IP: ip,
 					Port: l.Port, TargetPort: l.Port, Protocol: l.Protocol,

@@ -89,6 +89,7 @@ type compiler struct {
 	known  map[string]bool
 	today  string
 	tables map[string]*Table
+	nodes  arena
 }
 
 // all gives every name that can own a table one, and puts each rule in force
@@ -111,7 +112,7 @@ func (c *compiler) all(owns func(string) bool, ends func(*plan.Rule) (own, peer 
 			if t == nil || !c.known[peer] {
 				continue
 			}
-			if err := t.add(peer, int32(i), r); err != nil {
+			if err := t.add(peer, int32(i), r, &c.nodes); err != nil {
 				return err
 			}
 		}
@@ -120,22 +121,21 @@ func (c *compiler) all(owns func(string) bool, ends func(*plan.Rule) (own, peer 
 }
 
 // add puts a rule into the pair of t and peer.
-func (t *Table) add(peer string, index int32, r *plan.Rule) error {
+func (t *Table) add(peer string, index int32, r *plan.Rule, nodes *arena) error {
 	e, err := newEntry(index, r)
 	if err != nil {
-		return fmt.Errorf("compile rule %d (line %d): %w", index, r.Pos.Line, err)
+		return ruleError(index, r, err)
 	}
-	return t.put(peer, e, r)
-}
-
-func (t *Table) put(peer string, e entry, r *plan.Rule) error {
 	id, ok := t.peers[peer]
 	if !ok {
-		t.pairs = append(t.pairs, pair{root: -1})
+		t.pairs = append(t.pairs, pair{})
 		id = PeerID(len(t.pairs))
 		t.peers[peer] = id
 	}
-	p := &t.pairs[id-1]
+	return t.pairs[id-1].put(e, r, nodes)
+}
+
+func (p *pair) put(e entry, r *plan.Rule, nodes *arena) error {
 	switch r.Grant.Kind {
 	case model.GrantTCP:
 		p.tcp = addEntry(p.tcp, e)
@@ -144,16 +144,17 @@ func (t *Table) put(peer string, e entry, r *plan.Rule) error {
 		p.all = addEntry(p.all, e)
 		return nil
 	}
-	if p.root < 0 {
-		t.nodes = append(t.nodes, node{param: -1})
-		p.root = int32(len(t.nodes) - 1)
+	if p.root == nil {
+		p.root = nodes.node()
 	}
-	var err error
-	t.nodes, err = insert(t.nodes, p.root, r.Grant.Pattern, e)
-	if err != nil {
-		return fmt.Errorf("compile rule %d (line %d): %w", e.rule, r.Pos.Line, err)
+	if err := nodes.insert(p.root, r.Grant.Pattern, e); err != nil {
+		return ruleError(e.rule, r, err)
 	}
 	return nil
+}
+
+func ruleError(index int32, r *plan.Rule, err error) error {
+	return fmt.Errorf("compile rule %d (line %d): %w", index, r.Pos.Line, err)
 }
 
 var errNoPorts = errors.New("it opens no port")
@@ -165,23 +166,24 @@ func newEntry(index int32, r *plan.Rule) (entry, error) {
 	if !slices.IsSorted(r.Ports) || r.Ports[0] < 0 || r.Ports[len(r.Ports)-1] > 65535 {
 		return entry{}, fmt.Errorf("ports %v aren't ascending ports", r.Ports)
 	}
-	e := entry{rule: index, port: int32(r.Ports[0]), ports: r.Ports[1:], observe: r.Mode == plan.Observe}
+	e := entry{rule: index, port: int32(r.Ports[0]), observe: r.Mode == plan.Observe}
+	m := more{ports: r.Ports[1:]}
 	switch r.Grant.Kind {
 	case model.GrantAny:
 		e.kinds, e.methods = kindHTTP|kindWS|kindGRPC|kindTCP, anyMethod
 	case model.GrantHTTP:
 		e.kinds = kindHTTP
-		for _, m := range r.Grant.Methods {
-			switch bit := methodBit(m); {
-			case m == "*":
+		for _, name := range r.Grant.Methods {
+			switch bit := methodBit(name); {
+			case name == "*":
 				e.methods |= anyMethod
-			case m == "GET":
+			case name == "GET":
 				// RFC 9110 §9.3.2: HEAD is GET without the content.
 				e.methods |= bit | methodBit("HEAD")
 			case bit != 0:
 				e.methods |= bit
 			default:
-				e.custom = append(e.custom, m)
+				m.methods = append(m.methods, name)
 			}
 		}
 	case model.GrantWS:
@@ -193,75 +195,8 @@ func newEntry(index int32, r *plan.Rule) (entry, error) {
 	default:
 		return entry{}, fmt.Errorf("unknown kind of grant %v", r.Grant.Kind)
 	}
+	if len(m.ports)+len(m.methods) > 0 {
+		e.more = &m
+	}
 	return e, nil
-}
-
-// insert puts e at the place of pattern below root.
-func insert(nodes []node, root int32, pattern string, e entry) ([]node, error) {
-	if pattern == "" || pattern[0] != '/' {
-		return nodes, fmt.Errorf("pattern %q doesn't start with a slash", pattern)
-	}
-	at, rest := root, pattern[1:]
-	for {
-		seg, tail, more := strings.Cut(rest, "/")
-		var next int32
-		switch {
-		case seg == "**" && !more:
-			nodes[at].tail = addEntry(nodes[at].tail, e)
-			return nodes, nil
-		case seg == "*" || len(seg) > 2 && seg[0] == '{' && strings.IndexByte(seg, '}') == len(seg)-1:
-			next = nodes[at].param
-			if next < 0 {
-				nodes, next = grow(nodes)
-				nodes[at].param = next
-			}
-		case strings.ContainsAny(seg, "*{}"):
-			return nodes, fmt.Errorf("pattern %q: segment %q is neither a literal nor a wildcard", pattern, seg)
-		case seg == "" && more:
-			return nodes, fmt.Errorf("pattern %q has an empty segment", pattern)
-		default:
-			next = nodes[at].literal(seg)
-			if next < 0 {
-				nodes, next = grow(nodes)
-				nodes[at].addLiteral(seg, next)
-			}
-		}
-		at, rest = next, tail
-		if !more {
-			nodes[at].end = addEntry(nodes[at].end, e)
-			return nodes, nil
-		}
-	}
-}
-
-func grow(nodes []node) ([]node, int32) {
-	return append(nodes, node{param: -1}), int32(len(nodes))
-}
-
-func (n *node) addLiteral(seg string, to int32) {
-	if n.index != nil {
-		n.index[seg] = to
-		return
-	}
-	n.lits = append(n.lits, edge{seg, to})
-	if len(n.lits) > indexAt {
-		n.index = make(map[string]int32, 2*len(n.lits))
-		for _, l := range n.lits {
-			n.index[l.seg] = l.to
-		}
-		n.lits = nil
-	}
-}
-
-// addEntry drops an entry that says no more than one before it, so that a rule
-// written a thousand times costs no more than once.
-func addEntry(entries []entry, e entry) []entry {
-	for i := range entries {
-		x := &entries[i]
-		if x.observe == e.observe && x.kinds == e.kinds && x.methods == e.methods && x.port == e.port &&
-			slices.Equal(x.custom, e.custom) && slices.Equal(x.ports, e.ports) {
-			return entries
-		}
-	}
-	return append(entries, e)
 }

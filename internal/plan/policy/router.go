@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/wardhq/ward/internal/base/canon"
@@ -12,7 +11,6 @@ import (
 // Router tells where a request from outside goes. It is immutable: use it from
 // any number of goroutines.
 type Router struct {
-	nodes []node
 	all   pair
 	rules []plan.Rule
 	ports map[int32]*[3]int // rule: the port for HTTP, WebSocket and gRPC, 0 for none
@@ -36,7 +34,7 @@ func (x *Router) Route(r *canon.Request) Match {
 	if x == nil || r == nil {
 		return Match{Decision: Decision{Reason: UnknownPeer, Rule: -1}}
 	}
-	s := search{nodes: x.nodes, kind: kindOf(r.Protocol) &^ kindTCP, observe: -1, enforce: -1}
+	s := search{kind: kindOf(r.Protocol) &^ kindTCP, observe: -1, enforce: -1}
 	if s.kind != 0 {
 		s.run(&x.all, r)
 	}
@@ -81,21 +79,17 @@ func compileRouter(p *plan.Plan, today string) (*Router, error) {
 		protocols[string(p.Services[i].Name)] = p.Services[i].Listen
 	}
 	x := &Router{rules: p.Rules, ports: map[int32]*[3]int{}}
-	t := Table{peers: map[string]PeerID{}}
+	var nodes arena
 	for _, mode := range []plan.Mode{plan.Enforce, plan.Observe} {
 		for i := range p.Rules {
 			r := &p.Rules[i]
 			if r.Caller != plan.Outside || r.Mode != mode || !InForce(r, today) {
 				continue
 			}
-			if err := x.add(&t, int32(i), r, protocols[r.Target]); err != nil {
+			if err := x.add(int32(i), r, protocols[r.Target], &nodes); err != nil {
 				return nil, err
 			}
 		}
-	}
-	x.nodes, x.all = t.nodes, pair{root: -1}
-	if len(t.pairs) > 0 {
-		x.all = t.pairs[0]
 	}
 	return x, nil
 }
@@ -103,14 +97,14 @@ func compileRouter(p *plan.Plan, today string) (*Router, error) {
 // add puts a rule into the router's one trie, once with the port 0, because the
 // router chooses the port and not the client, and only for the protocols that one of the
 // rule's ports speaks.
-func (x *Router) add(t *Table, index int32, r *plan.Rule, listens []model.Listen) error {
+func (x *Router) add(index int32, r *plan.Rule, listens []model.Listen, nodes *arena) error {
 	var ports [3]int
 	for _, l := range listens {
 		if !slices.Contains(r.Ports, l.Port) {
 			continue
 		}
 		for slot, k := range []model.GrantKind{model.GrantHTTP, model.GrantWS, model.GrantGRPC} {
-			if plan.Fits(k, l.Protocol) && (ports[slot] == 0 || l.Port < ports[slot]) {
+			if k.Fits(l.Protocol) && (ports[slot] == 0 || l.Port < ports[slot]) {
 				ports[slot] = l.Port
 			}
 		}
@@ -123,12 +117,15 @@ func (x *Router) add(t *Table, index int32, r *plan.Rule, listens []model.Listen
 	}
 	e, err := newEntry(index, r)
 	if err != nil {
-		return fmt.Errorf("compile rule %d (line %d): %w", index, r.Pos.Line, err)
+		return ruleError(index, r, err)
 	}
 	if e.kinds &= speaks; e.kinds == 0 {
 		return nil
 	}
 	x.ports[index] = &ports
-	e.port, e.ports = 0, nil
-	return t.put("", e, r)
+	e.port = 0
+	if e.more != nil {
+		e.more.ports = nil
+	}
+	return x.all.put(e, r, nodes)
 }
