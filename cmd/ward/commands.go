@@ -5,5 +5,7 @@ import "github.com/spf13/cobra"
 // commands is the command tree, in the order of the help page. One file a verb:
 // <verb>.go with new<Verb>Command(e env), and testdata/script/<verb>.txtar.
 func commands(e env) []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{
+		newCheckCommand(e),
+	}
 }

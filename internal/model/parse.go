@@ -1,8 +1,352 @@
 package model
 
-import "io"
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
 
-// Parse reads ward.yaml from r; name is what problems call the file.
+	"go.yaml.in/yaml/v3"
+
+	"github.com/wardhq/ward/internal/model/source"
+)
+
+const (
+	maxProblems = 1000       // of each severity; what lies beyond is counted
+	nearBudget  = 10_000_000 // steps of comparing words for suggestions, per file
+)
+
+// Parse reads ward.yaml from r; name is what problems call the file. It finds
+// every problem, not only the first. The Model is never nil, but means something
+// only where the Problems hold no Error.
 func Parse(name string, r io.Reader) (*Model, Problems) {
-	return &Model{}, nil
+	p := &parser{name: name, text: &source.Text{}, near: nearBudget, m: &Model{}, vague: map[ServiceName]bool{}}
+	src, err := source.ReadAll(r)
+	if err != nil {
+		p.add(Problem{Message: err.Error()})
+		return p.m, p.problems
+	}
+	doc, serr := source.Parse(src, source.Options{})
+	p.text = &doc.Text
+	switch {
+	case serr != nil:
+		p.add(Problem{Pos: Pos{serr.Line, serr.Col}, Message: serr.Message, Hint: serr.Hint})
+	case doc.Root == nil:
+		p.add(Problem{Pos: Pos{1, 1}, Message: "the file is empty", Hint: "write a first one with `ward init`"})
+	default:
+		p.file(doc.Root)
+		if len(p.m.Services) > 0 {
+			p.resolve()
+		}
+		if p.count[Error] == 0 {
+			p.advise()
+		}
+	}
+	p.finish()
+	return p.m, p.problems
+}
+
+type parser struct {
+	name     string
+	text     *source.Text
+	m        *Model
+	problems Problems
+	count    [2]int // by severity
+	near     int    // what is left of nearBudget
+	// vague services have listeners that couldn't be read: nothing follows from them.
+	vague map[ServiceName]bool
+}
+
+func (p *parser) add(pr Problem) {
+	if p.count[pr.Severity]++; p.count[pr.Severity] > maxProblems {
+		return
+	}
+	pr.File = p.name
+	if pr.Pos.Line > 0 {
+		pr.Excerpt, pr.Caret = excerpt(p.text.Line(pr.Pos.Line), pr.Pos.Col)
+	}
+	p.problems = append(p.problems, pr)
+}
+
+// finish puts the problems in the order of the file, and says how many more there are.
+func (p *parser) finish() {
+	slices.SortStableFunc(p.problems, func(a, b Problem) int {
+		if a.Pos.Line != b.Pos.Line {
+			return a.Pos.Line - b.Pos.Line
+		}
+		return a.Pos.Col - b.Pos.Col
+	})
+	for s, n := range p.count {
+		if n > maxProblems {
+			p.problems = append(p.problems, Problem{Severity: Severity(s), File: p.name,
+				Message: fmt.Sprintf("and %d more of the severity %q", n-maxProblems, Severity(s))})
+		}
+	}
+}
+
+func (p *parser) errorf(at Pos, hint, format string, args ...any) {
+	p.add(Problem{Pos: at, Hint: hint, Message: fmt.Sprintf(format, args...)})
+}
+
+func (p *parser) warnf(at Pos, hint, format string, args ...any) {
+	p.add(Problem{Severity: Warning, Pos: at, Hint: hint, Message: fmt.Sprintf(format, args...)})
+}
+
+func pos(n *yaml.Node) Pos { return Pos{n.Line, n.Column} }
+
+// nearest is the package's nearest as long as the budget lasts.
+func (p *parser) nearest(s string, known []string) string {
+	if p.near -= len(known) * (len(s)*len(s) + 1); p.near < 0 {
+		p.near = 0
+		return ""
+	}
+	return nearest(s, known)
+}
+
+// suggest is "did you mean x?", or "one of a, b, c" where that is short.
+func (p *parser) suggest(s string, known []string) string {
+	if near := p.nearest(s, known); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	if len(known) <= 16 {
+		return "one of " + strings.Join(known, ", ")
+	}
+	return ""
+}
+
+// expected says what should stand where something else stands.
+func (p *parser) expected(n *yaml.Node, what string) {
+	is := map[yaml.Kind]string{yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}[n.Kind]
+	switch {
+	case is != "":
+	case isNull(n):
+		is = "nothing"
+	default:
+		is = fmt.Sprintf("%q", clip(n.Value))
+	}
+	p.errorf(pos(n), "", "expected %s, found %s", what, is)
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+// entry is one key of a mapping.
+type entry struct {
+	key   string
+	pos   Pos
+	value *yaml.Node
+	bad   bool // the key isn't what it may be
+}
+
+// entries is the keys of a mapping, each once; what is no mapping is a problem
+// unless it is empty and may be.
+func (p *parser) entries(n *yaml.Node, f *form) ([]entry, bool) {
+	if n.Kind != yaml.MappingNode {
+		p.expected(n, f.what)
+		return nil, false
+	}
+	out := make([]entry, 0, len(n.Content)/2)
+	seen := make(map[string]Pos, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k := n.Content[i]
+		if at, ok := seen[k.Value]; ok {
+			p.errorf(pos(k), "", "%q stands twice in one mapping; first on line %d", clip(k.Value), at.Line)
+			continue
+		}
+		seen[k.Value] = pos(k)
+		out = append(out, entry{key: k.Value, pos: pos(k), value: n.Content[i+1]})
+	}
+	return out, true
+}
+
+// object calls each for every known key of n; unknown, missing and contradicting
+// keys are problems.
+func (p *parser) object(n *yaml.Node, f *form, each func(e entry, f *form)) {
+	all, ok := p.entries(n, f)
+	if !ok {
+		return
+	}
+	has := make(map[string]bool, len(all))
+	for _, e := range all {
+		sub := f.field(e.key)
+		switch {
+		case sub != nil:
+			has[e.key] = true
+			each(e, sub)
+		case e.key == "when" && f.field("route") != nil:
+			p.errorf(e.pos, "leave it out; until then the route is open to whoever \"to\" says", "conditions (when) come with identity")
+		default:
+			near, hint := p.nearest(e.key, f.keys()), "one of "+strings.Join(f.keys(), ", ")
+			if near != "" {
+				hint = fmt.Sprintf("did you mean %q?", near)
+				has[near] = true // so that a misspelt key isn't also a missing one
+			}
+			p.errorf(e.pos, hint, "unknown key %q", clip(e.key))
+		}
+	}
+	for _, k := range f.always {
+		if !has[k] {
+			p.errorf(pos(n), "", "%q is missing", k)
+		}
+	}
+	if len(f.oneOf) == 2 {
+		a, b := f.oneOf[0], f.oneOf[1]
+		switch {
+		case !has[a] && !has[b]:
+			p.errorf(pos(n), "", "%q is missing (or %q)", a, b)
+		case has[a] && has[b]:
+			p.errorf(pos(n), "", "%q and %q exclude each other", a, b)
+		}
+	}
+}
+
+// names calls each for every entry of a mapping whose keys are names.
+func (p *parser) names(n *yaml.Node, f *form, what string, each func(e entry)) {
+	if isNull(n) && f.min == 0 {
+		p.errorf(pos(n), "leave the key out where there are none", "expected %s, found nothing", f.what)
+		return
+	}
+	all, ok := p.entries(n, f)
+	if ok && len(all) < f.min {
+		p.errorf(pos(n), "", "there must be at least one entry")
+	}
+	match := matcher(f.name)
+	for _, e := range all {
+		if !match(e.key) {
+			hint := ""
+			if f.name == reLabel {
+				hint = "a DNS label has a-z, 0-9 and hyphens inside, and at most 63 characters"
+			}
+			p.errorf(e.pos, hint, "%q is not a name for %s", clip(e.key), what)
+			e.bad = true
+		}
+		each(e)
+	}
+}
+
+// items is the elements of a list, or of "one or a list".
+func (p *parser) items(n *yaml.Node, f *form) []*yaml.Node {
+	switch {
+	case n.Kind == yaml.SequenceNode:
+		if len(n.Content) < f.min {
+			p.errorf(pos(n), "leave the key out where there are none", "an empty list")
+		}
+		return n.Content
+	case f.shape == shapeSome && !isNull(n):
+		return []*yaml.Node{n}
+	}
+	p.expected(n, f.what)
+	return nil
+}
+
+// scalar is the text of a scalar of the right type, and one of the words if the
+// form has words.
+func (p *parser) scalar(n *yaml.Node, f *form) (string, bool) {
+	if n.Kind != yaml.ScalarNode || isNull(n) {
+		p.expected(n, f.what)
+		return "", false
+	}
+	types := f.types
+	if types == 0 {
+		types = typeString
+	}
+	is := typeString
+	switch n.Tag {
+	case "!!int", "!!float":
+		is = typeNumber
+	case "!!bool":
+		is = typeBool
+	}
+	if types&is == 0 {
+		hint := ""
+		if f.pattern == reLabel || f.pattern == reNonEmpty || f.pattern == reDomain || f.pattern == `\S` {
+			hint = fmt.Sprintf("to mean the text, put it in quotes: %q", clip(n.Value))
+		}
+		p.errorf(pos(n), hint, "expected %s, found %q", f.what, clip(n.Value))
+		return "", false
+	}
+	if strings.IndexByte(n.Value, 0) >= 0 {
+		p.errorf(pos(n), "", "a value may not hold a NUL character")
+		return "", false
+	}
+	if len(f.words) > 0 && !slices.Contains(f.words, n.Value) {
+		p.errorf(pos(n), p.suggest(n.Value, f.words), "%q is not %s", clip(n.Value), f.what)
+		return "", false
+	}
+	return n.Value, true
+}
+
+// text is a scalar that also has the form's pattern.
+func (p *parser) pattern(n *yaml.Node, f *form, hint string) (string, bool) {
+	s, ok := p.scalar(n, f)
+	if ok && !matcher(f.pattern)(s) {
+		p.errorf(pos(n), hint, "expected %s, found %q", f.what, clip(s))
+		return "", false
+	}
+	return s, ok
+}
+
+// whole is a whole number within the form's bounds.
+func (p *parser) whole(n *yaml.Node, f *form) int {
+	s, ok := p.scalar(n, f)
+	if !ok {
+		return 0
+	}
+	v, ok := decimal(s)
+	if !ok || v < f.min || v > f.max {
+		p.errorf(pos(n), fmt.Sprintf("a whole number from %d to %d", f.min, f.max), "expected %s, found %q", f.what, clip(s))
+		return 0
+	}
+	return v
+}
+
+// decimal reads a number of at most 9 digits, without sign or leading zero.
+func decimal(s string) (int, bool) {
+	if s == "" || len(s) > 9 || s[0] == '0' && len(s) > 1 {
+		return 0, false
+	}
+	v := 0
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		v = v*10 + int(s[i]-'0')
+	}
+	return v, true
+}
+
+// grants is one grant or a list of them; what names the place in messages.
+func (p *parser) grants(n *yaml.Node, f *form) []Grant {
+	nodes := p.items(n, f)
+	out := make([]Grant, 0, len(nodes))
+	elem := f.elem
+	if elem == nil {
+		elem = f
+	}
+	first := map[string]Pos{}
+	for _, item := range nodes {
+		s, ok := p.scalar(item, elem)
+		if !ok {
+			continue
+		}
+		g, err := ParseGrant(s)
+		if err != nil {
+			p.errorf(pos(item), hintOf(err), "%v", err)
+			continue
+		}
+		g.Pos = pos(item)
+		if elem.pattern == reRoute && (g.Kind == GrantAny || g.Kind == GrantTCP) {
+			p.errorf(g.Pos, `name routes: "GET /books/**", "* /**", "ws /live" or "grpc pkg.Service/Method"`, "%q can't be opened to the outside", s)
+			continue
+		}
+		if len(nodes) > 1 {
+			key := g.String()
+			if at, ok := first[key]; ok {
+				p.errorf(g.Pos, "", "the grant %q stands twice; first on line %d", clip(key), at.Line)
+				continue
+			}
+			first[key] = g.Pos
+		}
+		out = append(out, g)
+	}
+	return out
 }

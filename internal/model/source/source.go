@@ -234,6 +234,15 @@ func (d *Document) syntax(err error) *Error {
 	text := d.Line(line)
 	col := utf8.RuneCountInString(text) - utf8.RuneCountInString(strings.TrimLeft(text, " \t")) + 1
 	e := &Error{Line: line, Col: col, Message: "YAML: " + msg}
+	// The library tells the line after; and this trap is the one that paths fall into.
+	brace := regexp.MustCompile(`[\[{,][^"'\[\]{},]*/\{`)
+	for l := line; l >= max(line-2, 1); l-- {
+		if at := brace.FindStringIndex(d.Line(l)); at != nil {
+			e.Line, e.Col = l, utf8.RuneCountInString(d.Line(l)[:at[1]])
+			e.Hint = `inside of [ ] or { }, a text that holds { } [ ] or a comma needs quotes: "GET /books/{id}"`
+			return e
+		}
+	}
 	switch {
 	case strings.Contains(msg, "tab") || strings.Contains(msg, "cannot start any token") && strings.Contains(text, "\t"):
 		e.Hint = "indent with spaces, never with tabs"

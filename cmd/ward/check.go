@@ -1,0 +1,105 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/model"
+)
+
+func newCheckCommand(e env) *cobra.Command {
+	var file string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Say everything that is wrong or unwise in ward.yaml",
+		Long: `Say everything that is wrong or unwise in ward.yaml, with line, column and what to do.
+
+Exit code 0: no errors (there may be warnings). 1: errors.`,
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error { return check(e, file, asJSON) },
+	}
+	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model to check; - is the standard input")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
+	return c
+}
+
+// noArgs is cobra.NoArgs as a usage error.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fault.New(fault.Usage, fmt.Sprintf("%s takes no arguments, but got %q; see '%s --help'", c.CommandPath(), args[0], c.CommandPath()))
+	}
+	return nil
+}
+
+func check(e env, file string, asJSON bool) error {
+	var m *model.Model
+	var problems model.Problems
+	var err error
+	if file == "-" {
+		m, problems = model.Parse("stdin", e.in)
+	} else if m, problems, err = readModel(file); err != nil {
+		return err
+	}
+	if asJSON {
+		err = checkJSON(e.out, m, problems)
+	} else {
+		err = checkText(e.out, file, m, problems)
+	}
+	if err == nil && problems.HasErrors() {
+		return errFindings
+	}
+	return err
+}
+
+func checkText(w io.Writer, file string, m *model.Model, problems model.Problems) error {
+	text := problems.String()
+	warnings := count(problems.Count(model.Warning), "warning")
+	if problems.HasErrors() {
+		text += fmt.Sprintf("%s, %s\n", count(problems.Count(model.Error), "error"), warnings)
+	} else {
+		services, calls, grants := len(m.Services), 0, 0
+		for i := range m.Services {
+			calls += len(m.Services[i].Calls)
+			for _, c := range m.Services[i].Calls {
+				grants += len(c.Grants)
+			}
+		}
+		text += fmt.Sprintf("%s: %s, %s with %s, %s; %s\n", file, count(services, "service"), count(calls, "call"),
+			count(grants, "grant"), count(len(m.Externals), "external"), warnings)
+	}
+	if _, err := io.WriteString(w, text); err != nil {
+		return fmt.Errorf("write findings: %w", err)
+	}
+	return nil
+}
+
+func checkJSON(w io.Writer, m *model.Model, problems model.Problems) error {
+	if problems == nil {
+		problems = model.Problems{}
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(struct {
+		OK       bool           `json:"ok"`
+		Services int            `json:"services"`
+		Problems model.Problems `json:"problems"`
+	}{!problems.HasErrors(), len(m.Services), problems})
+	if err != nil {
+		return fmt.Errorf("write findings: %w", err)
+	}
+	return nil
+}
+
+// count is "1 thing" or "n things".
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

@@ -1,0 +1,107 @@
+package model
+
+import (
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+func (p *parser) external(e entry, f *form) {
+	x := External{Pos: e.pos, Name: ExternalName(e.key)}
+	at := map[string]Pos{}
+	p.object(e.value, f, func(e entry, f *form) {
+		at[e.key] = pos(e.value)
+		switch e.key {
+		case "host":
+			x.Host, _ = p.pattern(e.value, f, "such as api.example.com, without a scheme, port or path")
+			x.Host = strings.ToLower(x.Host)
+		case "port":
+			x.Port = p.whole(e.value, f)
+		case "local_port":
+			x.LocalPort = p.whole(e.value, f)
+		case "tls":
+			w, _ := p.scalar(e.value, f)
+			x.TLS = ExternalTLS(max(slices.Index(f.words, w), 0))
+		case "protocol":
+			w, _ := p.scalar(e.value, f)
+			x.Protocol = Protocol(slices.Index(f.words, w) + 1)
+		case "addresses":
+			for _, n := range p.items(e.value, f) {
+				s, ok := p.scalar(n, f.elem)
+				if ok && !isAddress(s) {
+					p.errorf(pos(n), "such as 192.0.2.7 or 10.1.0.0/16, with no bits set beyond the prefix", "expected %s, found %q", f.elem.what, clip(s))
+				}
+				x.Addresses = append(x.Addresses, s)
+			}
+		case "ca":
+			x.CAFile, _ = p.pattern(e.value, f, "")
+		}
+	})
+	p.externalDefaults(&x, at, e)
+	p.m.Externals = append(p.m.Externals, x)
+}
+
+// externalDefaults fills in what the external leaves out, and checks that it all fits.
+func (p *parser) externalDefaults(x *External, at map[string]Pos, e entry) {
+	_, hasTLS := at["tls"]
+	_, hasPort := at["port"]
+	if !hasPort && hasTLS && x.TLS != TLSNone {
+		x.Port = 443
+	}
+	if x.Port == 0 && !hasPort && e.value.Kind == yaml.MappingNode {
+		p.errorf(e.pos, "", "external %s: \"port\" is missing", clip(e.key))
+	}
+	if !hasTLS && x.Port == 443 {
+		x.TLS = TLSPassthrough
+		if x.Protocol != ProtocolUnknown && x.Protocol != TCP {
+			x.TLS = TLSNone
+			p.errorf(at["protocol"], "write tls: originate (Ward speaks verified TLS, services speak plain), or tls: none", "external %s: say who speaks TLS on port 443", clip(e.key))
+		}
+	}
+	if x.Protocol == ProtocolUnknown {
+		x.Protocol = TCP
+		if x.TLS == TLSOriginate {
+			x.Protocol = HTTP
+		}
+	}
+	if x.TLS == TLSPassthrough && x.Protocol != TCP {
+		p.errorf(at["protocol"], "write tls: originate, so that Ward sees the requests; or leave the protocol out", "external %s: Ward can't see %s inside of the service's own TLS", clip(e.key), x.Protocol)
+	}
+	if ca, ok := at["ca"]; ok && x.TLS != TLSOriginate {
+		p.errorf(ca, "write tls: originate, or leave it out", "external %s: \"ca\" means something only where Ward speaks TLS itself", clip(e.key))
+	}
+	if x.LocalPort == 0 {
+		x.LocalPort = x.Port
+		if x.TLS == TLSOriginate && x.Protocol == HTTP {
+			x.LocalPort = 80
+		}
+	}
+}
+
+func (p *parser) observe(n *yaml.Node, f *form) {
+	o := Observe{Pos: pos(n)}
+	p.object(n, f, func(e entry, f *form) {
+		switch e.key {
+		case "from":
+			s, _ := p.pattern(e.value, f, "")
+			o.From = ServiceName(s)
+		case "to":
+			o.To, _ = p.pattern(e.value, f, "")
+		case "grant":
+			o.Grants = p.grants(e.value, &form{shape: shapeSome, what: f.what, elem: f})
+			if e.value.Kind == yaml.SequenceNode {
+				p.errorf(pos(e.value), `write "grants" for a list`, "one grant is a text, not a list")
+			}
+		case "grants":
+			o.Grants = p.grants(e.value, f)
+		case "until":
+			s, ok := p.scalar(e.value, f)
+			if ok && !isDate(s) {
+				p.errorf(pos(e.value), "a day of the calendar, YYYY-MM-DD", "expected %s, found %q", f.what, clip(s))
+			}
+			o.Until = s
+		}
+	})
+	p.m.Observe = append(p.m.Observe, o)
+}

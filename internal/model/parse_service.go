@@ -1,0 +1,331 @@
+package model
+
+import (
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// file reads the top level.
+func (p *parser) file(root *yaml.Node) {
+	p.m.Gateway = Gateway{Listen: "127.0.0.1:8443", Host: "localhost", TLS: "internal"}
+	p.object(root, vocabulary(), func(e entry, f *form) {
+		switch e.key {
+		case "app":
+			p.m.App, _ = p.pattern(e.value, f, "a DNS label has a-z, 0-9 and hyphens inside, and at most 63 characters")
+		case "trust_domain":
+			p.m.TrustDomain, _ = p.pattern(e.value, f, "as in SPIFFE: lower-case letters, digits, dot, hyphen, underscore")
+		case "gateway":
+			p.gateway(e, f)
+		case "services":
+			p.names(e.value, f, "a service", func(e entry) { p.service(e, f.elem) })
+		case "externals":
+			p.names(e.value, f, "an external", func(e entry) { p.external(e, f.elem) })
+		case "observe":
+			for _, n := range p.items(e.value, f) {
+				p.observe(n, f.elem)
+			}
+		}
+	})
+	if p.m.TrustDomain == "" && p.m.App != "" {
+		p.m.TrustDomain = p.m.App + ".internal"
+	}
+}
+
+func (p *parser) gateway(e entry, f *form) {
+	g := &p.m.Gateway
+	g.Pos = e.pos
+	var listen, redirect Pos
+	p.object(e.value, f, func(e entry, f *form) {
+		const hint = `host and port: "127.0.0.1:8443", "[::1]:8443", or ":443" for every address`
+		switch e.key {
+		case "listen":
+			listen = pos(e.value)
+			g.Listen, _ = p.pattern(e.value, f, hint)
+		case "http":
+			redirect = pos(e.value)
+			g.HTTP, _ = p.pattern(e.value, f, hint)
+		case "host":
+			g.Host, _ = p.pattern(e.value, f, "")
+			g.Host = strings.ToLower(g.Host)
+		case "tls":
+			if e.value.Kind == yaml.ScalarNode {
+				g.TLS, _ = p.scalar(e.value, f.text)
+				return
+			}
+			g.TLS = "files"
+			p.object(e.value, f.elem, func(e entry, f *form) {
+				s, _ := p.pattern(e.value, f, "")
+				if e.key == "cert" {
+					g.CertFile = s
+				} else {
+					g.KeyFile = s
+				}
+			})
+		}
+	})
+	if g.HTTP != "" && g.HTTP == g.Listen {
+		p.errorf(redirect, "give the redirect its own port", "gateway listens on %s already (line %d)", g.HTTP, max(listen.Line, e.pos.Line))
+	}
+}
+
+func (p *parser) service(e entry, f *form) {
+	s := Service{Pos: e.pos, Name: ServiceName(e.key), Workdir: ".", Replicas: 1, Ready: Ready{TimeoutSeconds: 60}}
+	if isNull(e.value) {
+		p.errorf(e.pos, "", "service %s says nothing; \"run\" is missing", clip(e.key))
+		p.vague[s.Name] = true
+		p.m.Services = append(p.m.Services, s)
+		return
+	}
+	p.object(e.value, f, func(e entry, f *form) { p.serviceKey(&s, e, f) })
+	p.m.Services = append(p.m.Services, s)
+}
+
+func (p *parser) serviceKey(s *Service, e entry, f *form) {
+	switch e.key {
+	case "run":
+		s.Run = p.run(e.value, f)
+	case "workdir":
+		s.Workdir, _ = p.pattern(e.value, f, "")
+	case "env":
+		p.names(e.value, f, "an environment variable", func(e entry) {
+			v, _ := p.scalar(e.value, f.elem)
+			s.Env = append(s.Env, EnvVar{Pos: e.pos, Name: e.key, Value: v})
+		})
+	case "runtime":
+		w, _ := p.scalar(e.value, f)
+		s.Runtime = Runtime(max(slices.Index(f.words, w), 0))
+	case "listen":
+		before := p.count[Error]
+		for _, n := range p.items(e.value, f) {
+			p.listen(s, n, f.elem)
+		}
+		p.vague[s.Name] = p.count[Error] > before
+	case "expose":
+		for _, n := range p.items(e.value, f) {
+			p.expose(s, n, f.elem)
+		}
+	case "calls":
+		p.names(e.value, f, "a target (service or service:port)", func(e entry) { p.call(s, e, f.elem) })
+	case "ready":
+		p.ready(s, e, f)
+	case "files":
+		p.object(e.value, f, func(e entry, f *form) {
+			for _, n := range p.items(e.value, f) {
+				v, _ := p.pattern(n, f.elem, "")
+				path := Path{Pos: pos(n), Path: v}
+				if e.key == "read" {
+					s.Files.Read = append(s.Files.Read, path)
+				} else {
+					s.Files.Write = append(s.Files.Write, path)
+				}
+			}
+		})
+	case "limits":
+		p.object(e.value, f, func(e entry, f *form) { p.limit(&s.Limits, e, f) })
+	case "sensitivity":
+		w, _ := p.scalar(e.value, f)
+		s.Sensitivity = Sensitivity(slices.Index(f.words, w) + 1)
+	case "data":
+		p.data(s, e, f)
+	case "replicas":
+		s.Replicas = p.whole(e.value, f)
+	case "restart":
+		w, _ := p.scalar(e.value, f)
+		s.Restart = Restart(max(slices.Index(f.words, w), 0))
+	}
+}
+
+func (p *parser) data(s *Service, e entry, f *form) {
+	for _, n := range p.items(e.value, f) {
+		w, ok := p.pattern(n, f.elem, "such as pii, cards or health")
+		if ok && slices.Contains(s.Data, w) {
+			p.errorf(pos(n), "", "%q stands twice", clip(w))
+		}
+		s.Data = append(s.Data, w)
+	}
+}
+
+func (p *parser) run(n *yaml.Node, f *form) []string {
+	if n.Kind == yaml.ScalarNode {
+		s, ok := p.scalar(n, f.text)
+		if !ok {
+			return nil
+		}
+		argv, err := SplitCommand(s)
+		if err != nil {
+			p.errorf(pos(n), hintOf(err), "%v", err)
+		}
+		return argv
+	}
+	var argv []string
+	for i, item := range p.items(n, f.elem) {
+		arg, ok := p.scalar(item, f.elem.elem)
+		if ok && i == 0 && arg == "" {
+			p.errorf(pos(item), "", "the program's name is empty")
+		}
+		argv = append(argv, arg)
+	}
+	return argv
+}
+
+func (p *parser) listen(s *Service, n *yaml.Node, f *form) {
+	text, ok := p.scalar(n, f)
+	if !ok {
+		return
+	}
+	l, err := ParseListen(text)
+	if err != nil {
+		hint := hintOf(err)
+		if scheme, _, ok := strings.Cut(text, ":"); ok && hint == "" {
+			hint = p.suggest(scheme, protocolWords()[1:])
+		}
+		p.errorf(pos(n), hint, "%v", err)
+		return
+	}
+	l.Pos = pos(n)
+	for _, o := range s.Listen {
+		if o.Port == l.Port {
+			p.errorf(l.Pos, "", "service %s listens on port %d already (line %d)", clip(string(s.Name)), l.Port, o.Pos.Line)
+			return
+		}
+	}
+	s.Listen = append(s.Listen, l)
+}
+
+// ParseListen reads "http://:8080" (or h2c, grpc, tcp). The Listen's Pos is zero.
+func ParseListen(s string) (Listen, error) {
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		return Listen{}, bad(`write a protocol and a port: "http://:8080"`, "%q is not an address", clip(s))
+	}
+	i := slices.Index(protocolWords(), scheme)
+	if i < 1 {
+		return Listen{}, bad("", "unknown protocol %q in %q", clip(scheme), clip(s))
+	}
+	host, port, ok := strings.Cut(rest, ":")
+	n, isNum := decimal(port)
+	switch {
+	case ok && host != "" && isNum:
+		return Listen{}, bad("write \""+scheme+"://:"+port+"\": a service is alone in its network, so the address doesn't matter", "%q names a host", clip(s))
+	case !ok || !isNum || n < 1 || n > 65535:
+		return Listen{}, bad("a port is a whole number from 1 to 65535: \""+scheme+"://:8080\"", "%q has no valid port", clip(s))
+	}
+	return Listen{Protocol: Protocol(i), Port: n}, nil
+}
+
+func (p *parser) expose(s *Service, n *yaml.Node, f *form) {
+	x := Expose{Pos: pos(n)}
+	p.object(n, f, func(e entry, f *form) {
+		switch e.key {
+		case "to":
+			x.To = p.to(e.value, f)
+		case "route":
+			x.Routes = p.grants(e.value, &form{shape: shapeSome, what: f.what, elem: f})
+			if e.value.Kind == yaml.SequenceNode {
+				p.errorf(pos(e.value), `write "routes" for a list`, "one route is a text, not a list")
+			}
+		default:
+			x.Routes = p.grants(e.value, f)
+		}
+	})
+	s.Expose = append(s.Expose, x)
+}
+
+func (p *parser) to(n *yaml.Node, f *form) string {
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" && n.Value != "anyone" {
+		if p.nearest(n.Value, f.words) == "" {
+			p.errorf(pos(n), `version 1 knows "anyone"; sign-in, groups and MFA come with identity`, "%q can't be enforced yet: sign-in comes with identity", clip(n.Value))
+			return ""
+		}
+	}
+	w, _ := p.scalar(n, f)
+	return w
+}
+
+func (p *parser) call(s *Service, e entry, f *form) {
+	c := Call{Pos: e.pos, Target: e.key}
+	if e.bad {
+		return
+	}
+	if name, port, ok := strings.Cut(e.key, ":"); ok {
+		c.Target = name
+		c.Port, _ = decimal(port)
+	}
+	c.Grants = p.grants(e.value, f)
+	s.Calls = append(s.Calls, c)
+}
+
+func (p *parser) ready(s *Service, e entry, f *form) {
+	s.Ready.Pos = e.pos
+	if e.value.Kind == yaml.ScalarNode {
+		p.probe(&s.Ready, e.value, f.text)
+		return
+	}
+	s.Ready.Kind = ReadyDefault
+	p.object(e.value, f.elem, func(e entry, f *form) {
+		switch e.key {
+		case "probe":
+			p.probe(&s.Ready, e.value, f)
+		case "port":
+			s.Ready.Port = p.whole(e.value, f)
+		case "timeout":
+			text, ok := p.scalar(e.value, f)
+			n, fits := parseSeconds(text)
+			if ok && !fits {
+				p.errorf(pos(e.value), "a number and s, m or h: 30s", "expected %s, found %q", f.what, clip(text))
+			}
+			s.Ready.TimeoutSeconds = n
+		}
+	})
+}
+
+func (p *parser) probe(r *Ready, n *yaml.Node, f *form) {
+	text, ok := p.scalar(n, f)
+	if !ok {
+		return
+	}
+	switch path, isGet := strings.CutPrefix(text, "GET "); {
+	case text == "tcp":
+		r.Kind = ReadyTCP
+	case text == "none":
+		r.Kind = ReadyNone
+	case isGet:
+		r.Kind = ReadyHTTP
+		if !strings.HasPrefix(path, "/") || len(path) > maxPattern || strings.ContainsAny(path, " #\t\n") {
+			p.errorf(pos(n), `such as "GET /healthz"`, "%q is not a path to ask", clip(path))
+		}
+		r.Path = path
+	default:
+		p.errorf(pos(n), p.suggest(text, []string{"tcp", "none", "GET /healthz"}), "%q is not a probe", clip(text))
+	}
+}
+
+func (p *parser) limit(l *Limits, e entry, f *form) {
+	switch e.key {
+	case "pids":
+		l.PIDs = p.whole(e.value, f)
+		return
+	case "open_files":
+		l.OpenFiles = p.whole(e.value, f)
+		return
+	}
+	text, ok := p.scalar(e.value, f)
+	if !ok {
+		return
+	}
+	if e.key == "memory" {
+		l.MemoryBytes, ok = parseSize(text)
+		ok = ok && l.MemoryBytes >= 1<<20
+	} else {
+		l.CPU, ok = parseCores(text)
+	}
+	if !ok {
+		hint := "at least 1MiB, with a unit: 256MB, 1GiB"
+		if e.key == "cpu" {
+			hint = "from 0.01 to 1024"
+		}
+		p.errorf(pos(e.value), hint, "expected %s, found %q", f.what, clip(text))
+	}
+}
