@@ -1,0 +1,177 @@
+// Package seccomp builds and installs the system-call filter of a sandbox
+// (seccomp(2), classic BPF).
+//
+// Guarantee: what is not listed is refused: with ENOSYS where programs have a
+// fallback (clone3, io_uring, memfd_create, calls newer than the list), else with
+// EPERM; a foreign instruction set ends the process. clone may not make namespaces;
+// sockets are Unix, routing netlink, and TCP or UDP only.
+// Not guaranteed: anything about paths: that is Landlock's and the private root's.
+package seccomp
+
+import (
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// Offsets into struct seccomp_data.
+const (
+	offNr   = 0
+	offArch = 4
+)
+
+// Verdicts that golang.org/x/sys doesn't spell out for filters.
+const (
+	retKill   = 0x80000000
+	retErrno  = 0x00050000
+	retNotify = 0x7fc00000
+	retAllow  = 0x7fff0000
+)
+
+// Options vary the filter.
+type Options struct {
+	// NotifyBind hands every bind(2) to a supervisor; Install then returns its
+	// descriptor.
+	NotifyBind bool
+	// Allow lists further system calls, for Ward's own stages.
+	Allow []int
+}
+
+// Install puts the filter on the calling OS thread, which must be locked and
+// must have set no_new_privs. Threads and programs that it starts inherit it. It returns the notify
+// descriptor with NotifyBind, else -1.
+func Install(o Options) (int, error) {
+	raw, err := Program(o)
+	if err != nil {
+		return -1, err
+	}
+	filter := make([]unix.SockFilter, len(raw))
+	for i, in := range raw {
+		filter[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	flags := uintptr(0)
+	if o.NotifyBind {
+		flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+	}
+	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
+	if errno != 0 {
+		return -1, fmt.Errorf("install system-call filter: %w", errno)
+	}
+	if !o.NotifyBind {
+		return -1, nil
+	}
+	return int(fd), nil
+}
+
+// Program assembles the filter.
+func Program(o Options) ([]bpf.RawInstruction, error) {
+	allow := slices.Concat(allowed, allowedArch, o.Allow)
+	var b builder
+	b.load(offArch)
+	b.unlessEqual(auditArch, retKill)
+	b.load(offNr)
+	if x32Bit != 0 {
+		b.ifAtLeast(x32Bit, retKill)
+	}
+	if o.NotifyBind {
+		b.ifEqual(unix.SYS_BIND, retNotify)
+	}
+	b.rules(argumentRules)
+	for _, nr := range absent {
+		b.ifEqual(uint32(nr), errno(unix.ENOSYS))
+	}
+	b.allowRanges(allow)
+	b.ifAtLeast(firstUnknown, errno(unix.ENOSYS))
+	b.ret(errno(unix.EPERM))
+	raw, err := bpf.Assemble(b.program)
+	if err != nil {
+		return nil, fmt.Errorf("assemble system-call filter: %w", err)
+	}
+	return raw, nil
+}
+
+func errno(e unix.Errno) uint32 { return retErrno | uint32(e) }
+
+// builder appends instructions; every test is followed by its own return, so that no jump is long.
+type builder struct{ program []bpf.Instruction }
+
+func (b *builder) add(in ...bpf.Instruction) { b.program = append(b.program, in...) }
+
+func (b *builder) load(off uint32) { b.add(bpf.LoadAbsolute{Off: off, Size: 4}) }
+
+func (b *builder) ret(v uint32) { b.add(bpf.RetConstant{Val: v}) }
+
+func (b *builder) ifEqual(v, ret uint32) {
+	b.add(bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipFalse: 1}, bpf.RetConstant{Val: ret})
+}
+
+func (b *builder) unlessEqual(v, ret uint32) {
+	b.add(bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipTrue: 1}, bpf.RetConstant{Val: ret})
+}
+
+func (b *builder) ifAtLeast(v, ret uint32) {
+	b.add(bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: v, SkipFalse: 1}, bpf.RetConstant{Val: ret})
+}
+
+// allowRanges allows the numbers, runs of neighbours in one test.
+func (b *builder) allowRanges(numbers []int) {
+	n := slices.Clone(numbers)
+	slices.Sort(n)
+	n = slices.Compact(n)
+	for i := 0; i < len(n); {
+		j := i
+		for j+1 < len(n) && n[j+1] == n[j]+1 {
+			j++
+		}
+		lo, hi := uint32(n[i]), uint32(n[j])
+		if lo == hi {
+			b.ifEqual(lo, retAllow)
+		} else {
+			b.add(
+				bpf.JumpIf{Cond: bpf.JumpLessThan, Val: lo, SkipTrue: 2},
+				bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: hi, SkipTrue: 1},
+				bpf.RetConstant{Val: retAllow})
+		}
+		i = j + 1
+	}
+}
+
+// argRule allows a call only if its tests on the low 32 bits of arguments pass.
+type argRule struct {
+	nr    int
+	tests []argTest
+	deny  unix.Errno
+}
+
+// argTest passes if (argument & mask) is one of the values; mask 0 means all bits.
+type argTest struct {
+	arg    int
+	mask   uint32
+	values []uint32
+}
+
+// rules adds, for each rule: if nr matches, each test in turn, allow; else go on
+// with nr loaded again.
+func (b *builder) rules(rules []argRule) {
+	for _, r := range rules {
+		var body []bpf.Instruction
+		for _, t := range r.tests {
+			body = append(body, bpf.LoadAbsolute{Off: uint32(16 + 8*t.arg), Size: 4})
+			if t.mask != 0 {
+				body = append(body, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: t.mask})
+			}
+			for i, v := range t.values {
+				// A hit skips the other values and the refusal.
+				body = append(body, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipTrue: uint8(len(t.values) - i)})
+			}
+			body = append(body, bpf.RetConstant{Val: errno(r.deny)})
+		}
+		body = append(body, bpf.RetConstant{Val: retAllow})
+		b.add(bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(r.nr), SkipFalse: uint8(len(body))})
+		b.add(body...)
+	}
+}

@@ -1,0 +1,166 @@
+package stage
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/landlock-lsm/go-landlock/landlock"
+	llsys "github.com/landlock-lsm/go-landlock/landlock/syscall"
+
+	"github.com/wardhq/ward/internal/base/scm"
+	"github.com/wardhq/ward/internal/cap/sandbox/internal/seccomp"
+	"github.com/wardhq/ward/internal/cap/sandbox/internal/spec"
+)
+
+// fdExecSpec is where an exec stage finds the spec.
+const fdExecSpec = 4
+
+// execMain restricts this process for good and becomes the service, or the probe.
+func execMain() error {
+	runtime.LockOSThread()
+	args := os.Args[1:]
+	s, err := readSpec(os.NewFile(fdExecSpec, "spec"))
+	if err != nil {
+		return err
+	}
+	init, err := scm.Inherited(fdExec, "init")
+	if err != nil {
+		return err
+	}
+	probe := len(args) > 0 && args[0] == argvProbe
+	exe, argv, env := s.Exe, s.Argv, s.Env
+	if probe {
+		exe, argv, env = Self, args, append(goEnv(), s.Env...)
+	}
+	if err := unix.Chdir(s.Dir); err != nil {
+		return fmt.Errorf("enter workdir %s: %w", s.Dir, err)
+	}
+	if err := setLimits(s.Limits); err != nil {
+		return err
+	}
+	if !s.Off.Landlock {
+		if err := restrict(s, probe); err != nil {
+			return err
+		}
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("set no_new_privs: %w", err)
+	}
+	if !s.Off.Seccomp {
+		notify, err := seccomp.Install(seccomp.Options{NotifyBind: !s.Off.Network})
+		if err != nil {
+			return err
+		}
+		if notify >= 0 {
+			f := os.NewFile(uintptr(notify), "notify")
+			if err := init.Send(true, f); err != nil {
+				return err
+			}
+		}
+	}
+	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("close descriptors: %w", err)
+	}
+	err = unix.Exec(exe, argv, env)
+	return fmt.Errorf("execute %s: %w", exe, err)
+}
+
+func setLimits(l spec.Limits) error {
+	set := func(resource int, v int64) error {
+		if v <= 0 {
+			return nil
+		}
+		var have unix.Rlimit
+		if err := unix.Getrlimit(resource, &have); err != nil {
+			return err
+		}
+		n := min(uint64(v), have.Max)
+		return unix.Setrlimit(resource, &unix.Rlimit{Cur: n, Max: n})
+	}
+	if err := set(unix.RLIMIT_DATA, l.MemoryBytes); err != nil {
+		return fmt.Errorf("limit memory: %w", err)
+	}
+	if err := set(unix.RLIMIT_NPROC, int64(l.PIDs)); err != nil {
+		return fmt.Errorf("limit processes: %w", err)
+	}
+	if err := set(unix.RLIMIT_NOFILE, int64(l.OpenFiles)); err != nil {
+		return fmt.Errorf("limit open files: %w", err)
+	}
+	// No core dumps: they would hold secrets.
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("limit core dumps: %w", err)
+	}
+	return nil
+}
+
+// Rights of landlock(7), by what a service does with a path.
+const (
+	readFile  = landlock.AccessFSSet(llsys.AccessFSReadFile)
+	readDir   = readFile | llsys.AccessFSReadDir
+	execFile  = readFile | llsys.AccessFSExecute
+	writeFile = readFile | llsys.AccessFSWriteFile | llsys.AccessFSTruncate
+	writeDir  = writeFile | llsys.AccessFSReadDir | llsys.AccessFSRemoveDir | llsys.AccessFSRemoveFile | llsys.AccessFSMakeDir |
+		llsys.AccessFSMakeReg | llsys.AccessFSMakeSock | llsys.AccessFSMakeFifo | llsys.AccessFSMakeSym | llsys.AccessFSRefer
+)
+
+// restrict puts the second lock on what the private root shows: reading everywhere,
+// execution of the listed programs only, writing where the model says, connections to the granted ports only.
+func restrict(s *spec.Spec, probe bool) error {
+	rules := []landlock.Rule{landlock.PathAccess(readDir, "/")}
+	for _, p := range s.Execs {
+		rules = append(rules, landlock.PathAccess(execFile, p).IgnoreIfMissing())
+	}
+	if probe {
+		rules = append(rules, landlock.PathAccess(execFile, Self))
+	}
+	for _, d := range []string{"/tmp", "/var/tmp", "/dev/shm", "/run"} {
+		rules = append(rules, landlock.PathAccess(writeDir, d).IgnoreIfMissing())
+	}
+	for _, d := range []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"} {
+		rules = append(rules, landlock.PathAccess(writeFile, d).IgnoreIfMissing())
+	}
+	for _, m := range s.Mounts {
+		if !m.Write {
+			continue
+		}
+		right := writeDir
+		if st, err := os.Stat(m.Target); err == nil && !st.IsDir() {
+			right = writeFile
+		}
+		rules = append(rules, landlock.PathAccess(right, m.Target).IgnoreIfMissing())
+	}
+	cfg := landlock.V7.BestEffort()
+	if err := cfg.RestrictPaths(rules...); err != nil {
+		return fmt.Errorf("restrict paths: %w", err)
+	}
+	if s.Off.Network {
+		return nil
+	}
+	if err := cfg.RestrictScoped(); err != nil {
+		return fmt.Errorf("restrict scope: %w", err)
+	}
+	return restrictConnect(s)
+}
+
+// restrictConnect allows connections to the granted ports, the service's own and DNS. Binding is init's
+// to decide: see bind.go.
+func restrictConnect(s *spec.Spec) error {
+	net := []landlock.Rule{landlock.ConnectTCP(53)}
+	for _, a := range s.Upstream {
+		net = append(net, landlock.ConnectTCP(uint16(a.Port)))
+	}
+	for _, p := range s.Binds {
+		net = append(net, landlock.ConnectTCP(uint16(p)))
+	}
+	cfg, err := landlock.NewConfig(landlock.AccessNetSet(llsys.AccessNetConnectTCP))
+	if err != nil {
+		return fmt.Errorf("restrict connections: %w", err)
+	}
+	if err := cfg.BestEffort().RestrictNet(net...); err != nil {
+		return fmt.Errorf("restrict connections: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,248 @@
+package stage
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wardhq/ward/internal/base/scm"
+	"github.com/wardhq/ward/internal/cap/sandbox/internal/names"
+	"github.com/wardhq/ward/internal/cap/sandbox/internal/spec"
+)
+
+// maxSockets bounds one request for sockets.
+const maxSockets = scm.MaxFiles
+
+// initProcess is process 1 of a sandbox. It ends with the service, or when the launcher's
+// end of the control socket closes; the kernel then ends everything in the
+// namespace.
+type initProcess struct {
+	spec    *spec.Spec
+	file    *os.File // the spec's sealed file, handed to exec stages
+	control *scm.Conn
+	stdout  *os.File
+	stderr  *os.File
+
+	mu     sync.Mutex
+	main   int         // guarded by mu: the service's pid, 0 before Start
+	probes map[int]int // guarded by mu: pid → Probe.ID
+}
+
+func initMain() error {
+	// The service has the same user: it must not look into this process.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("become undumpable: %w", err)
+	}
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGQUIT)
+	control, err := scm.Inherited(fdControl, "control")
+	if err != nil {
+		return err
+	}
+	p := &initProcess{
+		control: control,
+		file:    os.NewFile(fdSpec, "spec"),
+		stdout:  os.NewFile(fdOut, "stdout"),
+		stderr:  os.NewFile(fdErr, "stderr"),
+		probes:  map[int]int{},
+	}
+	unix.CloseOnExec(fdSpec)
+	unix.CloseOnExec(fdOut)
+	unix.CloseOnExec(fdErr)
+	if p.spec, err = readSpec(p.file); err != nil {
+		return err
+	}
+	if !p.spec.Off.Network {
+		if err := names.Serve(p.spec.Names, p.flag); err != nil {
+			return err
+		}
+	}
+	return p.obey()
+}
+
+// obey carries out the launcher's messages until it goes away.
+func (p *initProcess) obey() error {
+	for {
+		var m spec.ToInit
+		files, err := p.control.Recv(&m)
+		if err != nil {
+			os.Exit(0) // the launcher is gone, and with it the reason to run
+		}
+		if err := p.carryOut(&m, files); err != nil {
+			_ = p.control.Send(spec.FromInit{Error: err.Error()})
+			return err
+		}
+	}
+}
+
+func (p *initProcess) carryOut(m *spec.ToInit, files []*os.File) error {
+	defer func() {
+		if !m.Agent {
+			for _, f := range files {
+				f.Close()
+			}
+		}
+	}()
+	switch {
+	case m.Start:
+		return p.start()
+	case m.Signal != 0:
+		p.mu.Lock()
+		pid := p.main
+		p.mu.Unlock()
+		if pid > 0 {
+			_ = unix.Kill(-pid, unix.Signal(m.Signal)) // it may have just ended
+		}
+		return nil
+	case m.Agent && len(files) == 1:
+		go serveSockets(scm.Open(files[0]))
+		return nil
+	case m.Probe != nil && len(files) == 3:
+		return p.probe(m.Probe, files)
+	}
+	return fmt.Errorf("unexpected message from the launcher")
+}
+
+func (p *initProcess) start() error {
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open /dev/null: %w", err)
+	}
+	defer null.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.main != 0 {
+		return fmt.Errorf("start the service: it has been started")
+	}
+	pid, err := p.spawn([]string{argvExec}, null, p.stdout, p.stderr)
+	if err != nil {
+		return fmt.Errorf("start the service: %w", err)
+	}
+	p.main = pid
+	// Only now is there a child to wait for.
+	go p.reap()
+	return p.control.Send(spec.FromInit{Started: pid})
+}
+
+func (p *initProcess) probe(pr *spec.Probe, files []*os.File) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.main == 0 {
+		return fmt.Errorf("probe: the service has not been started")
+	}
+	pid, err := p.spawn(append([]string{argvProbe}, pr.Args...), files[0], files[1], files[2])
+	if err != nil {
+		return p.control.Send(spec.FromInit{Exit: &spec.Exit{Probe: pr.ID, Code: -1}})
+	}
+	p.probes[pid] = pr.ID
+	return nil
+}
+
+// spawn starts an exec stage; args[0] says what it becomes.
+func (p *initProcess) spawn(args []string, stdin, stdout, stderr *os.File) (int, error) {
+	ours, theirs, err := scm.Pair()
+	if err != nil {
+		return 0, err
+	}
+	defer theirs.Close()
+	proc, err := os.StartProcess(Self, append([]string{argvExec}, args...), &os.ProcAttr{
+		Dir:   "/",
+		Env:   goEnv(),
+		Files: []*os.File{stdin, stdout, stderr, theirs, p.file},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		ours.Close()
+		return 0, err
+	}
+	pid := proc.Pid
+	_ = proc.Release() // reap waits for all
+	go p.supervise(ours)
+	return pid, nil
+}
+
+// supervise takes the notify descriptor of an exec stage and answers its binds.
+func (p *initProcess) supervise(c *scm.Conn) {
+	var ok bool
+	files, err := c.Recv(&ok)
+	c.Close()
+	if err != nil || len(files) != 1 {
+		return // filter off, or the stage failed and says so on its standard error
+	}
+	superviseBind(files[0], p.spec.Binds, p.flag)
+}
+
+// reap waits for every child, as process 1 must, and ends with the service.
+func (p *initProcess) reap() {
+	for {
+		var ws unix.WaitStatus
+		pid, err := unix.Wait4(-1, &ws, 0, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return // no child is left; obey goes on
+		}
+		p.mu.Lock()
+		isMain := pid == p.main
+		id, isProbe := p.probes[pid]
+		delete(p.probes, pid)
+		p.mu.Unlock()
+		if !isMain && !isProbe {
+			continue
+		}
+		_ = p.control.Send(spec.FromInit{Exit: exitOf(ws, id)})
+		if isMain {
+			os.Exit(0)
+		}
+	}
+}
+
+func exitOf(ws unix.WaitStatus, probe int) *spec.Exit {
+	if ws.Signaled() {
+		return &spec.Exit{Probe: probe, Code: -1, Signal: int(ws.Signal())}
+	}
+	return &spec.Exit{Probe: probe, Code: ws.ExitStatus()}
+}
+
+func (p *initProcess) flag(kind, detail string) {
+	_ = p.control.Send(spec.FromInit{Flag: &spec.Flag{Kind: kind, Detail: detail}})
+}
+
+// serveSockets hands unconnected TCP sockets of this namespace to the agent,
+// which connects them to the service.
+func serveSockets(c *scm.Conn) {
+	defer c.Close()
+	for {
+		var req spec.SocketRequest
+		if _, err := c.Recv(&req); err != nil {
+			return // the agent is gone; the launcher attaches the next one
+		}
+		files, err := makeSockets(min(max(req.N, 1), maxSockets))
+		if err == nil {
+			err = c.Send(spec.SocketRequest{N: len(files)}, files...)
+		}
+		for _, f := range files {
+			f.Close()
+		}
+		if err != nil && !errors.Is(err, unix.EMFILE) {
+			return
+		}
+	}
+}
+
+func makeSockets(n int) ([]*os.File, error) {
+	var files []*os.File
+	for range n {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
+		if err != nil {
+			return files, fmt.Errorf("make socket: %w", err)
+		}
+		files = append(files, os.NewFile(uintptr(fd), "socket"))
+	}
+	return files, nil
+}

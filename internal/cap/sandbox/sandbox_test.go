@@ -1,0 +1,225 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/plan"
+)
+
+func TestMain(m *testing.M) {
+	Stage(os.Args, func(args []string) int {
+		fmt.Println("probe", strings.Join(args, " "), os.Getuid())
+		return 7
+	})
+	os.Exit(m.Run())
+}
+
+// testHost is this machine as the sandbox of the i-th service sees it.
+func testHost(t *testing.T, base string, i int) Host {
+	h := Host{Base: base, Path: os.Getenv("PATH"), UID: os.Getuid(), GID: os.Getgid()}
+	if os.Getuid() == 0 {
+		h.Root, h.UID, h.GID = true, FirstUID+i, FirstUID+i
+	}
+	return h
+}
+
+// started is a sandbox under test with what it printed.
+type started struct {
+	*Sandbox
+	out   *os.File
+	flags chan Flag
+}
+
+func (s *started) text(t *testing.T) string {
+	t.Helper()
+	b, err := io.ReadAll(s.out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func startService(t *testing.T, l *Launcher, svc plan.Service, h Host) *started {
+	t.Helper()
+	sp, err := Prepare(&svc, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &started{out: r, flags: make(chan Flag, 100)}
+	box, err := l.Start(t.Context(), Config{Spec: sp, Stdout: w, Stderr: w, Flag: func(f Flag) { s.flags <- f }, CgroupName: string(svc.Name)})
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Sandbox = box
+	t.Cleanup(func() { box.Kill(); <-box.Done(); r.Close() })
+	if err := box.Run(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func python(script string) []string { return []string{"python3", "-c", script} }
+
+// workdir makes a folder that a sandbox may show, outside the test's private one if that is closed to others.
+func workdir(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for d := dir; strings.HasPrefix(d, os.TempDir()+"/"); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func service(name string, run []string) plan.Service {
+	return plan.Service{Service: model.Service{Name: model.ServiceName(name), Run: run, Workdir: ".", Runtime: model.RuntimePython}}
+}
+
+func TestServiceSeesOnlyItsOwnWorld(t *testing.T) {
+	l := NewLauncher()
+	defer l.Close()
+	dir := workdir(t)
+	s := startService(t, l, service("alone", python(`
+import os, socket
+print("root", sorted(os.listdir("/")))
+print("pid", os.getpid(), "procs", [p for p in os.listdir("/proc") if p.isdigit()])
+print("if", [n for _, n in socket.if_nameindex()])
+print("host", socket.gethostname())
+print("hosts", open("/etc/hosts").read())
+print([l for l in open("/proc/self/status") if l.startswith(("Cap", "NoNewPrivs", "Seccomp", "Uid"))])
+print(os.environ)
+`)), testHost(t, dir, 1))
+	text := s.text(t)
+	t.Log(text)
+	<-s.Done()
+	if e, why := s.Exit(); e.Code != 0 {
+		t.Fatalf("exit %+v %s", e, why)
+	}
+	for _, want := range []string{"if ['lo']", "host alone", "'1'", "CapEff:\\t0000000000000000", "CapBnd:\\t0000000000000000", "NoNewPrivs:\\t1", "Seccomp:\\t2"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("output lacks %q", want)
+		}
+	}
+}
+
+// TestSamePortAsUpstream is the commonest layout: every service listens on 8080 on all addresses.
+func TestServiceBindsThePortThatItsUpstreamHasToo(t *testing.T) {
+	l := NewLauncher()
+	defer l.Close()
+	dir := workdir(t)
+	svc := service("web", python(`
+import socket, threading, sys
+for fam, addr in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+    s = socket.socket(fam)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if fam == socket.AF_INET6:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    s.bind((addr, 8080)); s.listen()
+    if fam == socket.AF_INET: first = s
+c = socket.create_connection(("catalog", 8080)); c.sendall(b"to catalog"); print("upstream says", c.recv(100)); sys.stdout.flush()
+c, _ = first.accept(); c.sendall(b"from web"); c.close()
+`))
+	svc.Listen = []model.Listen{{Protocol: model.HTTP, Port: 8080}}
+	svc.Upstreams = []plan.Upstream{{Target: "catalog", Hosts: []string{"catalog"}, IP: "127.64.0.1", Port: 8080}}
+	s := startService(t, l, svc, testHost(t, dir, 2))
+	ln, err := net.FileListener(s.Listeners[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ln.(*net.TCPListener).SetDeadline(time.Now().Add(20 * time.Second))
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err, s.text(t))
+	}
+	buf := make([]byte, 100)
+	n, _ := c.Read(buf)
+	if string(buf[:n]) != "to catalog" {
+		t.Fatalf("upstream got %q", buf[:n])
+	}
+	io.WriteString(c, "hello")
+	if got := dialIn(t, s.Sandbox, 8080); got != "from web" {
+		t.Errorf("inbound got %q", got)
+	}
+	if text := s.text(t); !strings.Contains(text, "b'hello'") {
+		t.Errorf("service printed %q", text)
+	}
+}
+
+// dialIn connects to the service's port from outside, and reads what it says.
+func dialIn(t *testing.T, s *Sandbox, port int) string {
+	t.Helper()
+	ch, err := s.AttachAgent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := OpenInbound(ch)
+	defer in.Close()
+	c, err := in.Dial(t.Context(), port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestUnknownNamesAndPortsAreFlagged(t *testing.T) {
+	l := NewLauncher()
+	defer l.Close()
+	s := startService(t, l, service("nosy", python(`
+import socket
+try: socket.getaddrinfo("evil.example", 80)
+except OSError as e: print("refused", e)
+s = socket.socket(); s.bind(("0.0.0.0", 4444)); print("bound", s.getsockname())
+`)), testHost(t, workdir(t), 3))
+	text := s.text(t)
+	<-s.Done()
+	if !strings.Contains(text, "refused") || !strings.Contains(text, "127.0.0.1") {
+		t.Errorf("printed %q", text)
+	}
+	seen := map[string]bool{}
+	for len(s.flags) > 0 {
+		f := <-s.flags
+		seen[f.Kind+" "+strings.Fields(f.Detail)[0]] = true
+	}
+	if !seen["dns evil.example"] || !seen["bind port"] {
+		t.Errorf("flags %v", seen)
+	}
+}
+
+func TestProbeRunsUnderTheServicesRestrictions(t *testing.T) {
+	l := NewLauncher()
+	defer l.Close()
+	s := startService(t, l, service("victim", python("import time; time.sleep(30)")), testHost(t, workdir(t), 4))
+	r, w, _ := os.Pipe()
+	null, _ := os.Open("/dev/null")
+	defer null.Close()
+	e, err := s.Probe(context.Background(), []string{"a", "b"}, null, w, w)
+	w.Close()
+	b, _ := io.ReadAll(r)
+	if err != nil || e.Code != 7 {
+		t.Fatalf("probe: %+v %v %s", e, err, b)
+	}
+	if want := fmt.Sprintf("probe a b %d\n", testHost(t, "", 4).UID); string(b) != want {
+		t.Errorf("probe printed %q, want %q", b, want)
+	}
+}
