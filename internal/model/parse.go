@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	maxProblems = 1000       // of each severity; what lies beyond is counted
-	nearBudget  = 10_000_000 // steps of comparing words for suggestions, per file
+	maxProblems = 1000 // of each severity; what lies beyond is counted
+	// maxExcerptLine is how long a line may be, in bytes, to be shown.
+	maxExcerptLine = 2000
+	nearBudget     = 10_000_000 // steps of comparing words for suggestions, per file
 )
 
 // Parse reads ward.yaml from r; name is what problems call the file. It finds
@@ -62,7 +64,7 @@ func (p *parser) add(pr Problem) {
 		return
 	}
 	pr.File = p.name
-	if pr.Pos.Line > 0 {
+	if pr.Pos.Line > 0 && p.text.LineLen(pr.Pos.Line) <= maxExcerptLine {
 		pr.Excerpt, pr.Caret = excerpt(p.text.Line(pr.Pos.Line), pr.Pos.Col)
 	}
 	p.problems = append(p.problems, pr)
@@ -229,6 +231,10 @@ func (p *parser) items(n *yaml.Node, f *form) []*yaml.Node {
 	case n.Kind == yaml.SequenceNode:
 		if len(n.Content) < f.min {
 			p.errorf(pos(n), "leave the key out where there are none", "an empty list")
+		}
+		if f.max > 0 && len(n.Content) > f.max {
+			p.errorf(pos(n), "", "a list of %d; the limit is %d", len(n.Content), f.max)
+			return n.Content[:f.max]
 		}
 		return n.Content
 	case f.shape == shapeSome && !isNull(n):

@@ -143,14 +143,16 @@ func gatewayForm() *form {
 func serviceForm() *form {
 	class := textForm("a lower-case word", reClass)
 	data := listForm("a list of data classes", class)
-	data.unique = true
+	data.unique, data.max = true, 64
+	listen := someForm("an address such as http://:8080, or a list", textForm(`an address such as "http://:8080" (http, h2c, grpc or tcp)`, reListen))
+	listen.max = 64
 	return &form{shape: shapeObject, what: "a mapping", always: []string{"run"}, fields: []field{
 		{"run", "The program and its arguments: a list, or one string that is split at spaces without any expansion.", runForm()},
 		{"workdir", "The folder it runs in, relative to the folder of this file; that folder itself if absent.", textForm("a path", reNonEmpty)},
 		{"env", "Its environment variables.", &form{shape: shapeNames, what: "variables by name", name: reEnvName,
 			elem: &form{what: `a value ("" for empty)`, types: typeString | typeNumber | typeBool}}},
 		{"runtime", "The base profile of its sandbox; static if absent.", wordForm("a runtime", runtimeWords())},
-		{"listen", "What it listens on, such as http://:8080.", someForm("an address such as http://:8080, or a list", textForm(`an address such as "http://:8080" (http, h2c, grpc or tcp)`, reListen))},
+		{"listen", "What it listens on, such as http://:8080.", listen},
 		{"expose", "Routes that the gateway opens to the outside.", someForm("a mapping with route and to, or a list of them", exposeForm())},
 		{"calls", "Which services and externals it may call, and how.", &form{shape: shapeNames, what: "grants by target", name: reTarget, elem: grantsForm(grantForm())}},
 		{"ready", "How it shows that it can take requests: tcp, none, GET /path, or a mapping.", readyForm()},

@@ -127,6 +127,17 @@ func (t *Text) Line(n int) string {
 	return string(t.src[t.lines[n-1]:end])
 }
 
+// LineLen is the length of a line in bytes, without its end.
+func (t *Text) LineLen(n int) int {
+	switch {
+	case n < 1 || n > len(t.lines):
+		return 0
+	case n == len(t.lines):
+		return len(t.src) - t.lines[n-1]
+	}
+	return t.lines[n] - 1 - t.lines[n-1]
+}
+
 // Offset is the byte at which a place stands.
 func (t *Text) Offset(line, col int) int {
 	if line < 1 || line > len(t.lines) {
