@@ -88,6 +88,7 @@ type Sandbox struct {
 // Config is what to run and what it may see.
 type Config struct {
 	Spec   spec.Spec
+	Stdin  *os.File // nil for /dev/null
 	Stdout *os.File
 	Stderr *os.File
 	Flag   func(Flag) // may be nil; called from one goroutine
@@ -181,8 +182,16 @@ func processAttributes(s *spec.Spec) *syscall.SysProcAttr {
 
 func (s *Sandbox) setUp(ctx context.Context, c *Config, maps []*os.File) error {
 	limits := &c.Spec.Limits
+	if c.Stdin == nil {
+		null, err := os.Open(os.DevNull)
+		if err != nil {
+			return err
+		}
+		defer null.Close()
+		c.Stdin = null
+	}
 	s.cgroup = joinCgroup(c.CgroupName, s.cmd.Process.Pid, limits, c.CPU)
-	if err := s.control.Send(spec.ToInit{Spec: &c.Spec}, append([]*os.File{c.Stdout, c.Stderr}, maps...)...); err != nil {
+	if err := s.control.Send(spec.ToInit{Spec: &c.Spec}, append([]*os.File{c.Stdin, c.Stdout, c.Stderr}, maps...)...); err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.cmd.Process.Kill() })

@@ -85,7 +85,7 @@ type Off struct {
 
 // ToInit is what the launcher says to the stages. Exactly one field is set.
 type ToInit struct {
-	Spec   *Spec  `json:"spec,omitempty"`   // first message; files: stdout, stderr
+	Spec   *Spec  `json:"spec,omitempty"`   // first message; files: stdin, stdout, stderr, then user namespaces
 	Start  bool   `json:"start,omitempty"`  // run Argv
 	Signal int    `json:"signal,omitempty"` // to the service's process group
 	Agent  bool   `json:"agent,omitempty"`  // file: a channel that asks for sockets

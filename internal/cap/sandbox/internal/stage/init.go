@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -25,8 +26,7 @@ type initProcess struct {
 	spec    *spec.Spec
 	file    *os.File // the spec's sealed file, handed to exec stages
 	control *scm.Conn
-	stdout  *os.File
-	stderr  *os.File
+	streams [3]*os.File // the service's standard input, output and error
 
 	mu     sync.Mutex
 	main   int         // guarded by mu: the service's pid, 0 before Start
@@ -46,13 +46,12 @@ func initMain() error {
 	p := &initProcess{
 		control: control,
 		file:    os.NewFile(fdSpec, "spec"),
-		stdout:  os.NewFile(fdOut, "stdout"),
-		stderr:  os.NewFile(fdErr, "stderr"),
+		streams: [3]*os.File{os.NewFile(fdIn, "stdin"), os.NewFile(fdOut, "stdout"), os.NewFile(fdErr, "stderr")},
 		probes:  map[int]int{},
 	}
-	unix.CloseOnExec(fdSpec)
-	unix.CloseOnExec(fdOut)
-	unix.CloseOnExec(fdErr)
+	for _, fd := range []int{fdSpec, fdIn, fdOut, fdErr} {
+		unix.CloseOnExec(fd)
+	}
 	if p.spec, err = readSpec(p.file); err != nil {
 		return err
 	}
@@ -108,17 +107,12 @@ func (p *initProcess) carryOut(m *spec.ToInit, files []*os.File) error {
 }
 
 func (p *initProcess) start() error {
-	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("open /dev/null: %w", err)
-	}
-	defer null.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.main != 0 {
 		return fmt.Errorf("start the service: it has been started")
 	}
-	pid, err := p.spawn([]string{argvExec}, null, p.stdout, p.stderr)
+	pid, err := p.spawn([]string{argvExec}, p.streams[:])
 	if err != nil {
 		return fmt.Errorf("start the service: %w", err)
 	}
@@ -134,7 +128,7 @@ func (p *initProcess) probe(pr *spec.Probe, files []*os.File) error {
 	if p.main == 0 {
 		return fmt.Errorf("probe: the service has not been started")
 	}
-	pid, err := p.spawn(append([]string{argvProbe}, pr.Args...), files[0], files[1], files[2])
+	pid, err := p.spawn(append([]string{argvProbe}, pr.Args...), files)
 	if err != nil {
 		return p.control.Send(spec.FromInit{Exit: &spec.Exit{Probe: pr.ID, Code: -1}})
 	}
@@ -143,7 +137,7 @@ func (p *initProcess) probe(pr *spec.Probe, files []*os.File) error {
 }
 
 // spawn starts an exec stage; args[0] says what it becomes.
-func (p *initProcess) spawn(args []string, stdin, stdout, stderr *os.File) (int, error) {
+func (p *initProcess) spawn(args []string, streams []*os.File) (int, error) {
 	ours, theirs, err := scm.Pair()
 	if err != nil {
 		return 0, err
@@ -152,7 +146,7 @@ func (p *initProcess) spawn(args []string, stdin, stdout, stderr *os.File) (int,
 	proc, err := os.StartProcess(Self, append([]string{argvExec}, args...), &os.ProcAttr{
 		Dir:   "/",
 		Env:   goEnv(),
-		Files: []*os.File{stdin, stdout, stderr, theirs, p.file},
+		Files: append(slices.Clone(streams), theirs, p.file),
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {

@@ -30,11 +30,11 @@ func setup() error {
 	if err != nil {
 		return fmt.Errorf("receive spec: %w", err)
 	}
-	if msg.Spec == nil || len(files) < 2 {
+	if msg.Spec == nil || len(files) < 3 {
 		return fmt.Errorf("receive spec: unexpected first message")
 	}
 	s := msg.Spec
-	if err := build(s, control, files[2:]); err != nil {
+	if err := build(s, control, files[3:]); err != nil {
 		_ = control.Send(spec.FromInit{Error: err.Error()}) // the launcher may be gone: then nobody is left to tell
 		return err
 	}
@@ -43,7 +43,7 @@ func setup() error {
 		err = drop(s)
 	}
 	if err == nil {
-		err = becomeInit(control, specFile, files[0], files[1])
+		err = becomeInit(control, specFile, files[:3])
 	}
 	_ = control.Send(spec.FromInit{Error: err.Error()})
 	return err
@@ -205,10 +205,10 @@ func drop(s *spec.Spec) error {
 }
 
 // becomeInit puts the descriptors at their places and executes init.
-func becomeInit(control *scm.Conn, specFile, stdout, stderr *os.File) error {
+func becomeInit(control *scm.Conn, specFile *os.File, streams []*os.File) error {
 	// All are moved above the places first, so that none is overwritten.
 	var high []int
-	for _, f := range []*os.File{control.File(), specFile, stdout, stderr} {
+	for _, f := range append([]*os.File{control.File(), specFile}, streams...) {
 		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 64)
 		if err != nil {
 			return fmt.Errorf("place descriptors: %w", err)

@@ -27,8 +27,9 @@ const (
 const (
 	fdControl = 3 // setup and init: the launcher's socket
 	fdSpec    = 4 // init: the spec
-	fdOut     = 5 // init: the service's standard output
-	fdErr     = 6 // init: the service's standard error
+	fdIn      = 5 // init: the service's standard input,
+	fdOut     = 6 // output
+	fdErr     = 7 // and error
 	fdExec    = 3 // exec: the socket that brings the spec and takes the notify descriptor
 )
 
