@@ -7,5 +7,7 @@ import "github.com/spf13/cobra"
 func commands(e env) []*cobra.Command {
 	return []*cobra.Command{
 		newCheckCommand(e),
+		newFmtCommand(e),
+		newPlanCommand(e),
 	}
 }
