@@ -9,5 +9,6 @@ func commands(e env) []*cobra.Command {
 		newCheckCommand(e),
 		newFmtCommand(e),
 		newPlanCommand(e),
+		newExplainCommand(e),
 	}
 }

@@ -154,6 +154,8 @@ func serviceForm() *form {
 		{"runtime", "The base profile of its sandbox; static if absent.", wordForm("a runtime", runtimeWords())},
 		{"listen", "What it listens on, such as http://:8080.", listen},
 		{"expose", "Routes that the gateway opens to the outside.", someForm("a mapping with route and to, or a list of them", exposeForm())},
+		{"sensitivity", "How bad it is to lose it; medium if absent.", wordForm("a sensitivity", sensitivityWords()[1:])},
+		{"data", "Classes of data it holds, such as pii or cards.", data},
 		{"calls", "Which services and externals it may call, and how.", &form{shape: shapeNames, what: "grants by target", name: reTarget, elem: grantsForm(grantForm())}},
 		{"ready", "How it shows that it can take requests: tcp, none, GET /path, or a mapping.", readyForm()},
 		{"files", "Files it may use besides its workdir.", &form{shape: shapeObject, what: "a mapping with read and write", inline: true, fields: []field{
@@ -166,8 +168,6 @@ func serviceForm() *form {
 			{"pids", "Processes and threads.", wholeForm("a number of processes", 1, maxPIDs)},
 			{"open_files", "Open files per process.", wholeForm("a number of files", 16, maxOpenFiles)},
 		}}},
-		{"sensitivity", "How bad it is to lose it; medium if absent.", wordForm("a sensitivity", sensitivityWords()[1:])},
-		{"data", "Classes of data it holds, such as pii or cards.", data},
 		{"replicas", "How many run; 1 if absent.", wholeForm("a number of replicas", 1, maxReplicas)},
 		{"restart", "When it is started again after it ended; always if absent.", wordForm("a restart policy", restartWords())},
 	}}

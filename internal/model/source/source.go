@@ -151,8 +151,8 @@ func (t *Text) Offset(line, col int) int {
 	return off
 }
 
-// at is the place of a byte.
-func (t *Text) at(off int) (line, col int) {
+// Place is the line and column of a byte.
+func (t *Text) Place(off int) (line, col int) {
 	lo, hi := 0, len(t.lines)
 	for hi-lo > 1 {
 		if mid := (lo + hi) / 2; t.lines[mid] <= off {
@@ -168,7 +168,7 @@ func (t *Text) at(off int) (line, col int) {
 // YAML library sees it.
 func (t *Text) scan() *Error {
 	fail := func(off int, msg string) *Error {
-		line, col := t.at(off)
+		line, col := t.Place(off)
 		return &Error{Line: line, Col: col, Message: msg}
 	}
 	tokens := 0
