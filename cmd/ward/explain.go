@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/plan/explain"
+)
+
+func newExplainCommand(e env) *cobra.Command {
+	var file string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "explain CALLER TARGET METHOD [PATH]",
+		Short: "Say whether a request is allowed, and by which line, or which line would allow it",
+		Long: `Say whether a request is allowed, and by which line of ward.yaml, or which line would allow it.
+
+CALLER is a service, or outside for what comes in through the gateway. TARGET is a
+service or an external, with :PORT if one port is meant. METHOD is an HTTP method,
+or grpc, ws or tcp; tcp has no PATH.
+
+Exit code 0: allowed. 1: denied.`,
+		Example: `  ward explain web catalog GET /books/1
+  ward explain orders payments grpc shop.v1.Payments/Charge
+  ward explain outside web ws /live
+  ward explain cart redis tcp`,
+		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 1:
+				return explainDenial(args[0])
+			case len(args) == 4, len(args) == 3 && args[2] == "tcp":
+				return explainRequest(e, file, asJSON, args)
+			}
+			return fault.New(fault.Usage, fmt.Sprintf("%s takes CALLER TARGET METHOD PATH; see '%s --help'", c.CommandPath(), c.CommandPath()))
+		},
+	}
+	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
+	return c
+}
+
+// explainDenial is the place of `ward explain ID`: the id of a denial that an
+// agent recorded becomes the request that it was about.
+func explainDenial(id string) error {
+	return fault.New(fault.Usage, fmt.Sprintf("no record of denials to look %q up in; say CALLER TARGET METHOD PATH", id))
+}
+
+func explainRequest(e env, file string, asJSON bool, args []string) error {
+	m, err := loadModel(e, file)
+	if err != nil {
+		return err
+	}
+	p := plan.Build(m)
+	q := explain.Query{Caller: callerName(p, args[0]), Method: args[2]}
+	if q.Target, q.Port, err = targetPort(args[1]); err != nil {
+		return err
+	}
+	if len(args) == 4 {
+		q.Path = args[3]
+	}
+	res, err := explain.Explain(p, today(), q)
+	if bad, ok := errors.AsType[*explain.QueryError](err); ok {
+		return fault.New(fault.Usage, bad.Message)
+	}
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		err = writeJSON(e.out, res)
+	} else {
+		err = writeText(e.out, res.Text(file))
+	}
+	if err == nil && !res.Allowed {
+		return errFindings
+	}
+	return err
+}
+
+// callerName reads "outside" as the gateway, unless a service has that name.
+func callerName(p *plan.Plan, name string) string {
+	for i := range p.Services {
+		if string(p.Services[i].Name) == name {
+			return name
+		}
+	}
+	if name == "outside" {
+		return plan.Outside
+	}
+	return name
+}
+
+func targetPort(s string) (string, int, error) {
+	name, port, ok := strings.Cut(s, ":")
+	if !ok {
+		return name, 0, nil
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil || n < 1 || n > 65535 {
+		return "", 0, fault.New(fault.Usage, fmt.Sprintf("%q is not a port", port))
+	}
+	return name, n, nil
+}
+
+// today is the day on which observe rules are judged, in UTC as everywhere in Ward.
+func today() string { return time.Now().UTC().Format(time.DateOnly) }
