@@ -1,0 +1,175 @@
+package model
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const edited = `# shop
+app: shop
+services:
+  a: # the face
+    run: x
+    calls: # who it needs
+      # the catalogue
+      b: GET /x # one
+      c:
+        # first
+        - tcp # why
+        - any
+    # after calls
+  b: {run: x, listen: http://:1, calls: {c: [tcp, any]}}
+  c: {run: x, listen: tcp://:1}
+  d:
+    run: x
+    listen: [http://:1,
+      h2c://:2] # two
+  e:
+    run: x
+    calls: {} # none
+
+# end
+`
+
+func TestGrantEdits(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		add      bool
+		e        GrantEdit
+		old, new string // the part that changes
+	}{
+		{"a second grant makes a list", true, GrantEdit{"a", "b", "GET /{id}"}, "b: GET /x #", `b: [GET /x, "GET /{id}"] #`},
+		{"a list grows behind its last line", true, GrantEdit{"a", "c", "GET /{id}"}, "        - any\n", "        - any\n        - GET /{id}\n"},
+		{"an inline list grows", true, GrantEdit{"b", "c", "* /x"}, "[tcp, any]", `[tcp, any, "* /x"]`},
+		{"a new target", true, GrantEdit{"a", "d:2", "POST /x"}, "        - any\n", "        - any\n      d:2: POST /x\n"},
+		{"a new target inline", true, GrantEdit{"b", "d", "POST /x"}, "any]}}", "any], d: POST /x}}"},
+		{"a first call", true, GrantEdit{"d", "c", "tcp"}, "h2c://:2] # two\n", "h2c://:2] # two\n    calls:\n      c: tcp\n"},
+		{"a first call inline", true, GrantEdit{"c", "d", "GET /{x}"}, "tcp://:1}", `tcp://:1, calls: {d: "GET /{x}"}}`},
+		{"an empty calls", true, GrantEdit{"e", "b", "GET /x"}, "calls: {} # none", "calls: {b: GET /x} # none"},
+		{"a grant that is there", true, GrantEdit{"a", "b", "GET /x"}, "", ""},
+		{"one of a list", false, GrantEdit{"a", "c", "tcp"}, "        - tcp # why\n", ""},
+		{"last of a list", false, GrantEdit{"a", "c", "any"}, "        - any\n", ""},
+		{"the only one of a target", false, GrantEdit{"a", "b", "GET /x"}, "      b: GET /x # one\n", ""},
+		{"first of an inline list", false, GrantEdit{"b", "c", "tcp"}, "[tcp, any]", "[any]"},
+		{"last of an inline list", false, GrantEdit{"b", "c", "any"}, "[tcp, any]", "[tcp]"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := RemoveGrants
+			if c.add {
+				f = AddGrants
+			}
+			got, err := f([]byte(edited), []GrantEdit{c.e})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(strings.Replace(edited, c.old, c.new, 1), string(got)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRemovingTheLastCallRemovesCalls(t *testing.T) {
+	got, err := RemoveGrants([]byte(edited), []GrantEdit{{"b", "c", "tcp"}, {"b", "c", "any"}, {"a", "c", "tcp"}, {"a", "c", "any"}, {"a", "b", "GET /x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(got), "calls: {c") || !strings.Contains(string(got), "# the catalogue") || !strings.Contains(string(got), "# after calls") {
+		t.Errorf("%s", got)
+	}
+}
+
+func TestGrantEditsRefuse(t *testing.T) {
+	for _, e := range []GrantEdit{{"x", "b", "any"}, {"a", "b", "get /"}, {"a", "B", "any"}, {"", "b", "any"}} {
+		if out, err := AddGrants([]byte(edited), []GrantEdit{e}); err == nil {
+			t.Errorf("%+v: %s", e, out)
+		}
+	}
+	if out, err := RemoveGrants([]byte(edited), []GrantEdit{{"a", "b", "GET /y"}}); err == nil {
+		t.Errorf("%s", out)
+	}
+}
+
+// grantSet is every grant of a tree, as "caller target grant".
+func grantSet(t *testing.T, src []byte) map[string]bool {
+	t.Helper()
+	m, ps := Parse("ward.yaml", bytes.NewReader(src))
+	if ps.HasErrors() {
+		t.Fatalf("%s\n%s", ps.Only(Error), src)
+	}
+	out := map[string]bool{}
+	for _, s := range m.Services {
+		for _, c := range s.Calls {
+			target := c.Target
+			if c.Port != 0 {
+				target += fmt.Sprint(":", c.Port)
+			}
+			for _, g := range c.Grants {
+				out[fmt.Sprint(s.Name, " ", target, " ", g)] = true
+			}
+		}
+	}
+	return out
+}
+
+func comments(src []byte) map[string]int {
+	out := map[string]int{}
+	for line := range bytes.Lines(src) {
+		if i := bytes.IndexByte(line, '#'); i >= 0 && len(bytes.TrimSpace(line[:i])) == 0 {
+			out[string(bytes.TrimSpace(line))]++
+		}
+	}
+	return out
+}
+
+// Random adds and removes, checked against a set: exactly these grants more or
+// less, and no comment of its own line lost.
+func TestRandomGrantEdits(t *testing.T) {
+	words := []string{"any", "GET /x", "GET,POST /{id}", "* /**", "ws /live/{a}", "POST /a,b", "GET /it's"}
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		src := []byte(strings.ReplaceAll(edited, "tcp", "h2c"))
+		src = []byte(strings.ReplaceAll(string(src), "- h2c #", "- GET /1 #"))
+		src = []byte(strings.ReplaceAll(string(src), "[h2c, any]", "[GET /1, any]"))
+		src = []byte(strings.Replace(string(src), "run: x\n    calls", "run: x\n    listen: http://:1\n    calls", 1))
+		if seed%2 == 0 {
+			var err error
+			if src, err = Format(src); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, notes := grantSet(t, src), comments(src)
+		for range 40 {
+			var err error
+			if r.IntN(5) < 3 {
+				e := GrantEdit{string("abcd"[r.IntN(4)]), string("abcd"[r.IntN(4)]), words[r.IntN(len(words))]}
+				if e.Caller == e.Target {
+					continue
+				}
+				src, err = AddGrants(src, []GrantEdit{e})
+				want[e.Caller+" "+e.Target+" "+e.Grant] = true
+			} else if len(want) > 0 {
+				key := slices.Sorted(maps.Keys(want))[r.IntN(len(want))]
+				f := strings.SplitN(key, " ", 3)
+				src, err = RemoveGrants(src, []GrantEdit{{f[0], f[1], f[2]}})
+				delete(want, key)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, grantSet(t, src)); diff != "" {
+				t.Fatalf("seed %d (-want +got)\n%s\n%s", seed, diff, src)
+			}
+			if diff := cmp.Diff(notes, comments(src)); diff != "" {
+				t.Fatalf("seed %d: comments (-want +got)\n%s\n%s", seed, diff, src)
+			}
+		}
+	}
+}
