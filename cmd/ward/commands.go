@@ -9,6 +9,8 @@ func commands(e env) []*cobra.Command {
 		newCheckCommand(e),
 		newFmtCommand(e),
 		newPlanCommand(e),
+		newDiffCommand(e),
 		newExplainCommand(e),
+		newReachCommand(e),
 	}
 }
