@@ -8,6 +8,7 @@ func commands(e env) []*cobra.Command {
 	return []*cobra.Command{
 		newCheckCommand(e),
 		newFmtCommand(e),
+		newSchemaCommand(e),
 		newPlanCommand(e),
 		newDiffCommand(e),
 		newExplainCommand(e),

@@ -103,13 +103,6 @@ func written(nodes []*yaml.Node, grant string) int {
 	})
 }
 
-func grantText(grant string, flow bool) string {
-	if isPlain(grant, flow) {
-		return grant
-	}
-	return doubleQuoted(grant)
-}
-
 func (d *editor) add(service *yaml.Node, e GrantEdit) ([]byte, error) {
 	calls := child(service, "calls")
 	if calls == nil {
@@ -117,7 +110,7 @@ func (d *editor) add(service *yaml.Node, e GrantEdit) ([]byte, error) {
 	}
 	if calls.Kind == yaml.MappingNode && len(calls.Content) == 0 { // calls: {}
 		start, end := d.lay.Span(calls)
-		return d.splice(start, end, "{"+e.Target+": "+grantText(e.Grant, true)+"}"), nil
+		return d.splice(start, end, "{"+e.Target+": "+Quote(e.Grant, true)+"}"), nil
 	}
 	if calls.Kind != yaml.MappingNode {
 		return nil, fmt.Errorf("edit grant: calls of %s (line %d) is not a mapping", e.Caller, calls.Line)
@@ -131,7 +124,7 @@ func (d *editor) add(service *yaml.Node, e GrantEdit) ([]byte, error) {
 			return d.doc.Bytes(), nil
 		}
 		start, end := d.lay.Span(call)
-		return d.splice(start, end, "["+d.p.scalarText(call, true)+", "+grantText(e.Grant, true)+"]"), nil
+		return d.splice(start, end, "["+d.p.scalarText(call, true)+", "+Quote(e.Grant, true)+"]"), nil
 	case call.Kind == yaml.SequenceNode && len(call.Content) > 0:
 		if written(call.Content, e.Grant) >= 0 {
 			return d.doc.Bytes(), nil
@@ -139,11 +132,11 @@ func (d *editor) add(service *yaml.Node, e GrantEdit) ([]byte, error) {
 		last := call.Content[len(call.Content)-1]
 		_, end := d.lay.Span(last)
 		if call.Style&yaml.FlowStyle != 0 {
-			return d.splice(end, end, ", "+grantText(e.Grant, true)), nil
+			return d.splice(end, end, ", "+Quote(e.Grant, true)), nil
 		}
 		_, col := d.doc.Place(d.lay.Dash(last))
 		at := d.doc.LineEnd(end)
-		return d.splice(at, at, "\n"+strings.Repeat(" ", col-1)+"- "+grantText(e.Grant, false)), nil
+		return d.splice(at, at, "\n"+strings.Repeat(" ", col-1)+"- "+Quote(e.Grant, false)), nil
 	}
 	return nil, fmt.Errorf("edit grant: the grants of %s to %s (line %d) are neither a text nor a list", e.Caller, e.Target, call.Line)
 }
@@ -153,7 +146,7 @@ func (d *editor) addPair(n *yaml.Node, key, sub, grant string) []byte {
 	last := n.Content[len(n.Content)-1]
 	_, end := d.lay.Span(last)
 	if n.Style&yaml.FlowStyle != 0 {
-		text := grantText(grant, true)
+		text := Quote(grant, true)
 		if sub != "" {
 			text = "{" + sub + ": " + text + "}"
 		}
@@ -165,7 +158,7 @@ func (d *editor) addPair(n *yaml.Node, key, sub, grant string) []byte {
 	if sub != "" {
 		text += margin + "  " + sub + ":"
 	}
-	return d.splice(at, at, text+" "+grantText(grant, false))
+	return d.splice(at, at, text+" "+Quote(grant, false))
 }
 
 func (d *editor) remove(service *yaml.Node, e GrantEdit) ([]byte, error) {

@@ -171,5 +171,5 @@ func parseCores(s string) (float64, bool) {
 		v += float64(frac[i]-'0') * unit
 		unit /= 10
 	}
-	return v, v > 0 && v <= 1024
+	return v, v > 0 && v <= maxCores
 }

@@ -97,3 +97,12 @@ func isLiteral(n *yaml.Node) bool {
 	}
 	return !strings.ContainsFunc(n.Value, func(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsPrint(r) })
 }
+
+// Quote is a text as ward.yaml writes it, in quotes only where it needs them;
+// flow says that it stands inside of [ ] or { }.
+func Quote(s string, flow bool) string {
+	if isPlain(s, flow) && !isForeignWord(s) {
+		return s
+	}
+	return doubleQuoted(s)
+}

@@ -86,13 +86,14 @@ const (
 	reHTTP     = `(\*|[A-Z]+(,[A-Z]+)*) ` + rePath
 	reGrant    = `^(any|tcp|ws ` + rePath + `|` + reGRPC + `|` + reHTTP + `)$`
 	reRoute    = `^(ws ` + rePath + `|` + reGRPC + `|` + reHTTP + `)$`
-	reNonEmpty = `^[^\u0000]+$`
+	reNonEmpty = `^[^\x00]+$`
 )
 
 const (
 	maxReplicas  = 64
 	maxPIDs      = 4 << 20
 	maxOpenFiles = 1 << 20
+	maxCores     = 1024
 )
 
 func textForm(what, pattern string) *form { return &form{what: what, pattern: pattern} }
