@@ -128,3 +128,16 @@ type Event struct {
 	Detail  map[string]string `json:"detail,omitempty"`
 	Count   int64             `json:"count,omitempty"` // how many alike, if not 1
 }
+
+// Where the roles find their sockets and files inside their sandboxes.
+const (
+	ControlDir    = "/run/control"
+	ControlSocket = "control.sock"
+	IngressDir    = "/run/ingress"
+	IngressSocket = "ingress.sock"
+	StateDir      = "/state"
+	SpoolDir      = "/spool"
+)
+
+// GatewayTLS is where the gateway finds the certificate and the key that the model names.
+var GatewayTLS = [2]string{"/etc/ward/tls.crt", "/etc/ward/tls.key"}

@@ -1,0 +1,253 @@
+package up
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// Paths is where one application's state and sockets are.
+type Paths struct {
+	File    string // ward.yaml, absolute
+	Base    string // its folder
+	State   string // <base>/.ward
+	Control string // control's state
+	Spool   string // the agent's events on their way to the ledger
+	Logs    string
+	Run     string // sockets; short, because a socket's path holds 107 bytes at most (unix(7))
+	Ingress string
+}
+
+// FindPaths derives the paths of an application from its file, and makes nothing.
+func FindPaths(file string) (Paths, error) {
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return Paths{}, fmt.Errorf("find %s: %w", file, err)
+	}
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		abs = real
+	}
+	base := filepath.Dir(abs)
+	sum := sha256.Sum256([]byte(abs))
+	p := Paths{File: abs, Base: base, State: filepath.Join(base, ".ward")}
+	p.Control = filepath.Join(p.State, "control")
+	p.Spool = filepath.Join(p.State, "spool")
+	p.Logs = filepath.Join(p.State, "logs")
+	p.Run = filepath.Join(os.TempDir(), fmt.Sprintf("ward-%d", os.Getuid()), hex.EncodeToString(sum[:5]))
+	p.Ingress = filepath.Join(p.Run, "ingress")
+	return p, nil
+}
+
+// OpenPaths makes the folders, for this user alone.
+func OpenPaths(file string) (Paths, error) {
+	p, err := FindPaths(file)
+	if err != nil {
+		return p, err
+	}
+	dirs := []string{p.State, p.Control, p.Spool, p.Logs, filepath.Dir(p.Run), p.Run, p.Ingress, p.forRole("agent"), p.forRole("gateway"), p.workloads()}
+	for _, d := range dirs {
+		if err := privateDir(d); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// privateDir makes a folder, or makes sure that nobody else can have prepared it.
+func privateDir(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("make %s: %w", dir, err)
+	}
+	st, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("make %s: %w", dir, err)
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !st.IsDir() || !ok || int(sys.Uid) != os.Getuid() {
+		return fault.New(fault.Refused, fmt.Sprintf("%s exists and is not a folder of this user; remove it", dir))
+	}
+	if st.Mode().Perm() != 0o700 {
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return fmt.Errorf("protect %s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
+func (p Paths) forRole(name string) string { return filepath.Join(p.Run, name) }
+
+func (p Paths) workloads() string { return filepath.Join(p.Run, "svc") }
+
+func (p Paths) adminSocket() string { return filepath.Join(p.Run, "admin.sock") }
+
+func (p Paths) upSocket() string { return filepath.Join(p.Run, "up.sock") }
+
+// Up returns a client of the running supervisor's API, and Admin one of control's.
+func (p Paths) Up() *wire.Client { return wire.NewClient(p.upSocket()) }
+
+// Admin returns a client of control's API for administrators.
+func (p Paths) Admin() *wire.Client { return wire.NewClient(p.adminSocket()) }
+
+// lock makes sure that one supervisor runs per application.
+func (p Paths) lock() (unlock func(), err error) {
+	path := filepath.Join(p.State, "up.lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		b := make([]byte, 32)
+		n, _ := f.Read(b)
+		f.Close()
+		return nil, fault.New(fault.Conflict, fmt.Sprintf(
+			"Ward runs already for %s, as process %s; see 'ward status', or stop it with 'ward down'", p.File, strings.TrimSpace(string(b[:n]))))
+	}
+	if err := f.Truncate(0); err == nil {
+		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("write lock: %w", err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// keyFile is where the key that unseals control's state is: WARD_KEY_FILE, or
+// the user's configuration folder.
+func keyFile() (string, error) {
+	if f := os.Getenv("WARD_KEY_FILE"); f != "" {
+		return f, nil
+	}
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "", fmt.Errorf("find the key file (set WARD_KEY_FILE): %w", err)
+	}
+	return filepath.Join(dir, "ward", "key"), nil
+}
+
+// key reads the 32-byte key that unseals control's state, or makes it at first start. It lies
+// outside the state, so that a copy of the state alone is of no use.
+func (p Paths) key() ([]byte, error) {
+	path, err := keyFile()
+	if err != nil {
+		return nil, err
+	}
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		b = make([]byte, 32)
+		_, _ = rand.Read(b) // never returns an error (crypto/rand)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return nil, fmt.Errorf("make key: %w", err)
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			return nil, fmt.Errorf("make key: %w", err)
+		}
+		return b, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read key: %w", err)
+	}
+	if len(b) != 32 {
+		return nil, fault.New(fault.Invalid, fmt.Sprintf("%s is not a key of Ward's (32 bytes)", path))
+	}
+	return b, nil
+}
+
+// openSockets opens every socket that a role serves, before any role starts and for
+// longer than each lives: callers wait in the queue while a role restarts.
+func (s *Supervisor) openSockets() error {
+	g := s.plan.Gateway
+	tcp := map[string]string{wire.ListenHTTPS: g.Listen, wire.ListenHTTP: g.HTTP}
+	for purpose, address := range tcp {
+		if address == "" {
+			continue
+		}
+		ln, err := (&net.ListenConfig{}).Listen(bg, "tcp", address)
+		if err != nil {
+			return fault.Wrap(fault.Conflict, fmt.Sprintf("gateway: %s can't be opened (%v); choose another port in ward.yaml", address, rootCause(err)), err)
+		}
+		if err := s.keep(purpose, ln); err != nil {
+			return err
+		}
+	}
+	unixSockets := map[string]string{
+		wire.ListenForAgent:   filepath.Join(s.paths.forRole("agent"), wire.ControlSocket),
+		wire.ListenForGateway: filepath.Join(s.paths.forRole("gateway"), wire.ControlSocket),
+		wire.ListenForAdmin:   s.paths.adminSocket(),
+		wire.ListenIngress:    filepath.Join(s.paths.Ingress, wire.IngressSocket),
+		"up":                  s.paths.upSocket(),
+	}
+	for purpose, path := range unixSockets {
+		ln, err := listenUnix(path)
+		if err != nil {
+			return err
+		}
+		if err := s.keep(purpose, ln); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func listenUnix(path string) (net.Listener, error) {
+	// The lock is ours: a socket that is left here is nobody's.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("open socket: %w", err)
+	}
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("open socket: %w", err)
+	}
+	ln.SetUnlinkOnClose(false)
+	// The folder is private and is shown to one role only; that role may have another user ID.
+	if err := os.Chmod(path, 0o666); err != nil {
+		return nil, fmt.Errorf("open socket: %w", err)
+	}
+	return ln, nil
+}
+
+func (s *Supervisor) keep(purpose string, ln net.Listener) error {
+	defer ln.Close()
+	f, err := ln.(interface{ File() (*os.File, error) }).File()
+	if err != nil {
+		return fmt.Errorf("keep socket: %w", err)
+	}
+	s.sockets[purpose] = f
+	return nil
+}
+
+func (s *Supervisor) closeSockets() {
+	for _, f := range s.sockets {
+		f.Close()
+	}
+}
+
+func rootCause(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}
+
+func hostPort(host, listen string) string {
+	_, port, err := net.SplitHostPort(listen)
+	if err != nil || port == "443" {
+		return host
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,267 @@
+// Package up supervises Ward on one machine: it starts control, gateway and agent,
+// each in its own sandbox, and the services in theirs; hands descriptors from one to the
+// other; restarts what dies.
+//
+// Guarantee: nothing outlives Run, also when the process is killed; a service gets no connection in or out
+// but through the agent. This process holds the right to make sandboxes and the key of control's
+// state for a moment; it reads no byte from the network. Not guaranteed: defence
+// against another process of the same user.
+package up
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/sandbox"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// Config says what to run.
+type Config struct {
+	File string // ward.yaml
+	// Load reads and checks File; its error is shown as it is.
+	Load  func() (*plan.Plan, error)
+	Out   io.Writer // one line per service, then their logs
+	Color bool
+	// Ready, if not nil, is closed when everything runs.
+	Ready chan<- struct{}
+	// SVIDSeconds is the life of SVIDs, for tests; 0 for the default.
+	SVIDSeconds int
+	// Off switches single guards off, for tests that show what each stops.
+	Off sandbox.Off
+}
+
+// Supervisor is one running `ward up`.
+type Supervisor struct {
+	config   Config
+	paths    Paths
+	launcher *sandbox.Launcher
+	printer  *printer
+	admin    *wire.Client
+	sockets  map[string]*os.File // by purpose; they outlive the roles that use them
+	control  *role
+	gateway  *role
+	agent    *role
+	events   chan wire.Event
+
+	mu       sync.Mutex
+	plan     *plan.Plan             // guarded by mu
+	services map[string][]*instance // guarded by mu: by service, one a replica
+	runs     uint64                 // guarded by mu
+	slots    map[string]int         // guarded by mu: see slot
+	applying sync.Mutex             // one change of plan at a time
+	stop     context.CancelCauseFunc
+	owned    sync.WaitGroup
+}
+
+// errDown ends Run without an error.
+var errDown = errors.New("asked to stop")
+
+// Run guards the application until ctx ends or `ward down`.
+func Run(ctx context.Context, c Config) error {
+	p, err := c.Load()
+	if err != nil {
+		return err
+	}
+	paths, err := OpenPaths(c.File)
+	if err != nil {
+		return err
+	}
+	unlock, err := paths.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	s := &Supervisor{
+		config: c, paths: paths, launcher: sandbox.NewLauncher(), printer: newPrinter(c.Out, c.Color),
+		sockets: map[string]*os.File{}, services: map[string][]*instance{}, slots: map[string]int{}, plan: p, stop: stop,
+		events: make(chan wire.Event, 1024),
+	}
+	defer s.closeSockets()
+	err = s.run(ctx)
+	if errors.Is(context.Cause(ctx), errDown) {
+		return nil
+	}
+	return err
+}
+
+func (s *Supervisor) run(ctx context.Context) error {
+	began := time.Now()
+	if err := s.openSockets(); err != nil {
+		return err
+	}
+	// What Run started must end before it returns, whatever happens.
+	roles, stopRoles := context.WithCancel(context.WithoutCancel(ctx))
+	defer func() { stopRoles(); s.owned.Wait() }()
+	if err := s.startRoles(roles); err != nil {
+		return err
+	}
+	s.owned.Go(func() { s.sendEvents(roles) })
+	s.record(wire.Event{Kind: "ward.start", Subject: "up", Detail: map[string]string{"pid": fmt.Sprint(os.Getpid())}})
+	if err := s.serveAPI(roles); err != nil {
+		return err
+	}
+	defer s.stopServices()
+	if err := s.startServices(ctx, s.plan); err != nil {
+		return err
+	}
+	if ctx.Err() == nil {
+		s.printer.say("ready in %s: %s", time.Since(began).Round(10*time.Millisecond), s.url())
+		if s.config.Ready != nil {
+			close(s.config.Ready)
+		}
+	}
+	s.watch(ctx)
+	s.printer.say("stopping")
+	s.record(wire.Event{Kind: "ward.stop", Subject: "up"})
+	return nil
+}
+
+// url is where the application answers.
+func (s *Supervisor) url() string {
+	g := s.currentPlan().Gateway
+	if len(s.exposed()) == 0 {
+		return "nothing is exposed to the outside"
+	}
+	return "https://" + hostPort(g.Host, g.Listen)
+}
+
+func (s *Supervisor) exposed() []plan.Rule {
+	return slices.DeleteFunc(slices.Clone(s.currentPlan().Rules), func(r plan.Rule) bool { return r.Caller != plan.Outside })
+}
+
+func (s *Supervisor) currentPlan() *plan.Plan {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.plan
+}
+
+// startRoles starts control, puts the plan into force there, and starts agent
+// and gateway.
+func (s *Supervisor) startRoles(ctx context.Context) error {
+	key, err := s.paths.key()
+	if err != nil {
+		return err
+	}
+	base := wire.RoleConfig{TrustDomain: s.plan.TrustDomain, SVIDSeconds: s.config.SVIDSeconds, Agent: "local"}
+	withKey := base
+	withKey.Key = key
+	s.control = s.newRole("control", withKey, []string{wire.ListenForAgent, wire.ListenForGateway, wire.ListenForAdmin},
+		sandbox.Folder{Host: s.paths.Control, Inside: "/state", Write: true})
+	s.agent = s.newRole("agent", base, []string{wire.ListenIngress},
+		sandbox.Folder{Host: s.paths.forRole("agent"), Inside: wire.ControlDir},
+		sandbox.Folder{Host: s.paths.Spool, Inside: "/spool", Write: true})
+	s.agent.network = true
+	s.agent.onStart = s.reattach
+	s.gateway = s.newRole("gateway", base, []string{wire.ListenHTTPS, wire.ListenHTTP},
+		sandbox.Folder{Host: s.paths.forRole("gateway"), Inside: wire.ControlDir},
+		sandbox.Folder{Host: s.paths.Ingress, Inside: wire.IngressDir})
+	if err := s.addCertificateFolder(); err != nil {
+		return err
+	}
+	s.admin = wire.NewClient(s.paths.adminSocket())
+	if err := s.control.start(ctx); err != nil {
+		return err
+	}
+	if err := s.admin.SetPlan(ctx, planState(s.plan)); err != nil {
+		return fmt.Errorf("hand the plan to control: %w", err)
+	}
+	if err := s.agent.start(ctx); err != nil {
+		return err
+	}
+	return s.gateway.start(ctx)
+}
+
+// addCertificateFolder shows the gateway the certificate files that the model names.
+func (s *Supervisor) addCertificateFolder() error {
+	g := s.plan.Gateway
+	if g.TLS != "files" {
+		return nil
+	}
+	for i, f := range []string{g.CertFile, g.KeyFile} {
+		path := f
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(s.paths.Base, path)
+		}
+		if _, err := os.Stat(path); err != nil {
+			return fault.Wrap(fault.Invalid, fmt.Sprintf("gateway: tls: %s can't be read", f), err)
+		}
+		s.gateway.folders = append(s.gateway.folders, sandbox.Folder{Host: path, Inside: wire.GatewayTLS[i]})
+	}
+	return nil
+}
+
+func planState(p *plan.Plan) wire.PlanState {
+	return wire.PlanState{Revision: p.Revision(), Plan: p}
+}
+
+// record queues an event for the ledger; it never blocks the supervisor.
+func (s *Supervisor) record(e wire.Event) {
+	e.Source, e.Time = "up", time.Now().UTC()
+	select {
+	case s.events <- e:
+	default:
+		slog.Error("event lost: the queue to the ledger is full", "kind", e.Kind)
+	}
+}
+
+// sendEvents brings the events to control, which may be away for a while.
+func (s *Supervisor) sendEvents(ctx context.Context) {
+	source, seq := fmt.Sprintf("up-%d-%d", os.Getpid(), time.Now().UnixNano()), uint64(0)
+	for {
+		var e wire.Event
+		select {
+		case e = <-s.events:
+		case <-ctx.Done():
+			return
+		}
+		seq++
+		e.Source, e.Seq = source, seq
+		for s.admin.Record(ctx, []wire.Event{e}) != nil {
+			select {
+			case <-time.After(200 * time.Millisecond):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// flushEvents waits for the queue to empty, for a moment.
+func (s *Supervisor) flushEvents() {
+	for range 50 {
+		if len(s.events) == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func (s *Supervisor) serveAPI(ctx context.Context) error {
+	ln, err := wire.Listener([]*os.File{s.sockets["up"]})
+	if err != nil {
+		return err
+	}
+	delete(s.sockets, "up")
+	mux := http.NewServeMux()
+	s.routes(mux)
+	s.owned.Go(func() {
+		if err := wire.Serve(ctx, ln, mux); err != nil {
+			slog.Error("serve commands", "error", err)
+		}
+	})
+	return nil
+}
