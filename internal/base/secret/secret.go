@@ -1,0 +1,88 @@
+// Package secret keeps bytes that must not be seen: a type that never prints, and
+// sealing for the disk.
+//
+// Guarantee: a Bytes shows as [secret] in every format, log and JSON; Seal's output
+// can't be read or changed without the key, nor moved to another context unnoticed.
+// Not guaranteed: that the bytes leave memory when they are dropped.
+package secret
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+)
+
+const shown = "[secret]"
+
+// Bytes is a secret. Reveal is the only way to its content.
+type Bytes struct{ b []byte }
+
+// New takes over b.
+func New(b []byte) Bytes { return Bytes{b} }
+
+// Reveal returns the content; it isn't a copy.
+func (s Bytes) Reveal() []byte { return s.b }
+
+// String hides the content.
+func (Bytes) String() string { return shown }
+
+// GoString hides the content.
+func (Bytes) GoString() string { return shown }
+
+// Format hides the content from every verb.
+func (Bytes) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(shown)) }
+
+// MarshalText hides the content.
+func (Bytes) MarshalText() ([]byte, error) { return []byte(shown), nil }
+
+// LogValue hides the content.
+func (Bytes) LogValue() slog.Value { return slog.StringValue(shown) }
+
+// KeySize is the size of a sealing key in bytes.
+const KeySize = 32
+
+// Seal encrypts plain under a 32-byte key with AES-256-GCM and a random nonce; context says what it
+// is, and Open needs the same. A key may seal 2^32 times (NIST SP 800-38D §8.3).
+func Seal(key Bytes, plain []byte, context string) ([]byte, error) {
+	a, err := aead(key)
+	if err != nil {
+		return nil, err
+	}
+	nonce := make([]byte, a.NonceSize())
+	_, _ = rand.Read(nonce) // never returns an error (crypto/rand)
+	return a.Seal(nonce, nonce, plain, []byte(context)), nil
+}
+
+// Open reverses Seal.
+func Open(key Bytes, sealed []byte, context string) ([]byte, error) {
+	a, err := aead(key)
+	if err != nil {
+		return nil, err
+	}
+	if len(sealed) < a.NonceSize() {
+		return nil, errors.New("open seal: too short")
+	}
+	plain, err := a.Open(nil, sealed[:a.NonceSize()], sealed[a.NonceSize():], []byte(context))
+	if err != nil {
+		return nil, errors.New("open seal: it has another key or context, or was changed")
+	}
+	return plain, nil
+}
+
+func aead(key Bytes) (cipher.AEAD, error) {
+	if len(key.b) != KeySize {
+		return nil, fmt.Errorf("seal: the key has %d bytes instead of %d", len(key.b), KeySize)
+	}
+	block, err := aes.NewCipher(key.b)
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	a, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	return a, nil
+}
