@@ -55,6 +55,16 @@ func known(name string) Kind {
 	return End
 }
 
+// HopByHop tells whether a field ends at this hop whatever Connection says: those
+// of a Kind, except Host, Content-Length and Expect.
+func HopByHop(name string) bool {
+	switch known(name) {
+	case Connection, TransferEncoding, Upgrade, Hop:
+		return true
+	}
+	return false
+}
+
 func pick(name, lower string, k Kind) Kind {
 	if EqualFold(name, lower) {
 		return k

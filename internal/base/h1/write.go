@@ -8,11 +8,15 @@ import (
 // The Append functions write to the end of dst and return it, like append. What
 // they write was parsed by this package, or has to pass ValidField.
 
-// AppendRequestLine begins a request in origin form or asterisk form.
-func AppendRequestLine(dst []byte, method, target string) []byte {
+// AppendRequestLine begins a request. Path is in origin form, or "*".
+func AppendRequestLine(dst []byte, method, path, query string, hasQuery bool) []byte {
 	dst = append(dst, method...)
 	dst = append(dst, ' ')
-	dst = append(dst, target...)
+	dst = append(dst, path...)
+	if hasQuery {
+		dst = append(dst, '?')
+		dst = append(dst, query...)
+	}
 	return append(dst, " HTTP/1.1\r\n"...)
 }
 
