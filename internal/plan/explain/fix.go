@@ -79,8 +79,19 @@ func (x *explainer) fix(res *Result) (*Fix, string) {
 }
 
 func (x *explainer) exposeFix(res *Result, g model.Grant) (*Fix, string) {
-	if g.Kind == model.GrantTCP {
+	lowest := 0
+	for _, l := range x.listens {
+		if g.Kind.Fits(l.Protocol) && (lowest == 0 || l.Port < lowest) {
+			lowest = l.Port
+		}
+	}
+	switch {
+	case x.target == nil:
+		return nil, "the gateway lets in, not out: only services call externals"
+	case g.Kind == model.GrantTCP:
 		return nil, "the gateway lets no plain TCP in"
+	case x.query.Port != 0 && x.query.Port != lowest:
+		return nil, fmt.Sprintf("the gateway chooses the port, and takes :%d", lowest)
 	}
 	if e := res.Ends[0]; e.Reason != 0 && e.Rule >= 0 && !e.Allowed {
 		if r := &x.plan.Rules[e.Rule]; !moreSpecific(g, r) {
