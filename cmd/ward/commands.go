@@ -9,6 +9,7 @@ func commands(e env) []*cobra.Command {
 		newCheckCommand(e),
 		newFmtCommand(e),
 		newSchemaCommand(e),
+		newInitCommand(e),
 		newPlanCommand(e),
 		newDiffCommand(e),
 		newExplainCommand(e),
