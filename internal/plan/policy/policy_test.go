@@ -258,6 +258,25 @@ func TestExposedTellsMissingRouteFromMissingMethod(t *testing.T) {
 	}
 }
 
+func TestManySiblingsAreToldApart(t *testing.T) {
+	var grants []model.Grant
+	for i := range 3000 {
+		grants = append(grants, get(fmt.Sprintf("/%s%d", strings.Repeat("x", i%40), i)))
+	}
+	set := compile(t, shop(grants...))
+	out := set.Outbound("a")
+	for i, g := range grants {
+		if got := out.Decide(out.Peer("b"), 80, request("GET", g.Pattern)); got.Rule != int32(i) {
+			t.Fatalf("%s: %+v, want rule %d", g.Pattern, got, i)
+		}
+		for _, path := range []string{g.Pattern + "y", "/y" + g.Pattern[1:], g.Pattern + "/", g.Pattern[:len(g.Pattern)-1] + "z"} {
+			if got := out.Decide(out.Peer("b"), 80, request("GET", path)); got.Allow {
+				t.Fatalf("%s: %+v, want a denial", path, got)
+			}
+		}
+	}
+}
+
 // wide has n rules of mixed shape on one pair.
 func wide(n int) *plan.Plan {
 	grants := make([]model.Grant, 0, n)
