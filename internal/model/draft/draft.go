@@ -175,10 +175,16 @@ func (d *draft) bytes() ([]byte, error) {
 // routes shares the paths of the one gateway among the services that had ports of
 // their own.
 func (d *draft) routes() {
-	first := ""
+	first, firstGRPC := "", ""
 	for _, s := range d.services {
+		web := slices.ContainsFunc(s.listen, func(p port) bool { return p.protocol == "http" })
 		switch {
 		case !s.expose:
+		case !web && firstGRPC == "":
+			firstGRPC, s.route = s.name, "grpc */*"
+		case !web:
+			s.expose = false
+			s.notes = append(s.notes, "its port was published; expose its gRPC services by name, as those of "+firstGRPC+" are")
 		case first == "":
 			first, s.route = s.name, "* /**"
 		default:
