@@ -277,7 +277,8 @@ func (a *Authority) SignX509(r wire.SignRequest, dnsNames ...string) (wire.SignR
 	t := &x509.Certificate{
 		SerialNumber: newSerial(),
 		Subject:      pkix.Name{Organization: []string{"Ward"}, CommonName: strings.TrimPrefix(id.Path, "/")},
-		NotBefore:    now.Add(-pki.Leeway),
+		// Clocks differ; yet half of a short life must not lie in the past.
+		NotBefore:    now.Add(-min(pki.Leeway, a.config.SVIDLife/10)),
 		NotAfter:     now.Add(a.config.SVIDLife),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
