@@ -239,15 +239,17 @@ func (d *Document) syntax(err error) *Error {
 	line := 1
 	if m := regexp.MustCompile(`^line (\d+): `).FindStringSubmatch(msg); m != nil {
 		line, _ = strconv.Atoi(m[1])
-		msg = msg[len(m[0]):]
+		if msg = msg[len(m[0]):]; strings.HasPrefix(msg, "did not find expected") {
+			line++ // the library counts these from 0
+		}
 	}
 	line = min(max(line, 1), len(d.lines))
 	text := d.Line(line)
 	col := utf8.RuneCountInString(text) - utf8.RuneCountInString(strings.TrimLeft(text, " \t")) + 1
 	e := &Error{Line: line, Col: col, Message: "YAML: " + msg}
-	// The library tells the line after; and this trap is the one that paths fall into.
+	// The library tells where the list or mapping begins. This trap is the one that paths fall into.
 	brace := regexp.MustCompile(`[\[{,][^"'\[\]{},]*/\{`)
-	for l := line; l >= max(line-2, 1); l-- {
+	for l := line; l <= min(line+5, len(d.lines)); l++ {
 		if at := brace.FindStringIndex(d.Line(l)); at != nil {
 			e.Line, e.Col = l, utf8.RuneCountInString(d.Line(l)[:at[1]])
 			e.Hint = `inside of [ ] or { }, a text that holds { } [ ] or a comma needs quotes: "GET /books/{id}"`
@@ -260,7 +262,7 @@ func (d *Document) syntax(err error) *Error {
 	case strings.Contains(msg, "mapping values are not allowed"):
 		e.Hint = `check the indentation, or quote a value that holds ": "`
 	case strings.Contains(msg, "did not find expected"):
-		e.Hint = "check the indentation and the brackets, here and on the line before"
+		e.Hint = "check the indentation and the brackets from here on"
 	}
 	return e
 }

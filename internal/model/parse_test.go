@@ -1,0 +1,172 @@
+package model
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+func mustParse(t *testing.T, src string) *Model {
+	t.Helper()
+	m, ps := Parse("ward.yaml", strings.NewReader(src))
+	if ps.HasErrors() {
+		t.Fatal(ps.String())
+	}
+	return m
+}
+
+func TestDefaults(t *testing.T) {
+	m := mustParse(t, `
+app: shop
+services:
+  s: {run: ./s a 'b c', listen: http://:80, ready: {port: 80}}
+externals:
+  a: {host: A.Example, port: 443}
+  b: {host: b.example, tls: originate}
+  c: {host: 10.0.0.1, port: 5432}
+`)
+	want := &Model{
+		App: "shop", TrustDomain: "shop.internal",
+		Gateway: Gateway{Listen: "127.0.0.1:8443", Host: "localhost", TLS: "internal"},
+		Services: []Service{{Name: "s", Run: []string{"./s", "a", "b c"}, Workdir: ".", Listen: []Listen{{Protocol: HTTP, Port: 80}},
+			Replicas: 1, Ready: Ready{Port: 80, TimeoutSeconds: 60}}},
+		Externals: []External{
+			{Name: "a", Host: "a.example", Port: 443, LocalPort: 443, TLS: TLSPassthrough, Protocol: TCP},
+			{Name: "b", Host: "b.example", Port: 443, LocalPort: 80, TLS: TLSOriginate, Protocol: HTTP},
+			{Name: "c", Host: "10.0.0.1", Port: 5432, LocalPort: 5432, TLS: TLSNone, Protocol: TCP},
+		},
+	}
+	if diff := cmp.Diff(want, m, cmpopts.IgnoreTypes(Pos{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestShopOfTwelve(t *testing.T) {
+	src := string(readFile(t, "testdata/shop12.yaml"))
+	m, ps := Parse("shop12.yaml", strings.NewReader(src))
+	if len(ps) > 0 {
+		t.Fatal(ps.String())
+	}
+	edges, kinds := 0, map[GrantKind]bool{}
+	for _, s := range m.Services {
+		edges += len(s.Calls)
+		for _, c := range s.Calls {
+			for _, g := range c.Grants {
+				kinds[g.Kind] = true
+			}
+		}
+	}
+	if lines := strings.Count(src, "\n"); len(m.Services) != 12 || edges != 18 || lines > 80 {
+		t.Errorf("%d services, %d edges, %d lines", len(m.Services), edges, lines)
+	}
+	if !kinds[GrantHTTP] || !kinds[GrantWS] || !kinds[GrantGRPC] || !kinds[GrantTCP] {
+		t.Errorf("kinds %v", kinds)
+	}
+	if got, err := Format([]byte(src)); err != nil || string(got) != src {
+		t.Errorf("not in its canonical form: %v\n%s", err, cmp.Diff(src, string(got)))
+	}
+}
+
+// Each case is one file and what must be said about it, as "line:col severity part | hint part".
+func TestProblems(t *testing.T) {
+	const head = "app: a\nservices:\n  s: {run: x, listen: [http://:1, tcp://:2], sensitivity: high, calls: {t: GET /x}}\n  t: {run: x, listen: [h2c://:1, grpc://:2], calls: {db: tcp}}\n  db: {run: x, listen: tcp://:5432}\n"
+	for _, c := range []struct {
+		name, src string
+		want      []string
+	}{
+		{"misspelt key", "ap: a\nservices: {s: {run: x}}\n", []string{`1:1 error unknown key "ap" | did you mean "app"?`}},
+		{"duplicate key", "app: a\napp: b\nservices: {s: {run: x}}\n", []string{`2:1 error "app" stands twice in one mapping; first on line 1 | `}},
+		{"alias", "app: &a a\nservices: {s: {run: *a}}\n", []string{"1:6 error YAML anchors (&a) are not used here | write the value out"}},
+		{"tag", "app: !!str a\n", []string{"1:6 error YAML tags (!!str) are not used here | remove"}},
+		{"second document", "app: a\n---\napp: b\n", []string{"2:1 error a second YAML document | "}},
+		{"tab", "app: a\nservices:\n\ts: 1\n", []string{"3:2 error YAML: found character that cannot start any token | indent with spaces"}},
+		{"brace in a list", "app: a\nservices: {s: {run: x, calls: {t: [GET /a, GET /{id}]}}}\n", []string{"2:45 error YAML: did not find expected ',' or ']' | needs quotes"}},
+		{"empty file", "# nothing\n", []string{"1:1 error the file is empty | ward init"}},
+		{"bidirectional control", "app: a\u202e\n", []string{"1:7 error invisible control character U+202E | "}},
+		{"unknown target", strings.Replace(head, "db: tcp", "bd: tcp", 1), []string{`4:54 error unknown target "bd" | did you mean "db"?`}},
+		{"port that isn't there", strings.Replace(head, "db: tcp", "db:1: tcp", 1), []string{"4:54 error db doesn't listen on port 1 | tcp://:5432"}},
+		{"port picks the listener", strings.Replace(head, "db: tcp", "s:2: GET /", 1), []string{`4:59 error "GET /" fits no port of s | s says tcp://:2 (line 3); make that http or h2c`}},
+		{"grpc to http", strings.Replace(head, "db: tcp", "s: grpc A/B", 1), []string{`error "grpc A/B" fits no port of s | make that grpc or h2c`}},
+		{"self", strings.Replace(head, "t: GET", "s: GET", 1), []string{"3:73 error service s calls itself | "}},
+		{"one route twice", head + "  u: {run: x, listen: http://:1, expose: {route: \"GET /a/{x}\", to: anyone}}\n  v: {run: x, listen: http://:1, expose: {route: GET /a/*, to: anyone}}\n",
+			[]string{`7:50 error the route "GET /a/*" is exposed already, by u on line 6 | one service`, "5:3 "}[:1]},
+		{"expose without a web port", strings.Replace(head, "listen: tcp://:5432", "listen: tcp://:5432, expose: {route: GET /, to: anyone}", 1), []string{"error service db exposes routes but has no http, h2c or grpc port | add a listen line"}},
+		{"one name space", head + "externals: {db: {host: x.example, port: 1}}\n", []string{`6:13 error "db" is the name of a service already (line 5) | `}},
+		{"external kinds", head + "externals: {e: {host: x.example, port: 443, protocol: http}, f: {host: f.example, port: 1, ca: x}}\n", []string{
+			"6:55 error external e: say who speaks TLS on port 443 | tls: originate", "6:96 error external f: \"ca\" means something only | originate"}},
+		{"sign-in", head + "  u: {run: x, listen: http://:1, expose: {route: GET /, to: staff, when: 'user.mfa'}}\n", []string{
+			"6:61 error \"staff\" can't be enforced yet: sign-in comes with identity | ", "6:68 error conditions (when) come with identity | "}},
+		{"sensitive and open", strings.Replace(head, "calls: {t: GET /x}}", "calls: {t: GET /x}, expose: {route: \"* /**\", to: anyone}}", 1), []string{
+			"warning service s has sensitivity high, and is exposed to anyone | ", "warning every route of s, with every method, is open | "}},
+		{"broad", strings.Replace(head, "GET /x", "[any, \"GET /**\", \"* /**\", grpc */*, ws /**]", 1), []string{
+			`warning "any" from s to t is broad | ward learn`, `warning "GET /**"`, `warning "* /**"`, `warning "grpc */*"`, `warning "ws /**"`}},
+		{"circle", strings.Replace(head, "db: tcp", "db: tcp, s: GET /x", 1), []string{"3:73 warning services call each other in a circle: s → t → s | "}},
+		{"unused", head + "  u: {run: x, listen: tcp://:1}\n  worker: {run: x}\n", []string{"6:3 warning nobody calls service u | "}},
+		{"secrets", head + "  u: {run: x, env: {A_TOKEN: abc, TOKEN_TTL: 30s, KEY_FILE: /k, DB: 'postgres://u:p@db/x', DB2: 'postgres://db/x', API_KEY: ''}}\n", []string{"warning A_TOKEN looks like a secret", "warning DB looks like a secret"}},
+		{"a day that isn't", head + "observe: [{from: s, to: t, grant: GET /, until: 2027-02-29}]\n", []string{"6:49 error expected a date such as 2031-01-31, found \"2027-02-29\" | calendar"}},
+		{"a shell's words", strings.Replace(head, "run: x", "run: x $HOME", 1), []string{`3:12 error "$" means something to a shell only | run: [sh, -c`}},
+		{"ready without a port", head + "  u: {run: x, ready: GET /h}\n", []string{"6:15 error service u has no port to ask | ready: none"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, ps := Parse("ward.yaml", strings.NewReader(c.src))
+			if len(ps) != len(c.want) {
+				t.Fatalf("%d problems:\n%s", len(ps), ps)
+			}
+			for i, w := range c.want {
+				msg, hint, _ := strings.Cut(w, " | ")
+				text := strings.TrimPrefix(ps[i].String(), "ward.yaml:")
+				text = strings.ReplaceAll(strings.ReplaceAll(text, ": error: ", " error "), ": warning: ", " warning ")
+				if !strings.Contains(text, msg) || !strings.Contains(ps[i].Hint, hint) {
+					t.Errorf("want %q in\n%s", w, text)
+				}
+			}
+		})
+	}
+}
+
+func TestParseGrant(t *testing.T) {
+	for in, want := range map[string]string{
+		"any": "any", "tcp": "tcp", "GET /books/**": "GET /books/**", "POST,GET /x": "GET,POST /x", "* /": "* /",
+		"ws /live/{id}": "ws /live/{id}", "grpc shop.v1.Payments/Charge": "grpc shop.v1.Payments/Charge", "grpc */*": "grpc */*",
+		"GET /a%62/": "GET /ab/", "GET  /x": "GET /x", "GET /ü": "",
+		"get /x": "", "GET": "", "/x": "", "GET /a/**/b": "", "GET /a*": "", "GET /a//b": "", "GET /../b": "", "GET /%2f": "", "GET /x?y": "",
+		"GET /%2A": "", "CONNECT /": "", "GET,GET /": "", "GET,* /": "", "grpc A": "", "grpc /A/B": "", "grpc */B": "", "grpc a..b/C": "", "": "", " ": "",
+	} {
+		g, err := ParseGrant(in)
+		if want == "" {
+			if err == nil {
+				t.Errorf("%q is %q", in, g)
+			}
+			continue
+		}
+		if err != nil || g.String() != want {
+			t.Errorf("%q is %q, %v; want %q", in, g, err, want)
+		}
+	}
+}
+
+func TestSplitCommand(t *testing.T) {
+	for in, want := range map[string][]string{
+		"a b  c":         {"a", "b", "c"},
+		`a 'b c' "d e"f`: {"a", "b c", "d ef"},
+		`a "" ''`:        {"a", "", ""},
+		`a\ b "\"\n"`:    {"a b", `"\n`},
+		"a '$HOME'":      {"a", "$HOME"},
+		"a|b":            nil, "a $X": nil, `a "$X"`: nil, "a *": nil, "a 'b": nil, `a "b`: nil, `a \`: nil, "": nil, "A=b c": nil, "a # b": nil, "~/x": nil, "a > b": nil,
+	} {
+		got, err := SplitCommand(in)
+		if (err == nil) != (want != nil) || !cmp.Equal(got, want) && want != nil {
+			t.Errorf("%q is %q, %v", in, got, err)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	for in, want := range map[string]string{"lisen": "listen", "Listen": "listen", "calsl": "calls", "run": "run", "zzzz": "", "nod": "node", "": ""} {
+		if got := nearest(in, []string{"listen", "calls", "run", "node"}); got != want {
+			t.Errorf("%q is nearest to %q, want %q", in, got, want)
+		}
+	}
+}
