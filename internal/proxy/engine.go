@@ -28,10 +28,11 @@ type Engine struct {
 	h2      *http2.Server
 	h2base  *http.Server // tells the connections of h2 to drain
 
-	mu       sync.Mutex // guards what follows
-	conns    map[*serving]struct{}
-	draining bool
-	wg       sync.WaitGroup // one for each of conns
+	draining atomic.Bool // set under mu
+
+	mu    sync.Mutex // guards what follows
+	conns map[*serving]struct{}
+	wg    sync.WaitGroup // one for each of conns
 }
 
 // New returns an Engine that needs no start; Shutdown ends it.
@@ -67,7 +68,9 @@ type serving struct {
 	state   atomic.Int32
 
 	head    h1.Request
+	body    h1.Body
 	resp    h1.Response
+	answers h1.Body // of resp
 	req     Request
 	verdict Verdict
 	rec     Record
@@ -160,7 +163,7 @@ func (c *prefixConn) Read(p []byte) (int, error) {
 func (e *Engine) enter(s *serving) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.draining || len(e.conns) >= e.lim.Conns {
+	if e.draining.Load() || len(e.conns) >= e.lim.Conns {
 		return false
 	}
 	e.conns[s] = struct{}{}
@@ -175,12 +178,6 @@ func (e *Engine) leave(s *serving) {
 	e.wg.Done()
 }
 
-func (e *Engine) isDraining() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.draining
-}
-
 // Conns is the number of connections being served.
 func (e *Engine) Conns() int {
 	e.mu.Lock()
@@ -193,7 +190,7 @@ func (e *Engine) Conns() int {
 // first, it breaks off what is left and returns the cause.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
-	e.draining = true
+	e.draining.Store(true)
 	for s := range e.conns {
 		if s.state.CompareAndSwap(stateIdle, stateClosed) {
 			_ = s.Close()
@@ -230,7 +227,7 @@ func (s *serving) await(first bool) error {
 		s.armRead(time.Now(), s.e.lim.Idle)
 	}
 	s.state.Store(stateIdle)
-	if s.e.isDraining() && s.state.CompareAndSwap(stateIdle, stateClosed) {
+	if s.e.draining.Load() && s.state.CompareAndSwap(stateIdle, stateClosed) {
 		return net.ErrClosed
 	}
 	err := s.rd.Fill()
@@ -257,10 +254,10 @@ func (s *serving) serveH1(ctx context.Context) {
 // at once would reset the connection and lose the response (RFC 9112 §9.6).
 func (s *serving) linger() {
 	s.closeWrite()
-	s.strictRead(time.Now(), time.Second)
+	s.strictRead(time.Now(), 2*time.Second)
 	block := s.e.block()
 	defer s.e.blocks.Put(block)
-	for n := 0; n < 1<<20; {
+	for n := 0; n < 16<<20; {
 		m, err := s.Conn.Read(block[:])
 		if err != nil {
 			return

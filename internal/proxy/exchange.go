@@ -38,8 +38,8 @@ func (s *serving) one(ctx context.Context) (keep bool) {
 		return false
 	}
 	s.verdict = s.e.cfg.Decide(ctx, &s.req)
-	body := s.rd.Body(read, nil)
-	keep = s.follow(ctx, &body)
+	s.body = s.rd.Body(read, nil)
+	keep = s.follow(ctx, &s.body)
 	s.e.cfg.Done(s.finished())
 	return keep
 }
@@ -177,7 +177,7 @@ func (s *serving) refuse(a answer, body *h1.Body) bool {
 }
 
 // reusable tells whether connection options allow another request.
-func (s *serving) reusable() bool { return !s.head.Close && !s.e.isDraining() }
+func (s *serving) reusable() bool { return !s.head.Close && !s.e.draining.Load() }
 
 // skip reads a body as far as it is buffered.
 func (s *serving) skip(body *h1.Body) bool {

@@ -78,8 +78,6 @@ func alike(a, b string) bool {
 	return true
 }
 
-func foldEqual(a, b string) bool { return strings.EqualFold(a, b) }
-
 // takes tells whether v replaces or drops the request field of a name.
 func (v *Verdict) takes(name string) bool {
 	for i := range v.Set {
@@ -98,7 +96,7 @@ func (v *Verdict) takes(name string) bool {
 // responds tells whether v replaces the response field of a name.
 func (v *Verdict) responds(name string) bool {
 	for i := range v.Respond {
-		if foldEqual(name, v.Respond[i].Name) {
+		if strings.EqualFold(name, v.Respond[i].Name) {
 			return true
 		}
 	}
@@ -107,7 +105,7 @@ func (v *Verdict) responds(name string) bool {
 
 func nominated(names []string, name string) bool {
 	for _, n := range names {
-		if foldEqual(n, name) {
+		if strings.EqualFold(n, name) {
 			return true
 		}
 	}

@@ -50,7 +50,6 @@ func (s *serving) forward(ctx context.Context, body *h1.Body) bool {
 		c.begin(now, &s.link, &s.e.lim)
 		x := exchange{serving: s, c: c, body: body, bodyless: s.head.Body.Kind == h1.None}
 		keep, again, err := x.run()
-		x.giveBack(false)
 		if again {
 			continue
 		}
@@ -133,6 +132,7 @@ func (x *exchange) giveBack(whole bool) {
 // came, the connection was an old one, and the request is idempotent and has no
 // body.
 func (x *exchange) run() (keep, again bool, err error) {
+	defer x.giveBack(false) // if it wasn't, also when something panics
 	if err = x.send(); err == nil {
 		err = x.responseStart()
 	}
@@ -324,11 +324,12 @@ func (x *exchange) relayResponse() (keep, whole bool, err error) {
 	s.sent = true
 	s.rec.Status = s.resp.Status
 	c.wait = s.e.lim.BodyIdle
-	body := c.rd.Body(in, s.spare)
+	s.answers = c.rd.Body(in, s.spare)
+	body := &s.answers
 	if body.Done() {
 		err = s.write(s.out)
 	} else {
-		r := relay{e: s.e, to: &s.link, body: &body, chunked: out.Kind == h1.Chunked, out: s.out, buffered: c.rd}
+		r := relay{e: s.e, to: &s.link, body: body, chunked: out.Kind == h1.Chunked, out: s.out, buffered: c.rd}
 		err = r.run()
 		s.out, s.rec.Out = r.out, r.n
 		s.spare = body.Trailers()[:0]

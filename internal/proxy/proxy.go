@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/canon"
@@ -88,7 +89,7 @@ func (r *Request) Get(name string) (value string, n int) {
 	}
 	for i := range r.fields {
 		f := &r.fields[i]
-		if len(f.Name) != len(name) || !foldEqual(f.Name, name) {
+		if len(f.Name) != len(name) || !strings.EqualFold(f.Name, name) {
 			continue
 		}
 		if n == 0 {
@@ -114,7 +115,7 @@ type Record struct {
 type Limits struct {
 	HeadBytes     int           // of a request, and of a response; 32 KiB
 	Fields        int           // in a head; 128
-	Conns         int           // served at once by the Engine; 10,000
+	Conns         int           // served at once by the Engine, more are closed; 10,000
 	Streams       int           // open at once on an HTTP/2 connection; 250
 	Head          time.Duration // from a head's first byte to its last; 10 s
 	Idle          time.Duration // between requests, and for silent tunnels; 2 min
