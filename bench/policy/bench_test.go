@@ -28,7 +28,7 @@ type factory struct {
 func factories() []factory {
 	return []factory{
 		{"ward", wardEngine}, {"ward-by-name", wardByName}, {"cedar", cedarEngine}, {"cedar-sliced", cedarSliced},
-		{"opa", opaEngine}, {"casbin", casbinEngine},
+		{"opa-rules", opaRules}, {"opa-data", opaData}, {"casbin", casbinEngine},
 	}
 }
 
@@ -63,11 +63,21 @@ func cedarEngine(t testing.TB, p *plan.Plan, qs []Query) engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entities := cedar.EntityMap{}
+	entities, requests := cedar.EntityMap{}, cedarRequests(qs)
 	return func(i int) bool {
-		d, _ := cedar.Authorize(ps, entities, CedarRequest(qs[i].Caller, qs[i].Target, port, &qs[i].Request))
+		d, _ := cedar.Authorize(ps, entities, requests[i])
 		return d == cedar.Allow
 	}
+}
+
+// cedarRequests builds the requests beforehand: only the decision is measured, as
+// with the other engines.
+func cedarRequests(qs []Query) []cedar.Request {
+	out := make([]cedar.Request, 0, len(qs))
+	for i := range qs {
+		out = append(out, CedarRequest(qs[i].Caller, qs[i].Target, port, &qs[i].Request))
+	}
+	return out
 }
 
 // cedarSliced keeps one policy set per caller and target, and picks it by hand.
@@ -86,13 +96,13 @@ func cedarSliced(t testing.TB, p *plan.Plan, qs []Query) engine {
 		}
 		sets[k] = ps
 	}
-	entities := cedar.EntityMap{}
+	entities, requests := cedar.EntityMap{}, cedarRequests(qs)
 	return func(i int) bool {
 		ps := sets[pair{qs[i].Caller, qs[i].Target}]
 		if ps == nil {
 			return false
 		}
-		d, _ := cedar.Authorize(ps, entities, CedarRequest(qs[i].Caller, qs[i].Target, port, &qs[i].Request))
+		d, _ := cedar.Authorize(ps, entities, requests[i])
 		return d == cedar.Allow
 	}
 }
@@ -108,9 +118,22 @@ allow if {
 }
 `
 
-// opaEngine keeps the rules as data by caller and target, the faster of OPA's two ways
-// at 10,000 rules here, with the query prepared once.
-func opaEngine(t testing.TB, p *plan.Plan, qs []Query) engine {
+// opaRules generates one Rego rule for each of ours, whose equalities OPA indexes.
+func opaRules(t testing.TB, p *plan.Plan, qs []Query) engine {
+	var b strings.Builder
+	b.WriteString("package ward\nimport rego.v1\ndefault allow := false\n")
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		for _, m := range methodsOf(r) {
+			fmt.Fprintf(&b, "allow if { input.caller == %q; input.target == %q; input.port == %d; input.method == %q; regex.match(%q, input.path) }\n",
+				r.Caller, r.Target, port, m, regexpOf(r.Grant.Pattern))
+		}
+	}
+	return opaEngine(t, qs, rego.Module("ward.rego", b.String()))
+}
+
+// opaData keeps the rules as data by caller and target.
+func opaData(t testing.TB, p *plan.Plan, qs []Query) engine {
 	rules := map[string]any{}
 	for i := range p.Rules {
 		r := &p.Rules[i]
@@ -128,9 +151,14 @@ func opaEngine(t testing.TB, p *plan.Plan, qs []Query) engine {
 			"ports": []any{port}, "methods": ms, "path": regexpOf(r.Grant.Pattern),
 		})
 	}
+	store := inmem.NewFromObjectWithOpts(map[string]any{"rules": rules}, inmem.OptReturnASTValuesOnRead(true))
+	return opaEngine(t, qs, rego.Module("ward.rego", opaModule), rego.Store(store))
+}
+
+// opaEngine prepares the query once.
+func opaEngine(t testing.TB, qs []Query, options ...func(*rego.Rego)) engine {
 	ctx := context.Background()
-	q, err := rego.New(rego.Query("data.ward.allow"), rego.Module("ward.rego", opaModule),
-		rego.Store(inmem.NewFromObjectWithOpts(map[string]any{"rules": rules}, inmem.OptReturnASTValuesOnRead(true)))).PrepareForEval(ctx)
+	q, err := rego.New(append(options, rego.Query("data.ward.allow"))...).PrepareForEval(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

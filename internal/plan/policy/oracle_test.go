@@ -13,7 +13,14 @@ import (
 // The oracle decides by reading every rule anew, with regular words instead of
 // tries. It shares no code with the matcher.
 
-func oracleDecide(p *plan.Plan, today, caller, target string, port int, r *canon.Request) policy.Decision {
+type question struct {
+	caller, target string
+	port           int
+	r              *canon.Request
+}
+
+func oracleDecide(p *plan.Plan, today string, q question) policy.Decision {
+	caller, target, port, r := q.caller, q.target, q.port, q.r
 	deny := policy.Decision{Rule: -1}
 	if !inPlan(p, caller) || !inPlan(p, target) {
 		deny.Reason = policy.UnknownPeer

@@ -321,7 +321,9 @@ func TestHostilePathsCostNoMoreThanTheRulesOfThePair(t *testing.T) {
 			t.Fatal("allowed")
 		}
 	}
-	if each := time.Since(start) / runs; each > 20*time.Millisecond {
+	each := time.Since(start) / runs
+	t.Logf("%v for one decision", each)
+	if each > 20*time.Millisecond {
 		t.Errorf("one decision took %v over 8,191 nodes", each)
 	}
 }

@@ -111,19 +111,19 @@ func compile(t testing.TB, p *plan.Plan) *policy.Set {
 }
 
 // both compares the two ends and the oracle on one request.
-func both(t *testing.T, p *plan.Plan, set *policy.Set, caller, target string, port int, r *canon.Request) policy.Decision {
+func both(t *testing.T, p *plan.Plan, set *policy.Set, q question) policy.Decision {
 	t.Helper()
-	want := oracleDecide(p, today, caller, target, port, r)
-	out := set.Outbound(caller)
-	if got := out.Decide(out.Peer(target), port, r); got != want {
-		t.Fatalf("outbound %s -> %s:%d %+v\n got %+v\nwant %+v\nrules %+v", caller, target, port, *r, got, want, p.Rules)
+	want := oracleDecide(p, today, q)
+	out := set.Outbound(q.caller)
+	if got := out.Decide(out.Peer(q.target), q.port, q.r); got != want {
+		t.Fatalf("outbound %s -> %s:%d %+v\n got %+v\nwant %+v\nrules %+v", q.caller, q.target, q.port, *q.r, got, want, p.Rules)
 	}
-	if target == "ext" {
+	if q.target == "ext" {
 		return want
 	}
-	in := set.Inbound(target)
-	if got := in.Decide(in.Peer(caller), port, r); got != want {
-		t.Fatalf("inbound %s -> %s:%d %+v\n got %+v\nwant %+v\nrules %+v", caller, target, port, *r, got, want, p.Rules)
+	in := set.Inbound(q.target)
+	if got := in.Decide(in.Peer(q.caller), q.port, q.r); got != want {
+		t.Fatalf("inbound %s -> %s:%d %+v\n got %+v\nwant %+v\nrules %+v", q.caller, q.target, q.port, *q.r, got, want, p.Rules)
 	}
 	return want
 }
@@ -139,7 +139,7 @@ func TestDecideAgreesWithTheOracleOnRandomModels(t *testing.T) {
 			if r.IntN(4) > 0 {
 				caller = fmt.Sprintf("s%d", r.IntN(len(p.Services)))
 			}
-			d := both(t, p, set, caller, target, pick(r, 80, 80, 81, 81, 82, 83, 84), randomRequest(r))
+			d := both(t, p, set, question{caller, target, pick(r, 80, 80, 81, 81, 82, 83, 84), randomRequest(r)})
 			reasons[d.Reason]++
 		}
 	}
@@ -162,8 +162,70 @@ func FuzzDecide(f *testing.F) {
 		set := compile(t, p)
 		req := &canon.Request{Protocol: canon.Protocol(protocol % 5), Method: method, Path: path}
 		for _, s := range p.Services {
-			both(t, p, set, "s0", string(s.Name), int(port), req)
-			both(t, p, set, plan.Outside, string(s.Name), int(port), req)
+			both(t, p, set, question{"s0", string(s.Name), int(port), req})
+			both(t, p, set, question{plan.Outside, string(s.Name), int(port), req})
 		}
 	})
+}
+
+// oracleRoute reads every exposed rule: the best one that one of its ports can serve.
+func oracleRoute(p *plan.Plan, r *canon.Request) (rule int, port int) {
+	best, bestKey := -1, ""
+	for i, x := range p.Rules {
+		if x.Caller != plan.Outside || !oraclePath(x.Grant, r) || !oracleProtocol(x.Grant.Kind, r.Protocol) ||
+			x.Grant.Kind == model.GrantHTTP && !oracleMethod(x.Grant.Methods, r.Method) {
+			continue
+		}
+		serves := oraclePort(p, x, r.Protocol)
+		if key := oracleKey(x); serves > 0 && (best < 0 || key < bestKey) {
+			best, bestKey, port = i, key, serves
+		}
+	}
+	return best, port
+}
+
+func oraclePort(p *plan.Plan, x plan.Rule, protocol canon.Protocol) int {
+	for _, s := range p.Services {
+		if string(s.Name) != x.Target {
+			continue
+		}
+		for _, port := range x.Ports { // ascending
+			for _, l := range s.Listen {
+				grpc := l.Protocol == model.GRPC || l.Protocol == model.H2C
+				http := l.Protocol == model.HTTP || l.Protocol == model.H2C
+				if l.Port == port && (protocol == canon.GRPC && grpc || (protocol == canon.HTTP || protocol == canon.WebSocket) && http) {
+					return port
+				}
+			}
+		}
+	}
+	return 0
+}
+
+func TestRouteAgreesWithTheOracleAndWithBothEnds(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 7))
+	allowed := 0
+	for range 1500 {
+		p := plan.Build(randomModel(r))
+		set := compile(t, p)
+		for range 30 {
+			req := randomRequest(r)
+			got := set.Exposed().Route(req)
+			rule, port := oracleRoute(p, req)
+			if got.Allow != (rule >= 0) || got.Allow && (int(got.Rule) != rule || got.Port != port || got.Target != p.Rules[rule].Target) {
+				t.Fatalf("%+v: got %+v, want rule %d port %d\nrules %+v", *req, got, rule, port, p.Rules)
+			}
+			if !got.Allow {
+				continue
+			}
+			allowed++
+			out, in := set.Outbound(plan.Outside), set.Inbound(got.Target)
+			if !out.Decide(out.Peer(got.Target), got.Port, req).Allow || !in.Decide(in.Peer(plan.Outside), got.Port, req).Allow {
+				t.Fatalf("%+v is routed by %+v, and an end denies it", *req, got)
+			}
+		}
+	}
+	if allowed < 1000 {
+		t.Errorf("%d allowed only", allowed)
+	}
 }
