@@ -3,6 +3,9 @@ package model
 import (
 	"slices"
 	"strings"
+
+	"github.com/wardhq/ward/internal/model/cycle"
+	"github.com/wardhq/ward/internal/model/lexis"
 )
 
 // advise warns of what is allowed but unwise.
@@ -74,7 +77,7 @@ func (p *parser) adviseEnv(s *Service) {
 // SecretLooking says that an environment variable looks like a secret that is
 // written out: by its name, or by a password inside of a URL.
 func SecretLooking(name, value string) bool {
-	if value == "" || only(value, "0123456789smhd.") || value == "true" || value == "false" {
+	if value == "" || lexis.Only(value, "0123456789smhd.") || value == "true" || value == "false" {
 		return false
 	}
 	if _, rest, ok := strings.Cut(value, "://"); ok {
@@ -112,133 +115,32 @@ func (p *parser) adviseFiles(s *Service) {
 	}
 }
 
-// adviseCycles shows one cycle for each group of services that can reach each
-// other (Tarjan's strongly connected components, without recursion).
+// adviseCycles shows one circle for each group of services that can reach each other.
 func (p *parser) adviseCycles() {
-	g := newCallGraph(p.m.Services)
-	for _, group := range g.components() {
-		path := g.cycle(group)
+	services := p.m.Services
+	index := make(map[string]int, len(services))
+	for i := range services {
+		index[string(services[i].Name)] = i
+	}
+	out, at := make([][]int, len(services)), map[[2]int]Pos{}
+	for i := range services {
+		for _, c := range services[i].Calls {
+			if j, ok := index[c.Target]; ok {
+				out[i] = append(out[i], j)
+				at[[2]int{i, j}] = c.Pos
+			}
+		}
+	}
+	for _, path := range cycle.Find(out) {
 		names := make([]string, 0, len(path)+1)
 		for i, v := range path {
 			if i == 8 && len(path) > 10 {
 				names = append(names, "…")
 				break
 			}
-			names = append(names, string(p.m.Services[v].Name))
+			names = append(names, string(services[v].Name))
 		}
-		names = append(names, string(p.m.Services[path[0]].Name))
-		p.warnf(g.at[[2]int{path[0], path[1%len(path)]}], "each of them can be taken over through the others; a queue or an event breaks the circle", "services call each other in a circle: %s", strings.Join(names, " → "))
+		names = append(names, string(services[path[0]].Name))
+		p.warnf(at[[2]int{path[0], path[1]}], "each of them can be taken over through the others; a queue or an event breaks the circle", "services call each other in a circle: %s", strings.Join(names, " → "))
 	}
-}
-
-type callGraph struct {
-	out [][]int
-	at  map[[2]int]Pos
-}
-
-func newCallGraph(services []Service) *callGraph {
-	index := make(map[string]int, len(services))
-	for i := range services {
-		index[string(services[i].Name)] = i
-	}
-	g := &callGraph{out: make([][]int, len(services)), at: map[[2]int]Pos{}}
-	for i := range services {
-		for _, c := range services[i].Calls {
-			j, ok := index[c.Target]
-			if _, dup := g.at[[2]int{i, j}]; ok && !dup {
-				g.out[i] = append(g.out[i], j)
-				g.at[[2]int{i, j}] = c.Pos
-			}
-		}
-	}
-	return g
-}
-
-// components is the groups of at least two services that reach each other, each
-// in ascending order, in the order of their first service.
-func (g *callGraph) components() [][]int {
-	type frame struct{ v, next int }
-	n := len(g.out)
-	index, low, on := make([]int, n), make([]int, n), make([]bool, n)
-	var stack []int
-	var groups [][]int
-	count := 0
-	for root := range n {
-		if index[root] != 0 {
-			continue
-		}
-		work := []frame{{root, 0}}
-		for len(work) > 0 {
-			f := &work[len(work)-1]
-			if f.next == 0 {
-				count++
-				index[f.v], low[f.v], on[f.v] = count, count, true
-				stack = append(stack, f.v)
-			}
-			if f.next < len(g.out[f.v]) {
-				w := g.out[f.v][f.next]
-				f.next++
-				if index[w] == 0 {
-					work = append(work, frame{w, 0})
-				} else if on[w] {
-					low[f.v] = min(low[f.v], index[w])
-				}
-				continue
-			}
-			v := f.v
-			work = work[:len(work)-1]
-			if len(work) > 0 {
-				u := work[len(work)-1].v
-				low[u] = min(low[u], low[v])
-			}
-			if low[v] == index[v] {
-				i := len(stack) - 1
-				for stack[i] != v {
-					i--
-				}
-				group := slices.Clone(stack[i:])
-				stack = stack[:i]
-				for _, w := range group {
-					on[w] = false
-				}
-				if len(group) > 1 {
-					slices.Sort(group)
-					groups = append(groups, group)
-				}
-			}
-		}
-	}
-	slices.SortFunc(groups, func(a, b []int) int { return a[0] - b[0] })
-	return groups
-}
-
-// cycle is a shortest circle through the group's first service.
-func (g *callGraph) cycle(group []int) []int {
-	in := make(map[int]bool, len(group))
-	for _, v := range group {
-		in[v] = true
-	}
-	start := group[0]
-	from := map[int]int{}
-	queue := []int{start}
-	for len(queue) > 0 {
-		v := queue[0]
-		queue = queue[1:]
-		for _, w := range g.out[v] {
-			if w == start {
-				path := []int{v}
-				for v != start {
-					v = from[v]
-					path = append(path, v)
-				}
-				slices.Reverse(path)
-				return path
-			}
-			if _, seen := from[w]; in[w] && !seen {
-				from[w] = v
-				queue = append(queue, w)
-			}
-		}
-	}
-	return group
 }

@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wardhq/ward/internal/model/lexis"
 	"github.com/wardhq/ward/internal/model/source"
 )
 
@@ -42,10 +43,10 @@ type editor struct {
 func edit(src []byte, edits []GrantEdit, apply func(*editor, *yaml.Node, GrantEdit) ([]byte, error)) ([]byte, error) {
 	for _, e := range edits {
 		if _, err := ParseGrant(e.Grant); err != nil {
-			return nil, fmt.Errorf("edit grant %q: %w", clip(e.Grant), err)
+			return nil, fmt.Errorf("edit grant %q: %w", lexis.Clip(e.Grant), err)
 		}
 		if !matcher(reTarget)(e.Target) {
-			return nil, fmt.Errorf("edit grant: %q is no target", clip(e.Target))
+			return nil, fmt.Errorf("edit grant: %q is no target", lexis.Clip(e.Target))
 		}
 		doc, serr := source.Parse(src, source.Options{})
 		if serr != nil {
@@ -57,7 +58,7 @@ func edit(src []byte, edits []GrantEdit, apply func(*editor, *yaml.Node, GrantEd
 		}
 		service := child(child(doc.Root, "services"), e.Caller)
 		if service == nil || service.Kind != yaml.MappingNode || len(service.Content) == 0 {
-			return nil, fmt.Errorf("edit grant: there is no service %q", clip(e.Caller))
+			return nil, fmt.Errorf("edit grant: there is no service %q", lexis.Clip(e.Caller))
 		}
 		if src, err = apply(&editor{doc: doc, lay: lay, p: printer{doc: doc, lay: lay}}, service, e); err != nil {
 			return nil, err
@@ -110,7 +111,7 @@ func (d *editor) add(service *yaml.Node, e GrantEdit) ([]byte, error) {
 	}
 	if calls.Kind == yaml.MappingNode && len(calls.Content) == 0 { // calls: {}
 		start, end := d.lay.Span(calls)
-		return d.splice(start, end, "{"+e.Target+": "+Quote(e.Grant, true)+"}"), nil
+		return d.splice(start, end, "{"+e.Target+": "+lexis.Quote(e.Grant, true)+"}"), nil
 	}
 	if calls.Kind != yaml.MappingNode {
 		return nil, fmt.Errorf("edit grant: calls of %s (line %d) is not a mapping", e.Caller, calls.Line)
@@ -124,7 +125,7 @@ func (d *editor) add(service *yaml.Node, e GrantEdit) ([]byte, error) {
 			return d.doc.Bytes(), nil
 		}
 		start, end := d.lay.Span(call)
-		return d.splice(start, end, "["+d.p.scalarText(call, true)+", "+Quote(e.Grant, true)+"]"), nil
+		return d.splice(start, end, "["+d.p.scalarText(call, true)+", "+lexis.Quote(e.Grant, true)+"]"), nil
 	case call.Kind == yaml.SequenceNode && len(call.Content) > 0:
 		if written(call.Content, e.Grant) >= 0 {
 			return d.doc.Bytes(), nil
@@ -132,11 +133,11 @@ func (d *editor) add(service *yaml.Node, e GrantEdit) ([]byte, error) {
 		last := call.Content[len(call.Content)-1]
 		_, end := d.lay.Span(last)
 		if call.Style&yaml.FlowStyle != 0 {
-			return d.splice(end, end, ", "+Quote(e.Grant, true)), nil
+			return d.splice(end, end, ", "+lexis.Quote(e.Grant, true)), nil
 		}
 		_, col := d.doc.Place(d.lay.Dash(last))
 		at := d.doc.LineEnd(end)
-		return d.splice(at, at, "\n"+strings.Repeat(" ", col-1)+"- "+Quote(e.Grant, false)), nil
+		return d.splice(at, at, "\n"+strings.Repeat(" ", col-1)+"- "+lexis.Quote(e.Grant, false)), nil
 	}
 	return nil, fmt.Errorf("edit grant: the grants of %s to %s (line %d) are neither a text nor a list", e.Caller, e.Target, call.Line)
 }
@@ -146,7 +147,7 @@ func (d *editor) addPair(n *yaml.Node, key, sub, grant string) []byte {
 	last := n.Content[len(n.Content)-1]
 	_, end := d.lay.Span(last)
 	if n.Style&yaml.FlowStyle != 0 {
-		text := Quote(grant, true)
+		text := lexis.Quote(grant, true)
 		if sub != "" {
 			text = "{" + sub + ": " + text + "}"
 		}
@@ -158,13 +159,13 @@ func (d *editor) addPair(n *yaml.Node, key, sub, grant string) []byte {
 	if sub != "" {
 		text += margin + "  " + sub + ":"
 	}
-	return d.splice(at, at, text+" "+Quote(grant, false))
+	return d.splice(at, at, text+" "+lexis.Quote(grant, false))
 }
 
 func (d *editor) remove(service *yaml.Node, e GrantEdit) ([]byte, error) {
 	calls := child(service, "calls")
 	call := child(calls, e.Target)
-	missing := fmt.Errorf("edit grant: %s has no grant %q for %s", e.Caller, clip(e.Grant), e.Target)
+	missing := fmt.Errorf("edit grant: %s has no grant %q for %s", e.Caller, lexis.Clip(e.Grant), e.Target)
 	if call == nil {
 		return nil, missing
 	}

@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wardhq/ward/internal/model/lexis"
 	"github.com/wardhq/ward/internal/model/source"
 )
 
@@ -52,7 +53,7 @@ func noDuplicates(n *yaml.Node) error {
 	for i, c := range n.Content {
 		if n.Kind == yaml.MappingNode && i%2 == 0 {
 			if seen[c.Value] {
-				return fmt.Errorf("read: %w", &source.Error{Line: c.Line, Col: c.Column, Message: fmt.Sprintf("%q stands twice in one mapping", clip(c.Value))})
+				return fmt.Errorf("read: %w", &source.Error{Line: c.Line, Col: c.Column, Message: fmt.Sprintf("%q stands twice in one mapping", lexis.Clip(c.Value))})
 			}
 			seen[c.Value] = true
 		}

@@ -327,12 +327,3 @@ func FuzzParseListen(f *testing.F) {
 		}
 	})
 }
-
-func FuzzSplitCommand(f *testing.F) {
-	f.Add(`a 'b c' "d \" e" f\ g`)
-	f.Fuzz(func(t *testing.T, s string) {
-		if argv, err := SplitCommand(s); err == nil && (len(argv) == 0 || argv[0] == "") {
-			t.Fatalf("%q is %q", s, argv)
-		}
-	})
-}

@@ -1,36 +1,18 @@
 package model
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/wardhq/ward/internal/base/canon"
+	"github.com/wardhq/ward/internal/model/lexis"
 )
 
 const (
 	maxPattern  = 1024
 	maxSegments = 64
 )
-
-// hinted is an error that knows what to do about it.
-type hinted struct{ msg, hint string }
-
-func (h *hinted) Error() string { return h.msg }
-
-func bad(hint, format string, args ...any) error {
-	return &hinted{msg: fmt.Sprintf(format, args...), hint: hint}
-}
-
-// hintOf is the hint that an error carries, "" if none.
-func hintOf(err error) string {
-	var h *hinted
-	if errors.As(err, &h) {
-		return h.hint
-	}
-	return ""
-}
 
 // methods is every HTTP method that a grant may name. CONNECT and TRACE are
 // missing on purpose: Ward never forwards them.
@@ -51,21 +33,21 @@ func ParseGrant(s string) (Grant, error) {
 	case "tcp":
 		return Grant{Kind: GrantTCP}, nil
 	case "":
-		return Grant{}, bad("", "an empty grant")
+		return Grant{}, lexis.Errorf("", "an empty grant")
 	}
 	word, rest, ok := strings.Cut(s, " ")
 	rest = strings.TrimLeft(rest, " ")
 	switch {
 	case !ok && strings.HasPrefix(s, "/"):
-		return Grant{}, bad(fmt.Sprintf("write %q, or %q for every method", "GET "+s, "* "+s), "a path without a method")
+		return Grant{}, lexis.Errorf(fmt.Sprintf("write %q, or %q for every method", "GET "+s, "* "+s), "a path without a method")
 	case !ok && slices.Contains(methods(), strings.ToUpper(s)):
-		return Grant{}, bad(fmt.Sprintf("write %q for every path", strings.ToUpper(s)+" /**"), "a method without a path")
+		return Grant{}, lexis.Errorf(fmt.Sprintf("write %q for every path", strings.ToUpper(s)+" /**"), "a method without a path")
 	case !ok:
 		hint := `write a method and a path ("GET /books/**"), "ws /live", "grpc pkg.Service/Method", "tcp" or "any"`
-		if near := nearest(s, []string{"any", "tcp"}); near != "" {
+		if near := lexis.Nearest(s, []string{"any", "tcp"}); near != "" {
 			hint = fmt.Sprintf("did you mean %q?", near)
 		}
-		return Grant{}, bad(hint, "%q is not a grant", clip(s))
+		return Grant{}, lexis.Errorf(hint, "%q is not a grant", lexis.Clip(s))
 	case word == "ws":
 		p, err := ParsePattern(rest)
 		return grantOr(Grant{Kind: GrantWS, Pattern: p}, err)
@@ -100,26 +82,26 @@ func parseMethods(word string) ([]string, error) {
 		}
 		switch up := strings.ToUpper(m); {
 		case m == "":
-			return nil, bad(`write methods with commas and no spaces: "GET,POST /x"`, "an empty method in %q", clip(word))
+			return nil, lexis.Errorf(`write methods with commas and no spaces: "GET,POST /x"`, "an empty method in %q", lexis.Clip(word))
 		case m == "*":
-			return nil, bad(`"*" stands alone: "* /x"`, `"*" among other methods`)
+			return nil, lexis.Errorf(`"*" stands alone: "* /x"`, `"*" among other methods`)
 		case slices.Contains(known, up):
-			return nil, bad(fmt.Sprintf("write %q", up), "method %q is not in upper case", m)
+			return nil, lexis.Errorf(fmt.Sprintf("write %q", up), "method %q is not in upper case", m)
 		case up == "WS" || up == "GRPC" || up == "TCP" || up == "ANY":
-			return nil, bad(fmt.Sprintf("write %q", strings.ToLower(up)), "the word %q is not in lower case, or holds more than it may", m)
+			return nil, lexis.Errorf(fmt.Sprintf("write %q", strings.ToLower(up)), "the word %q is not in lower case, or holds more than it may", m)
 		case up == "CONNECT" || up == "TRACE":
-			return nil, bad("", "method %s is never forwarded", up)
+			return nil, lexis.Errorf("", "method %s is never forwarded", up)
 		default:
 			hint := `a grant begins with a method, "*", "ws" or "grpc"`
-			if near := nearest(m, append([]string{"ws", "grpc"}, known...)); near != "" {
+			if near := lexis.Nearest(m, append([]string{"ws", "grpc"}, known...)); near != "" {
 				hint = fmt.Sprintf("did you mean %q?", near)
 			}
-			return nil, bad(hint, "unknown method %q", clip(m))
+			return nil, lexis.Errorf(hint, "unknown method %q", lexis.Clip(m))
 		}
 	}
 	slices.Sort(out)
 	if n := len(out); len(slices.Compact(out)) != n {
-		return nil, bad("", "a method stands twice in %q", clip(word))
+		return nil, lexis.Errorf("", "a method stands twice in %q", lexis.Clip(word))
 	}
 	return out, nil
 }
@@ -131,26 +113,26 @@ func parseMethods(word string) ([]string, error) {
 func ParsePattern(s string) (string, error) {
 	switch {
 	case s == "":
-		return "", bad(`"/**" is every path`, "the path is missing")
+		return "", lexis.Errorf(`"/**" is every path`, "the path is missing")
 	case s[0] != '/':
-		return "", bad(fmt.Sprintf("write %q", "/"+clip(s)), "path %q doesn't begin with a slash", clip(s))
+		return "", lexis.Errorf(fmt.Sprintf("write %q", "/"+lexis.Clip(s)), "path %q doesn't begin with a slash", lexis.Clip(s))
 	case len(s) > maxPattern:
-		return "", bad("", "a path pattern of %d bytes; the limit is %d", len(s), maxPattern)
+		return "", lexis.Errorf("", "a path pattern of %d bytes; the limit is %d", len(s), maxPattern)
 	case strings.ContainsAny(s, "?#"):
-		return "", bad("the query is not part of a rule; leave it out", "path %q holds a query or a fragment", clip(s))
+		return "", lexis.Errorf("the query is not part of a rule; leave it out", "path %q holds a query or a fragment", lexis.Clip(s))
 	case strings.ContainsAny(s, " \t\n"):
-		return "", bad("write a space as %20", "path %q holds a space", clip(s))
+		return "", lexis.Errorf("write a space as %20", "path %q holds a space", lexis.Clip(s))
 	}
 	segs := strings.Split(s[1:], "/")
 	if len(segs) > maxSegments {
-		return "", bad("", "a path pattern of %d segments; the limit is %d", len(segs), maxSegments)
+		return "", lexis.Errorf("", "a path pattern of %d segments; the limit is %d", len(segs), maxSegments)
 	}
 	changed := false
 	for i, seg := range segs {
 		last := i == len(segs)-1
 		if seg == "" {
 			if !last {
-				return "", bad("", `path %q holds "//"`, clip(s))
+				return "", lexis.Errorf("", `path %q holds "//"`, lexis.Clip(s))
 			}
 			continue
 		}
@@ -166,7 +148,7 @@ func ParsePattern(s string) (string, error) {
 	}
 	out := "/" + strings.Join(segs, "/")
 	if len(out) > maxPattern {
-		return "", bad("", "a path pattern of %d bytes when encoded; the limit is %d", len(out), maxPattern)
+		return "", lexis.Errorf("", "a path pattern of %d bytes when encoded; the limit is %d", len(out), maxPattern)
 	}
 	return out, nil
 }
@@ -176,22 +158,22 @@ func parseSegment(seg string, last bool) (string, error) {
 	case seg == "*", seg == "**" && last:
 		return seg, nil
 	case seg == "**":
-		return "", bad(`"*" stands for exactly one segment`, `"**" may only be the last segment`)
+		return "", lexis.Errorf(`"*" stands for exactly one segment`, `"**" may only be the last segment`)
 	case seg[0] == '{' && seg[len(seg)-1] == '}' && strings.Count(seg, "{") == 1:
 		name := seg[1 : len(seg)-1]
-		if !isIdent(name) || len(name) > 63 {
-			return "", bad("a name has letters, digits and underscores", "%q is not a name for a segment", clip(seg))
+		if !lexis.IsIdent(name) || len(name) > 63 {
+			return "", lexis.Errorf("a name has letters, digits and underscores", "%q is not a name for a segment", lexis.Clip(seg))
 		}
 		return seg, nil
 	case strings.ContainsAny(seg, "*{}"):
-		return "", bad(`"*" and "{name}" stand for a whole segment, "**" for all that follow`, "segment %q mixes text with a wildcard", clip(seg))
+		return "", lexis.Errorf(`"*" and "{name}" stand for a whole segment, "**" for all that follow`, "segment %q mixes text with a wildcard", lexis.Clip(seg))
 	}
 	c, err := canon.Path("/" + seg)
 	if err != nil {
-		return "", bad("no request that Ward lets pass has such a segment", "segment %q: %v", clip(seg), err)
+		return "", lexis.Errorf("no request that Ward lets pass has such a segment", "segment %q: %v", lexis.Clip(seg), err)
 	}
 	if c = c[1:]; strings.ContainsAny(c, "*{}") {
-		return "", bad("use a wildcard for the segment", `segment %q stands for a literal "*", which a pattern can't say`, clip(seg))
+		return "", lexis.Errorf("use a wildcard for the segment", `segment %q stands for a literal "*", which a pattern can't say`, lexis.Clip(seg))
 	}
 	return c, nil
 }
@@ -199,39 +181,28 @@ func parseSegment(seg string, last bool) (string, error) {
 func parseGRPC(s string) (string, error) {
 	svc, method, ok := strings.Cut(s, "/")
 	if svc == "" && ok { // as gRPC itself writes it: /pkg.Service/Method
-		return "", bad(fmt.Sprintf("write %q", "grpc "+method), "a gRPC grant doesn't begin with a slash")
+		return "", lexis.Errorf(fmt.Sprintf("write %q", "grpc "+method), "a gRPC grant doesn't begin with a slash")
 	}
 	if !ok {
-		return "", bad(fmt.Sprintf("write %q for every method of the service", "grpc "+clip(s)+"/*"), "a gRPC grant needs a method: pkg.Service/Method")
+		return "", lexis.Errorf(fmt.Sprintf("write %q for every method of the service", "grpc "+lexis.Clip(s)+"/*"), "a gRPC grant needs a method: pkg.Service/Method")
 	}
 	if len(s) > maxPattern {
-		return "", bad("", "a gRPC grant of %d bytes; the limit is %d", len(s), maxPattern)
+		return "", lexis.Errorf("", "a gRPC grant of %d bytes; the limit is %d", len(s), maxPattern)
 	}
 	if svc == "*" && method != "*" {
-		return "", bad("name the service", "a gRPC method without its service")
+		return "", lexis.Errorf("name the service", "a gRPC method without its service")
 	}
 	if svc != "*" {
 		for part := range strings.SplitSeq(svc, ".") {
-			if !isIdent(part) {
-				return "", bad("as in the .proto file: package, dot, service", "%q is not a gRPC service", clip(svc))
+			if !lexis.IsIdent(part) {
+				return "", lexis.Errorf("as in the .proto file: package, dot, service", "%q is not a gRPC service", lexis.Clip(svc))
 			}
 		}
 	}
-	if method != "*" && !isIdent(method) {
-		return "", bad("as in the .proto file, or * for every method", "%q is not a gRPC method", clip(method))
+	if method != "*" && !lexis.IsIdent(method) {
+		return "", lexis.Errorf("as in the .proto file, or * for every method", "%q is not a gRPC method", lexis.Clip(method))
 	}
 	return "/" + svc + "/" + method, nil
-}
-
-func isIdent(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		letter := c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !letter && (i == 0 || c < '0' || c > '9') {
-			return false
-		}
-	}
-	return s != ""
 }
 
 // String is the grant as ward.yaml says it.
@@ -270,13 +241,4 @@ func (k GrantKind) Fits(p Protocol) bool {
 		return p == TCP
 	}
 	return false
-}
-
-// clip shortens what a message repeats.
-func clip(s string) string {
-	const most = 60
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
 }

@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wardhq/ward/internal/model/lexis"
 	"github.com/wardhq/ward/internal/model/source"
 )
 
@@ -96,13 +97,13 @@ func (p *parser) warnf(at Pos, hint, format string, args ...any) {
 
 func pos(n *yaml.Node) Pos { return Pos{n.Line, n.Column} }
 
-// nearest is the package's nearest as long as the budget lasts.
+// nearest is lexis.Nearest as long as the budget lasts.
 func (p *parser) nearest(s string, known []string) string {
 	if p.near -= len(known) * (len(s)*len(s) + 1); p.near < 0 {
 		p.near = 0
 		return ""
 	}
-	return nearest(s, known)
+	return lexis.Nearest(s, known)
 }
 
 // suggest is "did you mean x?", or "one of a, b, c" where that is short.
@@ -124,7 +125,7 @@ func (p *parser) expected(n *yaml.Node, what string) {
 	case isNull(n):
 		is = "nothing"
 	default:
-		is = fmt.Sprintf("%q", clip(n.Value))
+		is = fmt.Sprintf("%q", lexis.Clip(n.Value))
 	}
 	p.errorf(pos(n), "", "expected %s, found %s", what, is)
 }
@@ -151,7 +152,7 @@ func (p *parser) entries(n *yaml.Node, f *form) ([]entry, bool) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k := n.Content[i]
 		if at, ok := seen[k.Value]; ok {
-			p.errorf(pos(k), "", "%q stands twice in one mapping; first on line %d", clip(k.Value), at.Line)
+			p.errorf(pos(k), "", "%q stands twice in one mapping; first on line %d", lexis.Clip(k.Value), at.Line)
 			continue
 		}
 		seen[k.Value] = pos(k)
@@ -182,7 +183,7 @@ func (p *parser) object(n *yaml.Node, f *form, each func(e entry, f *form)) {
 				hint = fmt.Sprintf("did you mean %q?", near)
 				has[near] = true // so that a misspelt key isn't also a missing one
 			}
-			p.errorf(e.pos, hint, "unknown key %q", clip(e.key))
+			p.errorf(e.pos, hint, "unknown key %q", lexis.Clip(e.key))
 		}
 	}
 	for _, k := range f.always {
@@ -218,7 +219,7 @@ func (p *parser) names(n *yaml.Node, f *form, what string, each func(e entry)) {
 			if f.name == reLabel {
 				hint = "a DNS label has a-z, 0-9 and hyphens inside, and at most 63 characters"
 			}
-			p.errorf(e.pos, hint, "%q is not a name for %s", clip(e.key), what)
+			p.errorf(e.pos, hint, "%q is not a name for %s", lexis.Clip(e.key), what)
 			e.bad = true
 		}
 		each(e)
@@ -265,9 +266,9 @@ func (p *parser) scalar(n *yaml.Node, f *form) (string, bool) {
 	if types&is == 0 {
 		hint := ""
 		if f.pattern == reLabel || f.pattern == reNonEmpty || f.pattern == reDomain || f.pattern == `\S` {
-			hint = fmt.Sprintf("to mean the text, put it in quotes: %q", clip(n.Value))
+			hint = fmt.Sprintf("to mean the text, put it in quotes: %q", lexis.Clip(n.Value))
 		}
-		p.errorf(pos(n), hint, "expected %s, found %q", f.what, clip(n.Value))
+		p.errorf(pos(n), hint, "expected %s, found %q", f.what, lexis.Clip(n.Value))
 		return "", false
 	}
 	if strings.IndexByte(n.Value, 0) >= 0 {
@@ -275,7 +276,7 @@ func (p *parser) scalar(n *yaml.Node, f *form) (string, bool) {
 		return "", false
 	}
 	if len(f.words) > 0 && !slices.Contains(f.words, n.Value) {
-		p.errorf(pos(n), p.suggest(n.Value, f.words), "%q is not %s", clip(n.Value), f.what)
+		p.errorf(pos(n), p.suggest(n.Value, f.words), "%q is not %s", lexis.Clip(n.Value), f.what)
 		return "", false
 	}
 	return n.Value, true
@@ -285,7 +286,7 @@ func (p *parser) scalar(n *yaml.Node, f *form) (string, bool) {
 func (p *parser) pattern(n *yaml.Node, f *form, hint string) (string, bool) {
 	s, ok := p.scalar(n, f)
 	if ok && !matcher(f.pattern)(s) {
-		p.errorf(pos(n), hint, "expected %s, found %q", f.what, clip(s))
+		p.errorf(pos(n), hint, "expected %s, found %q", f.what, lexis.Clip(s))
 		return "", false
 	}
 	return s, ok
@@ -297,27 +298,12 @@ func (p *parser) whole(n *yaml.Node, f *form) int {
 	if !ok {
 		return 0
 	}
-	v, ok := decimal(s)
+	v, ok := lexis.Decimal(s)
 	if !ok || v < f.min || v > f.max {
-		p.errorf(pos(n), fmt.Sprintf("a whole number from %d to %d", f.min, f.max), "expected %s, found %q", f.what, clip(s))
+		p.errorf(pos(n), fmt.Sprintf("a whole number from %d to %d", f.min, f.max), "expected %s, found %q", f.what, lexis.Clip(s))
 		return 0
 	}
 	return v
-}
-
-// decimal reads a number of at most 9 digits, without sign or leading zero.
-func decimal(s string) (int, bool) {
-	if s == "" || len(s) > 9 || s[0] == '0' && len(s) > 1 {
-		return 0, false
-	}
-	v := 0
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		v = v*10 + int(s[i]-'0')
-	}
-	return v, true
 }
 
 // grants is one grant or a list of them; what names the place in messages.
@@ -336,7 +322,7 @@ func (p *parser) grants(n *yaml.Node, f *form) []Grant {
 		}
 		g, err := ParseGrant(s)
 		if err != nil {
-			p.errorf(pos(item), hintOf(err), "%v", err)
+			p.errorf(pos(item), lexis.Hint(err), "%v", err)
 			continue
 		}
 		g.Pos = pos(item)
@@ -347,7 +333,7 @@ func (p *parser) grants(n *yaml.Node, f *form) []Grant {
 		if len(nodes) > 1 {
 			key := g.String()
 			if at, ok := first[key]; ok {
-				p.errorf(g.Pos, "", "the grant %q stands twice; first on line %d", clip(key), at.Line)
+				p.errorf(g.Pos, "", "the grant %q stands twice; first on line %d", lexis.Clip(key), at.Line)
 				continue
 			}
 			first[key] = g.Pos

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/wardhq/ward/internal/model/lexis"
 )
 
 func (p *parser) external(e entry, f *form) {
@@ -29,8 +31,8 @@ func (p *parser) external(e entry, f *form) {
 		case "addresses":
 			for _, n := range p.items(e.value, f) {
 				s, ok := p.scalar(n, f.elem)
-				if ok && !isAddress(s) {
-					p.errorf(pos(n), "such as 192.0.2.7 or 10.1.0.0/16, with no bits set beyond the prefix", "expected %s, found %q", f.elem.what, clip(s))
+				if ok && !lexis.IsAddress(s) {
+					p.errorf(pos(n), "such as 192.0.2.7 or 10.1.0.0/16, with no bits set beyond the prefix", "expected %s, found %q", f.elem.what, lexis.Clip(s))
 				}
 				x.Addresses = append(x.Addresses, s)
 			}
@@ -50,13 +52,13 @@ func (p *parser) externalDefaults(x *External, at map[string]Pos, e entry) {
 		x.Port = 443
 	}
 	if x.Port == 0 && !hasPort && e.value.Kind == yaml.MappingNode {
-		p.errorf(e.pos, "", "external %s: \"port\" is missing", clip(e.key))
+		p.errorf(e.pos, "", "external %s: \"port\" is missing", lexis.Clip(e.key))
 	}
 	if !hasTLS && x.Port == 443 {
 		x.TLS = TLSPassthrough
 		if x.Protocol != ProtocolUnknown && x.Protocol != TCP {
 			x.TLS = TLSNone
-			p.errorf(at["protocol"], "write tls: originate (Ward speaks verified TLS, services speak plain), or tls: none", "external %s: say who speaks TLS on port 443", clip(e.key))
+			p.errorf(at["protocol"], "write tls: originate (Ward speaks verified TLS, services speak plain), or tls: none", "external %s: say who speaks TLS on port 443", lexis.Clip(e.key))
 		}
 	}
 	if x.Protocol == ProtocolUnknown {
@@ -66,10 +68,10 @@ func (p *parser) externalDefaults(x *External, at map[string]Pos, e entry) {
 		}
 	}
 	if x.TLS == TLSPassthrough && x.Protocol != TCP {
-		p.errorf(at["protocol"], "write tls: originate, so that Ward sees the requests; or leave the protocol out", "external %s: Ward can't see %s inside of the service's own TLS", clip(e.key), x.Protocol)
+		p.errorf(at["protocol"], "write tls: originate, so that Ward sees the requests; or leave the protocol out", "external %s: Ward can't see %s inside of the service's own TLS", lexis.Clip(e.key), x.Protocol)
 	}
 	if ca, ok := at["ca"]; ok && x.TLS != TLSOriginate {
-		p.errorf(ca, "write tls: originate, or leave it out", "external %s: \"ca\" means something only where Ward speaks TLS itself", clip(e.key))
+		p.errorf(ca, "write tls: originate, or leave it out", "external %s: \"ca\" means something only where Ward speaks TLS itself", lexis.Clip(e.key))
 	}
 	if x.LocalPort == 0 {
 		x.LocalPort = x.Port
@@ -97,8 +99,8 @@ func (p *parser) observe(n *yaml.Node, f *form) {
 			o.Grants = p.grants(e.value, f)
 		case "until":
 			s, ok := p.scalar(e.value, f)
-			if ok && !isDate(s) {
-				p.errorf(pos(e.value), "a day of the calendar, YYYY-MM-DD", "expected %s, found %q", f.what, clip(s))
+			if ok && !lexis.IsDate(s) {
+				p.errorf(pos(e.value), "a day of the calendar, YYYY-MM-DD", "expected %s, found %q", f.what, lexis.Clip(s))
 			}
 			o.Until = s
 		}

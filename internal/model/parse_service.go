@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/wardhq/ward/internal/model/lexis"
 )
 
 // file reads the top level.
@@ -73,7 +75,7 @@ func (p *parser) gateway(e entry, f *form) {
 func (p *parser) service(e entry, f *form) {
 	s := Service{Pos: e.pos, Name: ServiceName(e.key), Workdir: ".", Replicas: 1, Ready: Ready{TimeoutSeconds: 60}}
 	if isNull(e.value) {
-		p.errorf(e.pos, "", "service %s says nothing; \"run\" is missing", clip(e.key))
+		p.errorf(e.pos, "", "service %s says nothing; \"run\" is missing", lexis.Clip(e.key))
 		p.vague[s.Name] = true
 		p.m.Services = append(p.m.Services, s)
 		return
@@ -141,7 +143,7 @@ func (p *parser) data(s *Service, e entry, f *form) {
 	for _, n := range p.items(e.value, f) {
 		w, ok := p.pattern(n, f.elem, "such as pii, cards or health")
 		if ok && slices.Contains(s.Data, w) {
-			p.errorf(pos(n), "", "%q stands twice", clip(w))
+			p.errorf(pos(n), "", "%q stands twice", lexis.Clip(w))
 		}
 		s.Data = append(s.Data, w)
 	}
@@ -153,9 +155,9 @@ func (p *parser) run(n *yaml.Node, f *form) []string {
 		if !ok {
 			return nil
 		}
-		argv, err := SplitCommand(s)
+		argv, err := lexis.SplitCommand(s)
 		if err != nil {
-			p.errorf(pos(n), hintOf(err), "%v", err)
+			p.errorf(pos(n), lexis.Hint(err), "%v", err)
 		}
 		return argv
 	}
@@ -177,7 +179,7 @@ func (p *parser) listen(s *Service, n *yaml.Node, f *form) {
 	}
 	l, err := ParseListen(text)
 	if err != nil {
-		hint := hintOf(err)
+		hint := lexis.Hint(err)
 		if scheme, _, ok := strings.Cut(text, ":"); ok && hint == "" {
 			hint = p.suggest(scheme, protocolWords()[1:])
 		}
@@ -187,7 +189,7 @@ func (p *parser) listen(s *Service, n *yaml.Node, f *form) {
 	l.Pos = pos(n)
 	for _, o := range s.Listen {
 		if o.Port == l.Port {
-			p.errorf(l.Pos, "", "service %s listens on port %d already (line %d)", clip(string(s.Name)), l.Port, o.Pos.Line)
+			p.errorf(l.Pos, "", "service %s listens on port %d already (line %d)", lexis.Clip(string(s.Name)), l.Port, o.Pos.Line)
 			return
 		}
 	}
@@ -198,19 +200,19 @@ func (p *parser) listen(s *Service, n *yaml.Node, f *form) {
 func ParseListen(s string) (Listen, error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
-		return Listen{}, bad(`write a protocol and a port: "http://:8080"`, "%q is not an address", clip(s))
+		return Listen{}, lexis.Errorf(`write a protocol and a port: "http://:8080"`, "%q is not an address", lexis.Clip(s))
 	}
 	i := slices.Index(protocolWords(), scheme)
 	if i < 1 {
-		return Listen{}, bad("", "unknown protocol %q in %q", clip(scheme), clip(s))
+		return Listen{}, lexis.Errorf("", "unknown protocol %q in %q", lexis.Clip(scheme), lexis.Clip(s))
 	}
 	host, port, ok := strings.Cut(rest, ":")
-	n, isNum := decimal(port)
+	n, isNum := lexis.Decimal(port)
 	switch {
 	case ok && host != "" && isNum:
-		return Listen{}, bad("write \""+scheme+"://:"+port+"\": a service is alone in its network, so the address doesn't matter", "%q names a host", clip(s))
+		return Listen{}, lexis.Errorf("write \""+scheme+"://:"+port+"\": a service is alone in its network, so the address doesn't matter", "%q names a host", lexis.Clip(s))
 	case !ok || !isNum || n < 1 || n > 65535:
-		return Listen{}, bad("a port is a whole number from 1 to 65535: \""+scheme+"://:8080\"", "%q has no valid port", clip(s))
+		return Listen{}, lexis.Errorf("a port is a whole number from 1 to 65535: \""+scheme+"://:8080\"", "%q has no valid port", lexis.Clip(s))
 	}
 	return Listen{Protocol: Protocol(i), Port: n}, nil
 }
@@ -236,7 +238,7 @@ func (p *parser) expose(s *Service, n *yaml.Node, f *form) {
 func (p *parser) to(n *yaml.Node, f *form) string {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" && n.Value != "anyone" {
 		if p.nearest(n.Value, f.words) == "" {
-			p.errorf(pos(n), `version 1 knows "anyone"; sign-in, groups and MFA come with identity`, "%q can't be enforced yet: sign-in comes with identity", clip(n.Value))
+			p.errorf(pos(n), `version 1 knows "anyone"; sign-in, groups and MFA come with identity`, "%q can't be enforced yet: sign-in comes with identity", lexis.Clip(n.Value))
 			return ""
 		}
 	}
@@ -251,7 +253,7 @@ func (p *parser) call(s *Service, e entry, f *form) {
 	}
 	if name, port, ok := strings.Cut(e.key, ":"); ok {
 		c.Target = name
-		c.Port, _ = decimal(port)
+		c.Port, _ = lexis.Decimal(port)
 	}
 	c.Grants = p.grants(e.value, f)
 	s.Calls = append(s.Calls, c)
@@ -272,9 +274,9 @@ func (p *parser) ready(s *Service, e entry, f *form) {
 			s.Ready.Port = p.whole(e.value, f)
 		case "timeout":
 			text, ok := p.scalar(e.value, f)
-			n, fits := parseSeconds(text)
+			n, fits := lexis.Seconds(text)
 			if ok && !fits {
-				p.errorf(pos(e.value), "a number and s, m or h: 30s", "expected %s, found %q", f.what, clip(text))
+				p.errorf(pos(e.value), "a number and s, m or h: 30s", "expected %s, found %q", f.what, lexis.Clip(text))
 			}
 			s.Ready.TimeoutSeconds = n
 		}
@@ -294,11 +296,11 @@ func (p *parser) probe(r *Ready, n *yaml.Node, f *form) {
 	case isGet:
 		r.Kind = ReadyHTTP
 		if !strings.HasPrefix(path, "/") || len(path) > maxPattern || strings.ContainsAny(path, " #\t\n") {
-			p.errorf(pos(n), `such as "GET /healthz"`, "%q is not a path to ask", clip(path))
+			p.errorf(pos(n), `such as "GET /healthz"`, "%q is not a path to ask", lexis.Clip(path))
 		}
 		r.Path = path
 	default:
-		p.errorf(pos(n), p.suggest(text, []string{"tcp", "none", "GET /healthz"}), "%q is not a probe", clip(text))
+		p.errorf(pos(n), p.suggest(text, []string{"tcp", "none", "GET /healthz"}), "%q is not a probe", lexis.Clip(text))
 	}
 }
 
@@ -316,16 +318,16 @@ func (p *parser) limit(l *Limits, e entry, f *form) {
 		return
 	}
 	if e.key == "memory" {
-		l.MemoryBytes, ok = parseSize(text)
+		l.MemoryBytes, ok = lexis.Size(text)
 		ok = ok && l.MemoryBytes >= 1<<20
 	} else {
-		l.CPU, ok = parseCores(text)
+		l.CPU, ok = lexis.Cores(text)
 	}
 	if !ok {
 		hint := "at least 1MiB, with a unit: 256MB, 1GiB"
 		if e.key == "cpu" {
 			hint = "from 0.01 to 1024"
 		}
-		p.errorf(pos(e.value), hint, "expected %s, found %q", f.what, clip(text))
+		p.errorf(pos(e.value), hint, "expected %s, found %q", f.what, lexis.Clip(text))
 	}
 }

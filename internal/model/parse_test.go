@@ -82,7 +82,7 @@ func TestProblems(t *testing.T) {
 		{"tag", "app: !!str a\n", []string{"1:6 error YAML tags (!!str) are not used here | remove"}},
 		{"second document", "app: a\n---\napp: b\n", []string{"2:1 error a second YAML document | "}},
 		{"tab", "app: a\nservices:\n\ts: 1\n", []string{"3:2 error YAML: found character that cannot start any token | indent with spaces"}},
-		{"brace in a list", "app: a\nservices: {s: {run: x, calls: {t: [GET /a, GET /{id}]}}}\n", []string{"2:45 error YAML: did not find expected ',' or ']' | needs quotes"}},
+		{"brace in a list", "app: a\nservices: {s: {run: x, calls: {t: [GET /a, GET /{id}]}}}\n", []string{"2:49 error YAML: did not find expected ',' or ']' | needs quotes"}},
 		{"empty file", "# nothing\n", []string{"1:1 error the file is empty | ward init"}},
 		{"bidirectional control", "app: a\u202e\n", []string{"1:7 error invisible control character U+202E | "}},
 		{"unknown target", strings.Replace(head, "db: tcp", "bd: tcp", 1), []string{`4:54 error unknown target "bd" | did you mean "db"?`}},
@@ -143,30 +143,6 @@ func TestParseGrant(t *testing.T) {
 		}
 		if err != nil || g.String() != want {
 			t.Errorf("%q is %q, %v; want %q", in, g, err, want)
-		}
-	}
-}
-
-func TestSplitCommand(t *testing.T) {
-	for in, want := range map[string][]string{
-		"a b  c":         {"a", "b", "c"},
-		`a 'b c' "d e"f`: {"a", "b c", "d ef"},
-		`a "" ''`:        {"a", "", ""},
-		`a\ b "\"\n"`:    {"a b", `"\n`},
-		"a '$HOME'":      {"a", "$HOME"},
-		"a|b":            nil, "a $X": nil, `a "$X"`: nil, "a *": nil, "a 'b": nil, `a "b`: nil, `a \`: nil, "": nil, "A=b c": nil, "a # b": nil, "~/x": nil, "a > b": nil,
-	} {
-		got, err := SplitCommand(in)
-		if (err == nil) != (want != nil) || !cmp.Equal(got, want) && want != nil {
-			t.Errorf("%q is %q, %v", in, got, err)
-		}
-	}
-}
-
-func TestNearest(t *testing.T) {
-	for in, want := range map[string]string{"lisen": "listen", "Listen": "listen", "calsl": "calls", "run": "run", "zzzz": "", "nod": "node", "": ""} {
-		if got := nearest(in, []string{"listen", "calls", "run", "node"}); got != want {
-			t.Errorf("%q is nearest to %q, want %q", in, got, want)
 		}
 	}
 }

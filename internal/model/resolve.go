@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/wardhq/ward/internal/model/lexis"
 )
 
 // side is what a call can meet: the listeners of a service, or an external.
@@ -27,7 +29,7 @@ func (p *parser) resolve() {
 	for i := range p.m.Externals {
 		x := &p.m.Externals[i]
 		if o, ok := sides[string(x.Name)]; ok {
-			p.errorf(x.Pos, "services and externals share one name space", "%q is the name of a %s already (line %d)", clip(string(x.Name)), o.what, o.pos.Line)
+			p.errorf(x.Pos, "services and externals share one name space", "%q is the name of a %s already (line %d)", lexis.Clip(string(x.Name)), o.what, o.pos.Line)
 			continue
 		}
 		sides[string(x.Name)] = side{pos: x.Pos, what: "external", external: true, vague: x.LocalPort == 0,
@@ -55,7 +57,7 @@ func (p *parser) unknown(at Pos, name, what string, names []string) {
 	} else if what == "target" {
 		hint = "name it under services, or under externals if it lies outside"
 	}
-	p.errorf(at, hint, "unknown %s %q", what, clip(name))
+	p.errorf(at, hint, "unknown %s %q", what, lexis.Clip(name))
 }
 
 func (p *parser) resolveCall(s *Service, c Call, sides map[string]side, names []string) {
@@ -65,7 +67,7 @@ func (p *parser) resolveCall(s *Service, c Call, sides map[string]side, names []
 		p.unknown(c.Pos, c.Target, "target", names)
 		return
 	case c.Target == string(s.Name):
-		p.errorf(c.Pos, "what happens inside of a service needs no grant", "service %s calls itself", clip(c.Target))
+		p.errorf(c.Pos, "what happens inside of a service needs no grant", "service %s calls itself", lexis.Clip(c.Target))
 		return
 	case t.vague:
 		return
@@ -87,7 +89,7 @@ func (p *parser) resolveCall(s *Service, c Call, sides map[string]side, names []
 // fit checks that a grant can mean one of the listeners.
 func (p *parser) fit(g Grant, target string, t side, listen []Listen) {
 	if len(listen) == 0 {
-		p.errorf(g.Pos, fmt.Sprintf("add a listen line to %s (line %d), such as http://:8080", clip(target), t.pos.Line), "%s %s listens on nothing that could be called", t.what, clip(target))
+		p.errorf(g.Pos, fmt.Sprintf("add a listen line to %s (line %d), such as http://:8080", lexis.Clip(target), t.pos.Line), "%s %s listens on nothing that could be called", t.what, lexis.Clip(target))
 		return
 	}
 	if slices.ContainsFunc(listen, func(l Listen) bool { return g.Kind.Fits(l.Protocol) }) {
@@ -112,7 +114,7 @@ func (p *parser) fit(g Grant, target string, t side, listen []Listen) {
 	if t.external && g.Kind != GrantTCP {
 		hint += " (with tls: none or originate)"
 	}
-	p.errorf(g.Pos, hint, "%q fits no port of %s", clip(g.String()), clip(target))
+	p.errorf(g.Pos, hint, "%q fits no port of %s", lexis.Clip(g.String()), lexis.Clip(target))
 }
 
 func listenText(ls []Listen) string {
@@ -141,7 +143,7 @@ func (p *parser) resolveExpose(s *Service, routes map[string]routeOwner) {
 	}
 	web := slices.ContainsFunc(s.Listen, func(l Listen) bool { return l.Protocol != TCP })
 	if !web {
-		p.errorf(s.Expose[0].Pos, "the gateway speaks HTTP: add a listen line such as http://:8080", "service %s exposes routes but has no http, h2c or grpc port", clip(string(s.Name)))
+		p.errorf(s.Expose[0].Pos, "the gateway speaks HTTP: add a listen line such as http://:8080", "service %s exposes routes but has no http, h2c or grpc port", lexis.Clip(string(s.Name)))
 		return
 	}
 	t := side{pos: s.Pos, what: "service"}
@@ -158,7 +160,7 @@ func (p *parser) resolveExpose(s *Service, routes map[string]routeOwner) {
 				if o.service == s.Name {
 					hint = ""
 				}
-				p.errorf(g.Pos, hint, "the route %q is exposed already, by %s on line %d", clip(key), clip(string(o.service)), o.line)
+				p.errorf(g.Pos, hint, "the route %q is exposed already, by %s on line %d", lexis.Clip(key), lexis.Clip(string(o.service)), o.line)
 				break
 			}
 		}
@@ -196,9 +198,9 @@ func (p *parser) resolveReady(s *Service) {
 	}
 	switch {
 	case len(listen) == 0 && r.Port != 0:
-		p.errorf(r.Pos, "", "service %s doesn't listen on port %d", clip(string(s.Name)), r.Port)
+		p.errorf(r.Pos, "", "service %s doesn't listen on port %d", lexis.Clip(string(s.Name)), r.Port)
 	case len(listen) == 0 && r.Kind != ReadyDefault:
-		p.errorf(r.Pos, "write ready: none, or add a listen line", "service %s has no port to ask", clip(string(s.Name)))
+		p.errorf(r.Pos, "write ready: none, or add a listen line", "service %s has no port to ask", lexis.Clip(string(s.Name)))
 	case r.Kind == ReadyHTTP && (listen[0].Protocol == TCP || listen[0].Protocol == GRPC):
 		p.errorf(r.Pos, "name an http or h2c port: {probe: GET /…, port: N}; or write tcp", "the ready probe asks %s, which doesn't speak HTTP/1.1", listen[0])
 	}
@@ -215,7 +217,7 @@ func (p *parser) resolveObserve(o Observe, sides map[string]side, names []string
 	case !ok:
 		p.unknown(o.Pos, o.To, "target", names)
 	case o.To == string(o.From):
-		p.errorf(o.Pos, "", "service %s calls itself", clip(o.To))
+		p.errorf(o.Pos, "", "service %s calls itself", lexis.Clip(o.To))
 	case !t.vague:
 		for _, g := range o.Grants {
 			p.fit(g, o.To, t, t.listen)

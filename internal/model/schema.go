@@ -3,6 +3,8 @@ package model
 import (
 	"encoding/json"
 	"strings"
+
+	"github.com/wardhq/ward/internal/model/lexis"
 )
 
 // Schema is the JSON Schema (2020-12) of ward.yaml, for editors. It is made from
@@ -68,7 +70,7 @@ func textSchema(f *form, s map[string]any) {
 	case len(types) > 1:
 		s["type"] = types
 	case f.types == typeNumber:
-		s["type"], s["exclusiveMinimum"], s["maximum"] = "number", 0, maxCores
+		s["type"], s["exclusiveMinimum"], s["maximum"] = "number", 0, lexis.MaxCores
 	default:
 		s["type"] = "string"
 	}

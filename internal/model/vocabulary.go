@@ -93,7 +93,6 @@ const (
 	maxReplicas  = 64
 	maxPIDs      = 4 << 20
 	maxOpenFiles = 1 << 20
-	maxCores     = 1024
 )
 
 func textForm(what, pattern string) *form { return &form{what: what, pattern: pattern} }

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/lexis"
 	"github.com/wardhq/ward/internal/model/source"
 )
 
@@ -194,7 +195,7 @@ func (c *composer) program(s *service) {
 	s.runtime = runtimeOf(append(words, base)...)
 	switch {
 	case s.run == "":
-		s.run = model.Quote("./"+s.name, false)
+		s.run = lexis.Quote("./"+s.name, false)
 		s.mark("run", "the command stands in the image"+ofImage(image)+"; write it here")
 	case s.note["run"] == "" && image != "":
 		s.mark("run", "ran in the image "+oneLine(image)+"; check that the command works outside of it")
@@ -249,7 +250,7 @@ func (c *composer) place(s *service, m mapping) {
 func unescape(s string) string { return strings.ReplaceAll(s, "$$", "$") }
 
 func shellWord(s string) string {
-	if argv, err := model.SplitCommand("x " + s); err == nil && len(argv) == 2 && argv[1] == s {
+	if argv, err := lexis.SplitCommand("x " + s); err == nil && len(argv) == 2 && argv[1] == s {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
@@ -406,7 +407,7 @@ func (c *composer) outside(s *service, scheme, host string, number int) {
 	if number == 0 {
 		x.port = map[string]int{"http": 80, "https": 443}[scheme]
 	}
-	probe := fmt.Sprintf("app: a\nservices: {s: {run: x}}\nexternals: {e: {host: %s, port: %d}}\n", model.Quote(host, true), x.port)
+	probe := fmt.Sprintf("app: a\nservices: {s: {run: x}}\nexternals: {e: {host: %s, port: %d}}\n", lexis.Quote(host, true), x.port)
 	if _, ps := model.Parse("probe", strings.NewReader(probe)); ps.HasErrors() || c.find(x.name) != nil {
 		return
 	}

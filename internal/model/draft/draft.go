@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/lexis"
 )
 
 const maxServices = 1000
@@ -146,7 +147,7 @@ func (d *draft) bytes() ([]byte, error) {
 	for _, n := range d.notes {
 		w.mark(0, n)
 	}
-	w.line(0, "app: "+model.Quote(label(d.app), false))
+	w.line(0, "app: "+lexis.Quote(label(d.app), false))
 	w.line(0, "services:")
 	d.routes()
 	for i, s := range d.services {
@@ -159,7 +160,7 @@ func (d *draft) bytes() ([]byte, error) {
 		w.line(0, "externals:")
 		for _, x := range d.externals {
 			w.mark(2, "seen in an environment variable; is it still needed?")
-			w.line(2, fmt.Sprintf("%s: {host: %s, port: %d, tls: %s}", model.Quote(x.name, true), model.Quote(x.host, true), x.port, x.tls))
+			w.line(2, fmt.Sprintf("%s: {host: %s, port: %d, tls: %s}", lexis.Quote(x.name, true), lexis.Quote(x.host, true), x.port, x.tls))
 		}
 	}
 	out, err := model.Format([]byte(w.b.String()))
@@ -224,7 +225,7 @@ func oneLine(s string) string {
 }
 
 func (w *writer) service(s *service) {
-	w.line(2, model.Quote(s.name, false)+":")
+	w.line(2, lexis.Quote(s.name, false)+":")
 	for _, n := range s.notes {
 		w.mark(4, n)
 	}
@@ -236,14 +237,14 @@ func (w *writer) service(s *service) {
 	}
 	key("run", s.run)
 	if s.workdir != "" {
-		key("workdir", model.Quote(s.workdir, false))
+		key("workdir", lexis.Quote(s.workdir, false))
 	}
 	if len(s.env) > 0 {
 		w.mark(4, s.note["env"])
 		w.line(4, "env:")
 		for _, v := range s.env {
 			w.mark(6, v.note)
-			w.line(6, v.name+": "+model.Quote(v.value, false))
+			w.line(6, v.name+": "+lexis.Quote(v.value, false))
 		}
 	}
 	key("runtime", s.runtime)
@@ -265,7 +266,7 @@ func (w *writer) service(s *service) {
 		w.mark(4, s.note["calls"])
 		w.line(4, "calls:")
 		for _, c := range s.calls {
-			w.line(6, fmt.Sprintf("%s: %s # ward: %s", model.Quote(c.target, false), c.grant, oneLine(c.why)))
+			w.line(6, fmt.Sprintf("%s: %s # ward: %s", lexis.Quote(c.target, false), c.grant, oneLine(c.why)))
 		}
 	}
 	w.files(s)
@@ -284,7 +285,7 @@ func (w *writer) files(s *service) {
 	}{{"read", s.read}, {"write", s.write}} {
 		var list []string
 		for _, p := range l.paths {
-			list = append(list, model.Quote(p, true))
+			list = append(list, lexis.Quote(p, true))
 		}
 		if len(list) > 0 {
 			parts = append(parts, l.name+": ["+strings.Join(list, ", ")+"]")
@@ -298,8 +299,8 @@ func (w *writer) files(s *service) {
 // where no shell is needed, and with the shell named where one is.
 func commandText(cmd string) string {
 	cmd = strings.TrimSpace(cmd)
-	if _, err := model.SplitCommand(cmd); err == nil {
-		return model.Quote(cmd, false)
+	if _, err := lexis.SplitCommand(cmd); err == nil {
+		return lexis.Quote(cmd, false)
 	}
 	return argvText([]string{"sh", "-c", cmd})
 }
@@ -307,7 +308,7 @@ func commandText(cmd string) string {
 func argvText(argv []string) string {
 	var list []string
 	for _, a := range argv {
-		list = append(list, model.Quote(a, true))
+		list = append(list, lexis.Quote(a, true))
 	}
 	return "[" + strings.Join(list, ", ") + "]"
 }

@@ -1,10 +1,10 @@
-package model
+package lexis
 
 import "strings"
 
-// nearest is the word of known that s most likely meant, or "": the one with the
+// Nearest is the word of known that s most likely meant, or "": the one with the
 // least edit distance, if that is small for the length of s.
-func nearest(s string, known []string) string {
+func Nearest(s string, known []string) string {
 	if len(s) == 0 || len(s) > 64 {
 		return ""
 	}

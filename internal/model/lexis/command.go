@@ -1,4 +1,4 @@
-package model
+package lexis
 
 import "strings"
 
@@ -22,7 +22,7 @@ func SplitCommand(s string) ([]string, error) {
 		case c == '\'':
 			end := strings.IndexByte(s[i+1:], '\'')
 			if end < 0 {
-				return nil, bad("", "a single quote is not closed in the command line")
+				return nil, Errorf("", "a single quote is not closed in the command line")
 			}
 			cur.WriteString(s[i+1 : i+1+end])
 			open = true
@@ -36,14 +36,14 @@ func SplitCommand(s string) ([]string, error) {
 			i += n
 		case c == '\\':
 			if i++; i == len(s) {
-				return nil, bad("", "the command line ends in a backslash")
+				return nil, Errorf("", "the command line ends in a backslash")
 			}
 			cur.WriteByte(s[i])
 			open = true
 		case strings.IndexByte("|&;<>()$`*?[]{}~!", c) >= 0 && (c != '~' && c != '{' && c != '!' || !open) && c != '}' && c != ']':
-			return nil, bad(hint, "%q means something to a shell only", string(c))
+			return nil, Errorf(hint, "%q means something to a shell only", string(c))
 		case c == '#' && !open:
-			return nil, bad(hint, "%q means something to a shell only", "#")
+			return nil, Errorf(hint, "%q means something to a shell only", "#")
 		default:
 			cur.WriteByte(c)
 			open = true
@@ -54,9 +54,9 @@ func SplitCommand(s string) ([]string, error) {
 	}
 	switch {
 	case len(argv) == 0 || argv[0] == "":
-		return nil, bad("", "the command line is empty")
+		return nil, Errorf("", "the command line is empty")
 	case strings.Contains(argv[0], "="):
-		return nil, bad("put variables under env", "%q is a variable, not a program", clip(argv[0]))
+		return nil, Errorf("put variables under env", "%q is a variable, not a program", Clip(argv[0]))
 	}
 	return argv, nil
 }
@@ -69,7 +69,7 @@ func quoted(s string, out *strings.Builder) (int, error) {
 		case c == '"':
 			return i + 1, nil
 		case c == '$' || c == '`':
-			return 0, bad("Ward expands nothing: put it in single quotes to mean the character, or write run: [sh, -c, \"...\"]", "%q means something to a shell only", string(c))
+			return 0, Errorf("Ward expands nothing: put it in single quotes to mean the character, or write run: [sh, -c, \"...\"]", "%q means something to a shell only", string(c))
 		case c == '\\' && i+1 < len(s) && strings.IndexByte("$`\"\\", s[i+1]) >= 0:
 			i++
 			out.WriteByte(s[i])
@@ -77,5 +77,5 @@ func quoted(s string, out *strings.Builder) (int, error) {
 			out.WriteByte(c)
 		}
 	}
-	return 0, bad("", "a double quote is not closed in the command line")
+	return 0, Errorf("", "a double quote is not closed in the command line")
 }
