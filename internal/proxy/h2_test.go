@@ -157,11 +157,7 @@ func openEcho(ctx context.Context, t *testing.T, cc *grpc.ClientConn) grpc.Clien
 }
 
 func TestGRPC(t *testing.T) {
-	w := start(t, echoServer(t), setup{protocol: proxy.H2, decide: func(r *proxy.Request, v *proxy.Verdict) {
-		if who, n := r.Get("x-deny"); n == 1 && who == "me" {
-			*v = proxy.Verdict{DenialID: "d-2", Public: "a may not call this."}
-		}
-	}})
+	w := start(t, echoServer(t), setup{protocol: proxy.H2})
 	cc := grpcClient(t, w.addr)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -233,6 +229,18 @@ func TestGRPC(t *testing.T) {
 		}
 		w.record()
 	})
+}
+
+func TestGRPCDenial(t *testing.T) {
+	w := start(t, echoServer(t), setup{protocol: proxy.H2, decide: func(r *proxy.Request, v *proxy.Verdict) {
+		if who, n := r.Get("x-deny"); n == 1 && who == "me" {
+			*v = proxy.Verdict{DenialID: "d-2", Public: "a may not call this."}
+		}
+	}})
+	cc := grpcClient(t, w.addr)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+
 	t.Run("denial", func(t *testing.T) {
 		c := metadata.AppendToOutgoingContext(ctx, "x-deny", "me")
 		_, err := healthpb.NewHealthClient(cc).Check(c, &healthpb.HealthCheckRequest{})
