@@ -277,6 +277,18 @@ func TestManySiblingsAreToldApart(t *testing.T) {
 	}
 }
 
+func TestRulesThatDifferInPortsAloneAreBothKept(t *testing.T) {
+	p := shop(get("/a"), get("/a"), get("/a"))
+	p.Rules[0].Ports, p.Rules[1].Ports, p.Rules[2].Ports = []int{80, 81}, []int{80, 82}, []int{80}
+	set := compile(t, p)
+	out := set.Outbound("a")
+	for port, rule := range map[int]int32{80: 0, 81: 0, 82: 1, 83: -1} {
+		if got := out.Decide(out.Peer("b"), port, request("GET", "/a")); got.Rule != rule {
+			t.Errorf("port %d: %+v, want rule %d", port, got, rule)
+		}
+	}
+}
+
 // wide has n rules of mixed shape on one pair.
 func wide(n int) *plan.Plan {
 	grants := make([]model.Grant, 0, n)

@@ -88,6 +88,14 @@ func TestHopsAgreeWithANaiveClosureAndTheRanking(t *testing.T) {
 			if diff := cmp.Diff(naive(p, string(s.Name)), got); diff != "" {
 				t.Fatalf("%s: %s", s.Name, diff)
 			}
+			got[string(s.Name)] = 0
+			for _, step := range rep.Steps {
+				for _, v := range step.Via {
+					if hop, ok := got[v.From]; !ok || hop != step.Hop-1 || len(v.Routes) == 0 {
+						t.Fatalf("%s at hop %d from %s at hop %d", step.Name, step.Hop, v.From, hop)
+					}
+				}
+			}
 			row := rows[string(s.Name)]
 			if row.Services != services || row.Externals != externals || row.Score != rep.Score || len(row.Data) != len(rep.Data) {
 				t.Fatalf("%s: ranked %+v, reported %d services, %d externals, score %d, data %v", s.Name, row, services, externals, rep.Score, rep.Data)
