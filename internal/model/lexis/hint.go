@@ -9,8 +9,10 @@ import (
 // hinted is an error that knows what to do about it.
 type hinted struct{ msg, hint string }
 
+// Error is the message without the hint.
 func (h *hinted) Error() string { return h.msg }
 
+// Errorf is an error with a hint of what to do about it.
 func Errorf(hint, format string, args ...any) error {
 	return &hinted{msg: fmt.Sprintf(format, args...), hint: hint}
 }

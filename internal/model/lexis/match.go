@@ -13,6 +13,7 @@ import (
 // MaxCores is the most that Cores reads.
 const MaxCores = 1024
 
+// Only says that every byte of s is one of set.
 func Only(s, set string) bool {
 	for i := range len(s) {
 		if strings.IndexByte(set, s[i]) < 0 {

@@ -43,6 +43,7 @@ func IsForeignWord(s string) bool {
 	return false
 }
 
+// DoubleQuoted is a text as a double-quoted YAML scalar in one line.
 func DoubleQuoted(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
