@@ -68,42 +68,10 @@ func (p *parser) adviseExpose(s *Service) {
 
 func (p *parser) adviseEnv(s *Service) {
 	for _, v := range s.Env {
-		if SecretLooking(v.Name, v.Value) {
+		if lexis.SecretLooking(v.Name, v.Value) {
 			p.warnf(v.Pos, "anyone who may read the file may read it; keep it out of version control", "%s looks like a secret, and its value stands in the file", v.Name)
 		}
 	}
-}
-
-// SecretLooking says that an environment variable looks like a secret that is
-// written out: by its name, or by a password inside of a URL.
-func SecretLooking(name, value string) bool {
-	if value == "" || lexis.Only(value, "0123456789smhd.") || value == "true" || value == "false" {
-		return false
-	}
-	if _, rest, ok := strings.Cut(value, "://"); ok {
-		authority, _, _ := strings.Cut(rest, "/")
-		if at := strings.LastIndexByte(authority, '@'); at > 0 {
-			_, pass, has := strings.Cut(authority[:at], ":")
-			return has && pass != ""
-		}
-		return false
-	}
-	parts := strings.Split(strings.ToUpper(name), "_")
-	last := parts[len(parts)-1]
-	if slices.Contains([]string{"FILE", "PATH", "DIR", "ID", "NAME", "TTL", "LENGTH", "TYPE", "HEADER", "HOST", "USER"}, last) || slices.Contains(parts, "PUBLIC") {
-		return false
-	}
-	for _, part := range parts {
-		for _, w := range []string{"PASSWORD", "PASSWD", "SECRET", "TOKEN", "APIKEY", "PASSPHRASE"} {
-			if strings.HasSuffix(part, w) {
-				return true
-			}
-		}
-		if part == "KEY" || part == "CREDENTIALS" || part == "PASS" {
-			return true
-		}
-	}
-	return false
 }
 
 func (p *parser) adviseFiles(s *Service) {

@@ -129,3 +129,16 @@ func TestHostileFilesAreCheap(t *testing.T) {
 		})
 	}
 }
+
+// The same files through the formatter, which also finds the place of everything.
+func TestHostileFilesFormatInTime(t *testing.T) {
+	for name, src := range hostile() {
+		start := time.Now()
+		_, err := Format([]byte(src))
+		if took := time.Since(start); took > 3*time.Second {
+			t.Errorf("%s: %v (%v)", name, took, err)
+		} else {
+			t.Logf("%s: %v (%v)", name, took, err)
+		}
+	}
+}

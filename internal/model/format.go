@@ -166,11 +166,12 @@ func (p *printer) plan(n *yaml.Node, f *form, up *item, indent int) {
 			width = indent + len(p.scalarText(c, false)) + 2
 		}
 		it := &item{value: value, up: up}
-		if it.start = p.lay.Dash(c); it.start < 0 {
+		line := c.Line
+		if it.start, it.col = p.lay.Dash(c), c.Column; it.start < 0 {
 			it.start, _ = p.lay.Span(c)
+		} else {
+			line, it.col = p.doc.Place(it.start)
 		}
-		var line int
-		line, it.col = p.doc.Place(it.start)
 		it.blank = line > 1 && strings.TrimSpace(p.doc.Line(line-1)) == ""
 		p.items[c] = it
 		p.order = append(p.order, it)

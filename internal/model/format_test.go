@@ -3,6 +3,7 @@ package model
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,8 +20,10 @@ func readFile(t testing.TB, name string) []byte {
 	return b
 }
 
-func TestFormat(t *testing.T) {
-	for _, c := range []struct{ name, in, want string }{
+type formatCase struct{ name, in, want string }
+
+func commentCases() []formatCase {
+	return []formatCase{
 		{"keys of a service in one order", `
 app: a
 services:
@@ -96,6 +99,11 @@ services:
         - GET /{id}
       c: [GET /x, "GET /{id}"]
 `},
+	}
+}
+
+func layoutCases() []formatCase {
+	return []formatCase{
 		{"a long inline mapping in lines", `
 app: a
 services:
@@ -142,6 +150,11 @@ services:
     run: x
     zzz: 1
 `},
+	}
+}
+
+func scalarCases() []formatCase {
+	return []formatCase{
 		{"literal blocks and hard scalars", `
 app: a
 services:
@@ -196,7 +209,11 @@ observe:
     from: s
     to: t
 `},
-	} {
+	}
+}
+
+func TestFormat(t *testing.T) {
+	for _, c := range slices.Concat(commentCases(), layoutCases(), scalarCases()) {
 		t.Run(c.name, func(t *testing.T) {
 			in, want := strings.TrimPrefix(c.in, "\n"), strings.TrimPrefix(c.want, "\n")
 			got, err := Format([]byte(in))
