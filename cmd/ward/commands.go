@@ -14,5 +14,12 @@ func commands(e env) []*cobra.Command {
 		newDiffCommand(e),
 		newExplainCommand(e),
 		newReachCommand(e),
+		newUpCommand(e),
+		newStatusCommand(e),
+		newLogsCommand(e),
+		newRestartCommand(e),
+		newApplyCommand(e),
+		newDownCommand(e),
+		newRoleCommand(e),
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/sandbox"
 )
 
 // env is what a command may touch of the world; tests hand in another one.
@@ -22,6 +23,8 @@ type env struct {
 var errFindings = errors.New("findings")
 
 func main() {
+	// First of all: inside a sandbox this binary is one of its stages.
+	sandbox.Stage(os.Args, func([]string) int { return 0 })
 	os.Exit(run(env{in: os.Stdin, out: os.Stdout, err: os.Stderr}, os.Args[1:]))
 }
 

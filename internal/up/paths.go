@@ -1,6 +1,7 @@
 package up
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,8 +28,10 @@ type Paths struct {
 	Control string // control's state
 	Spool   string // the agent's events on their way to the ledger
 	Logs    string
-	Run     string // sockets; short, because a socket's path holds 107 bytes at most (unix(7))
-	Ingress string
+	// EdgeSpool is the gateway's spool: it must not see the agent's.
+	EdgeSpool string
+	Run       string // sockets; short, because a socket's path holds 107 bytes at most (unix(7))
+	Ingress   string
 }
 
 // FindPaths derives the paths of an application from its file, and makes nothing.
@@ -44,6 +48,7 @@ func FindPaths(file string) (Paths, error) {
 	p := Paths{File: abs, Base: base, State: filepath.Join(base, ".ward")}
 	p.Control = filepath.Join(p.State, "control")
 	p.Spool = filepath.Join(p.State, "spool")
+	p.EdgeSpool = filepath.Join(p.State, "edge-spool")
 	p.Logs = filepath.Join(p.State, "logs")
 	p.Run = filepath.Join(os.TempDir(), fmt.Sprintf("ward-%d", os.Getuid()), hex.EncodeToString(sum[:5]))
 	p.Ingress = filepath.Join(p.Run, "ingress")
@@ -56,7 +61,7 @@ func OpenPaths(file string) (Paths, error) {
 	if err != nil {
 		return p, err
 	}
-	dirs := []string{p.State, p.Control, p.Spool, p.Logs, filepath.Dir(p.Run), p.Run, p.Ingress, p.forRole("agent"), p.forRole("gateway"), p.workloads()}
+	dirs := []string{p.State, p.Control, p.Spool, p.EdgeSpool, p.Logs, filepath.Dir(p.Run), p.Run, p.Ingress, p.forRole("agent"), p.forRole("gateway"), p.workloads()}
 	for _, d := range dirs {
 		if err := privateDir(d); err != nil {
 			return p, err
@@ -250,4 +255,23 @@ func hostPort(host, listen string) string {
 		return host
 	}
 	return net.JoinHostPort(host, port)
+}
+
+// AwaitEnd waits until no supervisor runs any more.
+func (p Paths) AwaitEnd(ctx context.Context) error {
+	for {
+		unlock, err := p.lock()
+		if err == nil {
+			unlock()
+			return nil
+		}
+		if fault.KindOf(err) != fault.Conflict {
+			return err
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }

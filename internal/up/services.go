@@ -334,7 +334,7 @@ func (in *instance) attach() error {
 			return err
 		}
 	}
-	return agent.tell(wire.ToRole{Attach: &wire.Attach{Instance: in.id(), Last: true}})
+	return agent.tell(wire.ToRole{Attach: &wire.Attach{Instance: in.id(), Last: true, Upstreams: sandbox.ListenerOrder(&in.service)}})
 }
 
 // reattach hands everything that runs to an agent that has just started.

@@ -168,7 +168,8 @@ func (s *Supervisor) startRoles(ctx context.Context) error {
 	s.agent.onStart = s.reattach
 	s.gateway = s.newRole("gateway", base, []string{wire.ListenHTTPS, wire.ListenHTTP},
 		sandbox.Folder{Host: s.paths.forRole("gateway"), Inside: wire.ControlDir},
-		sandbox.Folder{Host: s.paths.Ingress, Inside: wire.IngressDir})
+		sandbox.Folder{Host: s.paths.Ingress, Inside: wire.IngressDir},
+		sandbox.Folder{Host: s.paths.EdgeSpool, Inside: wire.SpoolDir, Write: true})
 	if err := s.addCertificateFolder(); err != nil {
 		return err
 	}

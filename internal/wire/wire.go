@@ -71,6 +71,8 @@ type Attach struct {
 	// First is the index of the message's first listener.
 	First int  `json:"first,omitempty"`
 	Last  bool `json:"last,omitempty"` // nothing more follows for this instance
+	// Upstreams say, in the last message, what each listener is for, in order.
+	Upstreams []plan.Upstream `json:"upstreams,omitempty"`
 }
 
 // FromRole is what a role says to the supervisor. Exactly one field is set.
@@ -141,3 +143,25 @@ const (
 
 // GatewayTLS is where the gateway finds the certificate and the key that the model names.
 var GatewayTLS = [2]string{"/etc/ward/tls.crt", "/etc/ward/tls.key"}
+
+// Usage is how often grants were used since the last report, by GrantKey.
+type Usage struct {
+	Hits map[string]int64 `json:"hits"`
+}
+
+// UsageReport is when each grant was last used.
+type UsageReport struct {
+	Since  time.Time           `json:"since"` // when counting began
+	Grants map[string]GrantUse `json:"grants"`
+}
+
+// GrantUse is the use of one grant.
+type GrantUse struct {
+	Count int64     `json:"count"`
+	Last  time.Time `json:"last"`
+}
+
+// GrantKey names a grant by what it says, so that it stays the same when lines move.
+func GrantKey(r *plan.Rule) string {
+	return r.Caller + " " + r.Target + " " + r.Grant.String()
+}

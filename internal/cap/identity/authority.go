@@ -278,11 +278,11 @@ func (a *Authority) SignX509(r wire.SignRequest, dnsNames ...string) (wire.SignR
 		SerialNumber: newSerial(),
 		Subject:      pkix.Name{Organization: []string{"Ward"}, CommonName: strings.TrimPrefix(id.Path, "/")},
 		// Clocks differ; yet half of a short life must not lie in the past.
-		NotBefore:    now.Add(-min(pki.Leeway, a.config.SVIDLife/10)),
-		NotAfter:     now.Add(a.config.SVIDLife),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		URIs:         []*url.URL{id}, DNSNames: dnsNames, BasicConstraintsValid: true,
+		NotBefore:   now.Add(-min(pki.Leeway, a.config.SVIDLife/10)),
+		NotAfter:    now.Add(a.config.SVIDLife),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		URIs:        []*url.URL{id}, DNSNames: dnsNames, BasicConstraintsValid: true,
 	}
 	leaf, err := sign(t, by.cert, csr.PublicKey, by.key)
 	if err != nil {

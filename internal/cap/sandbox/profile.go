@@ -365,20 +365,28 @@ func (b *builder) files(f model.Files) error {
 	return nil
 }
 
+// ListenerOrder is what the listeners of a service's sandbox are for, in their order: its upstreams, and then
+// some of them once more on 127.0.0.1, for programs that were written for one machine.
+func ListenerOrder(s *plan.Service) []plan.Upstream {
+	all := slices.Clone(s.Upstreams)
+	for _, u := range s.Upstreams {
+		if u.Localhost {
+			u.IP = "127.0.0.1"
+			all = append(all, u)
+		}
+	}
+	return all
+}
+
 func (b *builder) network(s *plan.Service) {
 	own := []string{"localhost", string(s.Name)}
 	hosts := []spec.Name{{IP: "127.0.0.1", Hosts: own}}
-	for _, u := range s.Upstreams {
+	for _, u := range ListenerOrder(s) {
 		b.spec.Upstream = append(b.spec.Upstream, spec.Address{IP: u.IP, Port: u.Port})
+	}
+	for _, u := range s.Upstreams {
 		if !slices.ContainsFunc(hosts, func(n spec.Name) bool { return n.IP == u.IP }) {
 			hosts = append(hosts, spec.Name{IP: u.IP, Hosts: u.Hosts})
-		}
-	}
-	// The same services under localhost, for programs that were written for one machine. They come after,
-	// so that the first len(Upstreams) listeners stand for the upstreams in order.
-	for _, u := range s.Upstreams {
-		if u.Localhost {
-			b.spec.Upstream = append(b.spec.Upstream, spec.Address{IP: "127.0.0.1", Port: u.Port})
 		}
 	}
 	for _, l := range s.Listen {

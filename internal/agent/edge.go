@@ -1,0 +1,157 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/cap/gateway"
+	"github.com/wardhq/ward/internal/cap/identity"
+	"github.com/wardhq/ward/internal/cap/mesh"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// GatewayMain is the gateway's process: it takes its orders from standard input
+// until they end.
+func GatewayMain() error {
+	orders, err := wire.OpenOrders()
+	if err != nil {
+		return err
+	}
+	first, _, err := orders.Next()
+	if err != nil || first.Config == nil {
+		return fmt.Errorf("take orders: no configuration came first: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	client := wire.NewClient(filepath.Join(wire.ControlDir, wire.ControlSocket))
+	e, err := newEdge(ctx, client, first.Config.TrustDomain)
+	if err != nil {
+		_ = orders.Report(wire.FromRole{Fatal: err.Error()})
+		return err
+	}
+	e.run(ctx, func() { _ = orders.Report(wire.FromRole{Ready: true}) }) // without a supervisor we end below
+	for {
+		m, files, err := orders.Next()
+		if errors.Is(err, io.EOF) || m.Drain {
+			e.drain()
+			cancel()
+			e.owned.Wait()
+			return nil
+		}
+		if err == nil {
+			err = e.obey(ctx, &m, files)
+		}
+		if err != nil {
+			return fmt.Errorf("take orders: %w", err)
+		}
+	}
+}
+
+// edge is the gateway with what it lives on.
+type edge struct {
+	client    *wire.Client
+	gateway   *gateway.Gateway
+	source    *identity.Source
+	bundles   *identity.Bundles
+	spool     *wire.Spool
+	listeners []net.Listener
+	owned     sync.WaitGroup
+}
+
+func newEdge(ctx context.Context, c *wire.Client, trustDomain string) (*edge, error) {
+	spool, err := wire.OpenSpool(wire.SpoolDir, "gateway")
+	if err != nil {
+		return nil, err
+	}
+	bundles, err := identity.NewBundles(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	e := &edge{client: c, bundles: bundles, spool: spool}
+	e.source = identity.NewSource(mesh.GatewayID(trustDomain), c, bundles, clock.System{})
+	if _, err := e.source.Certificate(); err != nil {
+		return nil, err
+	}
+	cert, err := ownCertificate()
+	if err != nil {
+		return nil, err
+	}
+	e.gateway = gateway.New(gateway.Config{
+		Self: e.source, Clock: clock.System{}, Certificate: cert, Record: spool.Append, Log: slog.Default(),
+		DialAgent: func(ctx context.Context) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", filepath.Join(wire.IngressDir, wire.IngressSocket))
+		},
+	})
+	return e, nil
+}
+
+// ownCertificate is the one that the model names under tls:, nil if it names none.
+func ownCertificate() (*tls.Certificate, error) {
+	if _, err := os.Stat(wire.GatewayTLS[0]); errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	c, err := tls.LoadX509KeyPair(wire.GatewayTLS[0], wire.GatewayTLS[1])
+	if err != nil {
+		return nil, fmt.Errorf("gateway: tls: %w", err)
+	}
+	return &c, nil
+}
+
+func (e *edge) run(ctx context.Context, ready func()) {
+	e.owned.Go(func() { FollowPlan(ctx, e.client, e.gateway.SetPlan, ready) })
+	e.owned.Go(func() { e.bundles.Follow(ctx) })
+	e.owned.Go(func() { e.source.Keep(ctx) })
+	e.owned.Go(func() { e.spool.Send(ctx, e.client) })
+	e.owned.Go(func() {
+		t := time.NewTicker(time.Second)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				e.gateway.Flush()
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+func (e *edge) obey(ctx context.Context, m *wire.ToRole, files []*os.File) error {
+	if m.Listen == nil {
+		return errors.New("unexpected message")
+	}
+	ln, err := wire.Listener(files)
+	if err != nil {
+		return err
+	}
+	e.listeners = append(e.listeners, ln)
+	switch m.Listen.Purpose {
+	case wire.ListenHTTPS:
+		e.owned.Go(func() { e.gateway.ServeHTTPS(ln) })
+	case wire.ListenHTTP:
+		e.owned.Go(func() { e.gateway.ServeRedirect(ctx, ln) })
+	default:
+		return errors.New("a socket for something else came")
+	}
+	return nil
+}
+
+func (e *edge) drain() {
+	for _, ln := range e.listeners {
+		ln.Close()
+	}
+	ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)
+	defer stop()
+	e.gateway.Shutdown(ctx)
+}

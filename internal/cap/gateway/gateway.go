@@ -1,0 +1,271 @@
+// Package gateway is the one way in: TLS, canonical requests, the routes of expose:, and then
+// mutual TLS to the agent, which decides again.
+//
+// Guarantee: a route that no expose: opens is not reachable; what is forwarded is what was decided
+// on; X-Forwarded-* say what the gateway saw, whatever the client claims; cookies and Authorization
+// are passed on, for there is no sign-in yet. It holds its own certificate and public
+// keys, no secret of anybody else's.
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/canon"
+	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/base/pki"
+	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/plan/policy"
+	"github.com/wardhq/ward/internal/proxy"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// Config is what a Gateway needs.
+type Config struct {
+	Self  pki.Source // the gateway's identity
+	Clock clock.Clock
+	// Certificate is for browsers; nil for Self's.
+	Certificate *tls.Certificate
+	// DialAgent opens a connection to the agent's ingress.
+	DialAgent func(context.Context) (net.Conn, error)
+	// Record takes an event for the ledger and returns when it is kept.
+	Record func(wire.Event)
+	Log    *slog.Logger
+}
+
+// Gateway serves the outside. Its methods are safe for concurrent use.
+type Gateway struct {
+	config  Config
+	engine  *proxy.Engine
+	tls     *tls.Config
+	state   atomic.Pointer[state]
+	refusal refusals
+
+	mu    sync.Mutex
+	pools map[poolKey]*proxy.Upstream // guarded by mu
+	wg    sync.WaitGroup
+}
+
+type state struct {
+	plan   *plan.Plan
+	router *policy.Router
+	table  *policy.Table
+	ids    map[string]string
+}
+
+type poolKey struct {
+	target   string
+	port     int
+	protocol model.Protocol
+}
+
+// New returns a Gateway that refuses all until SetPlan.
+func New(c Config) *Gateway {
+	g := &Gateway{config: c, pools: map[poolKey]*proxy.Upstream{}, refusal: refusals{record: c.Record, seen: map[refusal]int64{}}}
+	g.engine = proxy.New(proxy.Config{Decide: g.decide, Edge: true, Log: c.Log, Limits: proxy.Limits{Conns: 20_000, Idle: 75 * time.Second}})
+	g.tls = &tls.Config{
+		MinVersion: tls.VersionTLS12, // TLS 1.3 wherever the client can
+		NextProtos: []string{"h2", "http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if c.Certificate != nil {
+				return c.Certificate, nil
+			}
+			return c.Self.Certificate()
+		},
+		Time: c.Clock.Now,
+	}
+	return g
+}
+
+// SetPlan puts a plan into force for every request from now on.
+func (g *Gateway) SetPlan(p *plan.Plan, today string) error {
+	set, err := policy.Compile(p, today)
+	if err != nil {
+		return fmt.Errorf("compile plan: %w", err)
+	}
+	s := &state{plan: p, router: set.Exposed(), table: set.Outbound(plan.Outside), ids: map[string]string{}}
+	for i := range p.Services {
+		s.ids[string(p.Services[i].Name)] = p.Services[i].ID
+	}
+	g.state.Store(s)
+	return nil
+}
+
+// ServeHTTPS accepts the outside until ln is closed.
+func (g *Gateway) ServeHTTPS(ln net.Listener) {
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			if ne, ok := err.(net.Error); ok && ne.Timeout() {
+				continue
+			}
+			return
+		}
+		g.wg.Go(func() {
+			g.engine.ServeConn(context.Background(), tls.Server(c, g.tls), proxy.ConnInfo{AllowH1: true, AllowH2: true, TLS: true})
+		})
+	}
+}
+
+// ServeRedirect answers plain HTTP with the way to HTTPS, until ctx ends.
+func (g *Gateway) ServeRedirect(ctx context.Context, ln net.Listener) {
+	s := &http.Server{
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, MaxHeaderBytes: 16 << 10,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			st := g.state.Load()
+			req, err := canon.New(r.Method, r.Host, r.RequestURI)
+			if err != nil || st == nil || !st.isHost(req.Host) {
+				http.Error(w, "bad request", http.StatusBadRequest)
+				return
+			}
+			// To the model's host, not to what the client says.
+			w.Header().Set("Location", "https://"+authority(st.plan.Gateway)+req.Target())
+			w.WriteHeader(http.StatusPermanentRedirect)
+		}),
+	}
+	stop := context.AfterFunc(ctx, func() { s.Close() })
+	defer stop()
+	if err := s.Serve(ln); err != nil && ctx.Err() == nil {
+		g.config.Log.Error("serve redirects", "error", err)
+	}
+}
+
+func authority(m model.Gateway) string {
+	_, port, err := net.SplitHostPort(m.Listen)
+	if err != nil || port == "443" {
+		return m.Host
+	}
+	return net.JoinHostPort(m.Host, port)
+}
+
+// isHost tells whether a request is for this gateway. On a loopback listener localhost and its addresses
+// count too.
+func (s *state) isHost(h string) bool {
+	if strings.EqualFold(h, s.plan.Gateway.Host) {
+		return true
+	}
+	host, _, err := net.SplitHostPort(s.plan.Gateway.Listen)
+	if err != nil {
+		return false
+	}
+	if ip, err := netip.ParseAddr(host); err != nil || !ip.IsLoopback() {
+		return false
+	}
+	if h == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(strings.Trim(h, "[]"))
+	return err == nil && ip.IsLoopback()
+}
+
+// decide routes and decides a request from outside.
+func (g *Gateway) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
+	s := g.state.Load()
+	if s == nil {
+		return proxy.Verdict{Status: http.StatusServiceUnavailable, Public: "the gateway is starting"}
+	}
+	if !s.isHost(r.Host) {
+		return g.refuse(r, "", http.StatusMisdirectedRequest, "this is not the host of the application")
+	}
+	m := s.router.Route(&r.Request)
+	if !m.Allow {
+		return g.closed(s, r, m.Reason)
+	}
+	v := proxy.Verdict{Allow: true, Upstream: g.pool(s, m.Target, m.Port)}
+	if r.Conn.TLS {
+		// Once HTTPS, always HTTPS (RFC 6797); a service may set more.
+		v.Respond = []proxy.Header{{Name: "Strict-Transport-Security", Value: "max-age=31536000"}}
+	}
+	return v
+}
+
+// closed answers for a route that isn't open.
+func (g *Gateway) closed(s *state, r *proxy.Request, reason policy.Reason) proxy.Verdict {
+	switch reason {
+	case policy.NoMethod:
+		v := g.refuse(r, "", http.StatusMethodNotAllowed, "the route has no such method")
+		v.Respond = []proxy.Header{{Name: "Allow", Value: strings.Join(s.router.Methods(r.Path), ", ")}}
+		return v
+	case policy.NoRoute, policy.NoRule, policy.WrongProtocol, policy.UnknownPeer:
+		return g.refuse(r, "", http.StatusNotFound, "no such route")
+	}
+	return g.refuse(r, "", http.StatusForbidden, "not allowed")
+}
+
+func (g *Gateway) refuse(r *proxy.Request, target string, status int, public string) proxy.Verdict {
+	id := g.refusal.note(refusal{method: r.Method, path: r.Path, host: r.Host, status: status})
+	return proxy.Verdict{Status: status, Public: public, DenialID: id}
+}
+
+// pool returns the connections to a service's port, each mutual TLS with that service's own identity.
+func (g *Gateway) pool(s *state, target string, port int) *proxy.Upstream {
+	key := poolKey{target, port, s.protocol(target, port)}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if u := g.pools[key]; u != nil {
+		return u
+	}
+	cfg := pki.Client(g.config.Clock, g.config.Self, s.plan.TrustDomain, s.ids[target], pki.TargetName(target, port, s.plan.TrustDomain))
+	u := proxy.NewUpstream(proxy.UpstreamConfig{
+		Protocol: upstreamProtocol(key.protocol), IdleTimeout: time.Minute,
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			c, err := g.config.DialAgent(ctx)
+			if err != nil {
+				return nil, err
+			}
+			t := tls.Client(c, cfg)
+			if err := t.HandshakeContext(ctx); err != nil {
+				c.Close()
+				return nil, fmt.Errorf("connect to %s: %w", target, err)
+			}
+			return t, nil
+		},
+	})
+	g.pools[key] = u
+	return u
+}
+
+func (s *state) protocol(target string, port int) model.Protocol {
+	for i := range s.plan.Services {
+		if string(s.plan.Services[i].Name) != target {
+			continue
+		}
+		for _, l := range s.plan.Services[i].Listen {
+			if l.Port == port {
+				return l.Protocol
+			}
+		}
+	}
+	return model.ProtocolUnknown
+}
+
+func upstreamProtocol(p model.Protocol) proxy.Protocol {
+	switch p {
+	case model.GRPC:
+		return proxy.H2
+	case model.H2C:
+		return proxy.Both
+	}
+	return proxy.H1
+}
+
+// Shutdown finishes what has begun until ctx ends, then closes.
+func (g *Gateway) Shutdown(ctx context.Context) {
+	if err := g.engine.Shutdown(ctx); err != nil {
+		g.config.Log.Warn("drain", "error", err)
+	}
+	g.refusal.flush()
+}
+
+// Flush writes the counts of refusals that repeat.
+func (g *Gateway) Flush() { g.refusal.flush() }

@@ -1,0 +1,411 @@
+// Package control is the control plane: identities, the plan in force, and the ledger, behind one
+// API per kind of caller.
+//
+// Guarantee: what a caller may ask follows from the socket that it came in on: the
+// agent's, the gateway's or the administrator's; the plan and the keys survive a restart; every change of
+// plan and every certificate is in the ledger. It never faces the Internet, and no
+// service reaches it.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/base/secret"
+	"github.com/wardhq/ward/internal/cap/identity"
+	"github.com/wardhq/ward/internal/ledger"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/plan/diff"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// longPoll is how long a call waits for something newer.
+const longPoll = 25 * time.Second
+
+// Config is what a Control needs.
+type Config struct {
+	Dir         string
+	Key         secret.Bytes
+	TrustDomain string
+	SVIDLife    time.Duration
+	Clock       clock.Clock // nil for the system's
+}
+
+// Control is the control plane of one application.
+type Control struct {
+	config    Config
+	authority *identity.Authority
+	ledger    *ledger.Ledger
+	events    chan wire.Event
+
+	mu      sync.Mutex
+	state   wire.PlanState // guarded by mu
+	changed chan struct{}  // guarded by mu: closed and replaced when the plan changes
+	usage   *usage         // has its own lock
+}
+
+// New opens the state of Dir.
+func New(c Config) (*Control, error) {
+	if c.Clock == nil {
+		c.Clock = clock.System{}
+	}
+	k := &Control{config: c, changed: make(chan struct{}), events: make(chan wire.Event, 4096)}
+	var err error
+	if k.ledger, err = ledger.Open(filepath.Join(c.Dir, "ledger"), c.TrustDomain+"/ledger", c.Key); err != nil {
+		return nil, err
+	}
+	k.authority, err = identity.OpenAuthority(identity.AuthorityConfig{
+		Dir: filepath.Join(c.Dir, "identity"), Key: c.Key, TrustDomain: c.TrustDomain, SVIDLife: c.SVIDLife, Clock: c.Clock,
+		Issued: func(id, serial string, end time.Time) {
+			k.note(wire.Event{Kind: "certificate.issued", Subject: "control", Object: id, Detail: map[string]string{"serial": serial, "not_after": end.UTC().Format(time.RFC3339)}})
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if k.usage, err = openUsage(filepath.Join(c.Dir, "usage.json")); err != nil {
+		return nil, err
+	}
+	if err := k.loadPlan(); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// Run writes control's own events until ctx ends.
+func (k *Control) Run(ctx context.Context) {
+	k.note(wire.Event{Kind: "control.start", Subject: "control"})
+	flush := time.NewTicker(10 * time.Second)
+	defer flush.Stop()
+	for {
+		select {
+		case e := <-k.events:
+			if err := k.ledger.Append(ctx, []wire.Event{e}); err != nil && ctx.Err() == nil {
+				slog.Error("event not kept", "kind", e.Kind, "error", err)
+			}
+		case <-flush.C:
+			if err := k.usage.save(); err != nil {
+				slog.Error("usage not kept", "error", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Close ends what Run doesn't own.
+func (k *Control) Close() error { return errors.Join(k.usage.save(), k.ledger.Close()) }
+
+// note queues an event of control's own, without sequence number: it isn't sent twice.
+func (k *Control) note(e wire.Event) {
+	e.Source, e.Time = "control", k.config.Clock.Now().UTC()
+	select {
+	case k.events <- e:
+	default:
+		slog.Error("event lost: the queue to the ledger is full", "kind", e.Kind)
+	}
+}
+
+func (k *Control) planFile() string { return filepath.Join(k.config.Dir, "plan.json") }
+
+func (k *Control) loadPlan() error {
+	b, err := os.ReadFile(k.planFile())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("load plan: %w", err)
+	}
+	if err := json.Unmarshal(b, &k.state); err != nil {
+		return fmt.Errorf("load plan: %w", err)
+	}
+	return nil
+}
+
+// setPlan puts a plan into force and says in the ledger what changed.
+func (k *Control) setPlan(ctx context.Context, s wire.PlanState) error {
+	if s.Plan == nil || s.Plan.TrustDomain != k.config.TrustDomain {
+		return fault.New(fault.Invalid, "the plan is of another trust domain")
+	}
+	s.Revision = s.Plan.Revision()
+	k.mu.Lock()
+	old := k.state
+	k.mu.Unlock()
+	if old.Revision == s.Revision {
+		return nil
+	}
+	if err := k.ledger.Append(ctx, []wire.Event{planEvent(&old, &s, k.config.Clock.Now())}); err != nil {
+		return err
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("keep plan: %w", err)
+	}
+	tmp := k.planFile() + ".new"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return fmt.Errorf("keep plan: %w", err)
+	}
+	if err := os.Rename(tmp, k.planFile()); err != nil {
+		return fmt.Errorf("keep plan: %w", err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state = s
+	close(k.changed)
+	k.changed = make(chan struct{})
+	return nil
+}
+
+func planEvent(old, s *wire.PlanState, now time.Time) wire.Event {
+	e := wire.Event{Source: "control", Kind: "plan.change", Time: now.UTC(), Subject: "admin", Detail: map[string]string{"revision": s.Revision}}
+	if old.Plan == nil {
+		return e
+	}
+	e.Detail["from"] = old.Revision
+	text := diff.Compare(old.Plan, s.Plan).Text("before", "ward.yaml")
+	const most = 16 << 10
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	e.Detail["changes"] = text
+	return e
+}
+
+func (k *Control) getPlan(ctx context.Context, h wire.Have) (wire.PlanState, error) {
+	s, err := await(ctx, func() (wire.PlanState, bool, <-chan struct{}) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return k.state, k.state.Plan != nil && k.state.Revision != h.Revision, k.changed
+	})
+	if err == nil && s.Plan == nil {
+		err = fault.New(fault.Unavailable, "no plan is in force yet")
+	}
+	s.Today = k.config.Clock.Now().UTC().Format(time.DateOnly)
+	return s, err
+}
+
+func (k *Control) getBundle(ctx context.Context, h wire.Have) (wire.Bundle, error) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	end := time.Now().Add(longPoll)
+	for {
+		b, err := k.authority.Bundle()
+		if err != nil || strconv.FormatUint(b.Sequence, 10) != h.Revision || time.Now().After(end) {
+			return b, err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return b, nil
+		}
+	}
+}
+
+// await returns look's value when it is fresh, or after longPoll.
+func await[T any](ctx context.Context, look func() (v T, fresh bool, changed <-chan struct{})) (T, error) {
+	limit := time.NewTimer(longPoll)
+	defer limit.Stop()
+	for {
+		v, fresh, changed := look()
+		if fresh {
+			return v, nil
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			return v, nil
+		case <-ctx.Done():
+			return v, nil
+		}
+	}
+}
+
+type none struct{}
+
+// forAgent is what the agent of this host may ask: identities of the plan's services, for it starts them.
+func (k *Control) forAgent() http.Handler {
+	mux := http.NewServeMux()
+	k.common(mux, "agent")
+	wire.Handle(mux, "POST /v1/svid/x509", func(_ context.Context, r wire.SignRequest) (wire.SignReply, error) {
+		if !k.isService(r.ID) {
+			return wire.SignReply{}, fault.New(fault.Refused, "the plan has no service of this SPIFFE ID")
+		}
+		return k.authority.SignX509(r)
+	})
+	wire.Handle(mux, "POST /v1/svid/jwt", func(_ context.Context, r wire.JWTRequest) (wire.JWTReply, error) {
+		if !k.isService(r.ID) {
+			return wire.JWTReply{}, fault.New(fault.Refused, "the plan has no service of this SPIFFE ID")
+		}
+		reply, err := k.authority.SignJWT(r)
+		if err == nil {
+			k.note(wire.Event{Kind: "jwt.issued", Subject: "control", Object: r.ID, Detail: map[string]string{"audience": strings.Join(r.Audience, " ")}})
+		}
+		return reply, err
+	})
+	wire.Handle(mux, "POST /v1/usage", func(_ context.Context, u wire.Usage) (none, error) {
+		k.usage.add(u, k.config.Clock.Now())
+		return none{}, nil
+	})
+	return mux
+}
+
+// forGateway is what the gateway may ask: its own identity.
+func (k *Control) forGateway() http.Handler {
+	mux := http.NewServeMux()
+	k.common(mux, "gateway")
+	wire.Handle(mux, "POST /v1/svid/x509", func(_ context.Context, r wire.SignRequest) (wire.SignReply, error) {
+		k.mu.Lock()
+		p := k.state.Plan
+		k.mu.Unlock()
+		if p == nil || r.ID != "spiffe://"+p.TrustDomain+"/ward/gateway" {
+			return wire.SignReply{}, fault.New(fault.Refused, "not the gateway's SPIFFE ID")
+		}
+		return k.authority.SignX509(r, gatewayNames(p)...)
+	})
+	return mux
+}
+
+// gatewayNames are the names that the gateway's own certificate is for.
+func gatewayNames(p *plan.Plan) []string {
+	names := []string{p.Gateway.Host}
+	if p.Gateway.Host != "localhost" {
+		names = append(names, "localhost")
+	}
+	return names
+}
+
+func (k *Control) common(mux *http.ServeMux, role string) {
+	wire.Handle(mux, "GET /v1/plan", k.getPlan)
+	wire.Handle(mux, "GET /v1/bundle", k.getBundle)
+	wire.Handle(mux, "POST /v1/events", func(ctx context.Context, events []wire.Event) (none, error) {
+		for i := range events {
+			if !strings.HasPrefix(events[i].Source, role) {
+				return none{}, fault.New(fault.Refused, "events of another process")
+			}
+		}
+		return none{}, k.ledger.Append(ctx, events)
+	})
+}
+
+// forAdmin is for the supervisor and the command line.
+func (k *Control) forAdmin() http.Handler {
+	mux := http.NewServeMux()
+	k.common(mux, "up")
+	wire.Handle(mux, "PUT /v1/plan", func(ctx context.Context, s wire.PlanState) (none, error) { return none{}, k.setPlan(ctx, s) })
+	wire.Handle(mux, "GET /v1/usage", func(context.Context, none) (wire.UsageReport, error) { return k.usage.report(), nil })
+	mux.HandleFunc("GET /v1/ca.pem", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(k.authority.RootPEM()) })
+	mux.HandleFunc("GET /v1/audit", k.serveAudit)
+	return mux
+}
+
+func (k *Control) isService(id string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state.Plan == nil {
+		return false
+	}
+	for i := range k.state.Plan.Services {
+		if k.state.Plan.Services[i].ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// serveAudit writes records as JSON lines; follow=1 goes on as they come.
+func (k *Control) serveAudit(w http.ResponseWriter, r *http.Request) {
+	from, _ := strconv.ParseInt(r.URL.Query().Get("from"), 10, 64) // absent: from the start
+	enc := json.NewEncoder(w)
+	flusher, _ := w.(http.Flusher)
+	for {
+		_, changed := k.ledger.Size()
+		err := k.ledger.Read(from, func(rec ledger.Record) bool {
+			from = rec.Index + 1
+			return enc.Encode(rec) == nil
+		})
+		if err != nil {
+			slog.Error("read ledger", "error", err)
+			return
+		}
+		if r.URL.Query().Get("follow") != "1" {
+			return
+		}
+		if flusher != nil {
+			flusher.Flush()
+		}
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// Main is the role's process: it takes its orders from standard input until they end.
+func Main() error {
+	orders, err := wire.OpenOrders()
+	if err != nil {
+		return err
+	}
+	first, files, err := orders.Next()
+	if err != nil || first.Config == nil || len(files) != 0 {
+		return fmt.Errorf("take orders: no configuration came first: %v", err)
+	}
+	k, err := New(Config{
+		Dir: wire.StateDir, Key: secret.New(first.Config.Key), TrustDomain: first.Config.TrustDomain,
+		SVIDLife: time.Duration(first.Config.SVIDSeconds) * time.Second,
+	})
+	if err != nil {
+		_ = orders.Report(wire.FromRole{Fatal: err.Error()})
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var owned sync.WaitGroup
+	owned.Go(func() { k.Run(ctx) })
+	handlers := map[string]http.Handler{wire.ListenForAgent: k.forAgent(), wire.ListenForGateway: k.forGateway(), wire.ListenForAdmin: k.forAdmin()}
+	for served := 0; ; {
+		m, files, err := orders.Next()
+		if errors.Is(err, io.EOF) || m.Drain {
+			cancel()
+			owned.Wait()
+			return k.Close()
+		}
+		if err != nil {
+			return err
+		}
+		if m.Listen == nil || handlers[m.Listen.Purpose] == nil {
+			return fmt.Errorf("take orders: unexpected message")
+		}
+		ln, err := wire.Listener(files)
+		if err != nil {
+			return err
+		}
+		owned.Go(func() { serve(ctx, ln, handlers[m.Listen.Purpose]) })
+		if served++; served == len(handlers) {
+			if err := orders.Report(wire.FromRole{Ready: true}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func serve(ctx context.Context, ln net.Listener, h http.Handler) {
+	if err := wire.Serve(ctx, ln, h); err != nil {
+		slog.Error("serve", "error", err)
+	}
+}
