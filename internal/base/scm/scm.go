@@ -49,13 +49,20 @@ func Pair() (ours *Conn, theirs *os.File, err error) {
 // Open takes over a file that Pair made. The file must be in non-blocking mode.
 func Open(f *os.File) *Conn { return &Conn{f: f} }
 
-// Inherited opens descriptor fd, which a parent process passed at start.
+// Inherited takes over descriptor fd, which a parent process passed at start.
 func Inherited(fd int, name string) (*Conn, error) {
-	if err := unix.SetNonblock(fd, true); err != nil {
+	// Standard input may be known to the poller already, under its own number.
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		err = unix.SetNonblock(own, true)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("inherit %s: %w", name, err)
 	}
-	unix.CloseOnExec(fd)
-	return Open(os.NewFile(uintptr(fd), name)), nil
+	if fd > 2 {
+		unix.Close(fd)
+	}
+	return Open(os.NewFile(uintptr(own), name)), nil
 }
 
 // File is the underlying file, to hand on; the Conn keeps owning it.
