@@ -92,6 +92,9 @@ func FollowPlan(ctx context.Context, c *wire.Client, set func(*plan.Plan, string
 			// A new day may end observe rules.
 			err = set(s.Plan, s.Today)
 		}
+		if ctx.Err() != nil {
+			return
+		}
 		if err != nil {
 			slog.Warn("follow plan", "error", err)
 			select {

@@ -38,6 +38,8 @@ type role struct {
 	network  bool
 	onStart  func() error // after each start, before it counts as ready again
 	restarts int
+	cancel   context.CancelFunc // ends supervise
+	ended    chan struct{}
 
 	mu   sync.Mutex
 	box  *sandbox.Sandbox // guarded by mu
@@ -53,8 +55,21 @@ func (r *role) start(ctx context.Context) error {
 	if err := r.once(ctx); err != nil {
 		return err
 	}
-	r.up.owned.Go(func() { r.supervise(ctx) })
+	ctx, r.cancel = context.WithCancel(ctx)
+	r.ended = make(chan struct{})
+	r.up.owned.Go(func() {
+		defer close(r.ended)
+		r.supervise(ctx)
+	})
 	return nil
+}
+
+// stop ends the role and waits for it.
+func (r *role) stop() {
+	if r.cancel != nil {
+		r.cancel()
+		<-r.ended
+	}
 }
 
 func (r *role) supervise(ctx context.Context) {

@@ -103,9 +103,10 @@ func (s *Supervisor) run(ctx context.Context) error {
 	if err := s.openSockets(); err != nil {
 		return err
 	}
-	// What Run started must end before it returns, whatever happens.
+	// What Run started must end before it returns, whatever happens: services first, then those that
+	// they need.
 	roles, stopRoles := context.WithCancel(context.WithoutCancel(ctx))
-	defer func() { stopRoles(); s.owned.Wait() }()
+	defer func() { s.stopRoles(); stopRoles(); s.owned.Wait() }()
 	if err := s.startRoles(roles); err != nil {
 		return err
 	}
@@ -184,6 +185,15 @@ func (s *Supervisor) startRoles(ctx context.Context) error {
 		return err
 	}
 	return s.gateway.start(ctx)
+}
+
+// stopRoles ends each role before those that it calls.
+func (s *Supervisor) stopRoles() {
+	for _, r := range []*role{s.gateway, s.agent, s.control} {
+		if r != nil {
+			r.stop()
+		}
+	}
 }
 
 // addCertificateFolder shows the gateway the certificate files that the model names.

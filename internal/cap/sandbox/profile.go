@@ -21,6 +21,9 @@ import (
 type Host struct {
 	Base string // the folder of ward.yaml, absolute
 	Path string // PATH to look programs up in
+	// Hide are paths that no service may see, although its workdir may hold them: Ward's state, and
+	// ward.yaml with the other services' environment.
+	Hide []string
 	// WorkloadDir is a folder with the service's own Workload API socket
 	// ("workload.sock"), shown at /run/ward; "" for none.
 	WorkloadDir string
@@ -48,7 +51,7 @@ const (
 func Prepare(s *plan.Service, h Host) (spec.Spec, error) {
 	b := &builder{host: h, spec: spec.Spec{
 		Name: string(s.Name), UID: h.UID, GID: h.GID, HostRoot: h.Root, Off: h.Off,
-		Argv: slices.Clone(s.Run),
+		Argv: slices.Clone(s.Run), Hide: h.Hide,
 		Limits: spec.Limits{
 			MemoryBytes: s.Limits.MemoryBytes,
 			PIDs:        orDefault(s.Limits.PIDs, defaultPIDs),

@@ -223,3 +223,37 @@ func TestProbeRunsUnderTheServicesRestrictions(t *testing.T) {
 		t.Errorf("probe printed %q, want %q", b, want)
 	}
 }
+
+// TestHiddenPathsShowEmpty: the workdir is the folder of ward.yaml, as in most first models.
+func TestHiddenPathsShowEmpty(t *testing.T) {
+	l := NewLauncher()
+	defer l.Close()
+	dir := workdir(t)
+	if err := os.MkdirAll(filepath.Join(dir, ".ward", "control"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ward.yaml"), []byte("env: {PASSWORD: of another service}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const look = `
+import os
+print("state", os.listdir(".ward"), "model", repr(open("ward.yaml").read()))
+`
+	for _, c := range []struct {
+		name string
+		hide []string
+		want string
+	}{
+		{"hidden", []string{filepath.Join(dir, ".ward"), filepath.Join(dir, "ward.yaml")}, "state [] model ''"},
+		{"not hidden, so the test can fail", nil, "state ['control'] model 'env: {PASSWORD: of another service}'"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := testHost(t, dir, 5)
+			h.Hide = c.hide
+			s := startService(t, l, service("reader", python(look)), h)
+			if got := strings.TrimSpace(s.text(t)); got != c.want {
+				t.Errorf("saw %q, want %q", got, c.want)
+			}
+		})
+	}
+}

@@ -60,6 +60,11 @@ func Enter(s *spec.Spec, idMaps []*os.File) error {
 	if err := mountProc(); err != nil {
 		return err
 	}
+	for _, p := range s.Hide {
+		if err := mask(filepath.Join(base, p)); err != nil {
+			return fmt.Errorf("hide %s: %w", p, err)
+		}
+	}
 	if err := pivot(); err != nil {
 		return err
 	}

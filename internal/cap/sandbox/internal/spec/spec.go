@@ -21,6 +21,7 @@ type Spec struct {
 	HostRoot bool `json:"host_root"`
 
 	Mounts   []Mount   `json:"mounts"`
+	Hide     []string  `json:"hide"` // paths that show empty, wherever a mount would show them
 	Links    []Link    `json:"links"`
 	Files    []File    `json:"files"`
 	ExecTmp  bool      `json:"exec_tmp"` // /tmp may hold libraries to map (jvm)
