@@ -186,7 +186,11 @@ func (b *builder) program(s *plan.Service) error {
 	if err := b.allowExec(path, 0); err != nil {
 		return err
 	}
-	b.spec.Exe = path
+	// The real path: programs look for their libraries and data beside it. They see the name in argv[0].
+	if b.spec.Exe, err = filepath.EvalSymlinks(path); err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	b.shareOf(b.spec.Exe)
 	b.spec.ExecTmp = s.Runtime == model.RuntimeJVM
 	for _, name := range runtimePrograms[s.Runtime] {
 		p, err := b.lookUp(name)
@@ -201,6 +205,16 @@ func (b *builder) program(s *plan.Service) error {
 		b.show(p)
 	}
 	return nil
+}
+
+// shareOf shows a program's read-only data: /usr/share/nginx for nginx, /usr/share/postgresql for
+// what lives in /usr/lib/postgresql.
+func (b *builder) shareOf(exe string) {
+	b.show(filepath.Join("/usr/share", filepath.Base(exe)))
+	if rest, ok := strings.CutPrefix(exe, "/usr/lib/"); ok {
+		name, _, _ := strings.Cut(rest, "/")
+		b.show(filepath.Join("/usr/share", name))
+	}
 }
 
 // runtimePrograms may be executed besides Run[0].
