@@ -5,12 +5,16 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/wardhq/ward/internal/cap/sandbox"
+	"github.com/wardhq/ward/internal/wardtest"
 )
 
 // TestMain makes the test binary answer to the name ward, so that scripts run
 // the command as users do: own process, own exit code.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"ward": main})
+	sandbox.Stage(os.Args, probe)
+	testscript.Main(m, map[string]func(){"ward": main, "toy": wardtest.Toy})
 }
 
 // TestScripts runs testdata/script/*.txtar, one or more for each verb. With

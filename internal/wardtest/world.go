@@ -1,0 +1,193 @@
+package wardtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/up"
+)
+
+// World is a running application under guard.
+type World struct {
+	Dir  string
+	File string
+	URL  string // of the gateway
+	Log  *Log
+	t    testing.TB
+	stop context.CancelFunc
+	done chan error
+}
+
+// Log is what the supervisor printed.
+type Log struct {
+	mu sync.Mutex
+	b  bytes.Buffer // guarded by mu
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// String is all so far.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// Folder makes a folder with a model in it and the toy service as ./toy; {{port}} in the model becomes a free
+// port. The test binary must run Toy when its name is toy, and the stages and roles when they are asked for.
+func Folder(t testing.TB, yaml string) (dir, url string) {
+	t.Helper()
+	dir = t.TempDir()
+	t.Setenv("WARD_KEY_FILE", filepath.Join(t.TempDir(), "key"))
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(self, filepath.Join(dir, "toy")); err != nil {
+		t.Fatal(err)
+	}
+	port := FreePort(t)
+	yaml = strings.ReplaceAll(yaml, "{{port}}", fmt.Sprint(port))
+	if err := os.WriteFile(filepath.Join(dir, "ward.yaml"), []byte(yaml), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir, fmt.Sprintf("https://localhost:%d", port)
+}
+
+// FreePort is a TCP port that nobody listens on right now.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+// Start runs a supervisor in this process and waits until everything is ready. change may be nil.
+func Start(t testing.TB, yaml string, change func(*up.Config)) *World {
+	t.Helper()
+	dir, url := Folder(t, yaml)
+	ctx, cancel := context.WithCancel(context.Background())
+	ready := make(chan struct{})
+	w := &World{Dir: dir, File: filepath.Join(dir, "ward.yaml"), URL: url, Log: &Log{}, t: t, stop: cancel, done: make(chan error, 1)}
+	c := up.Config{File: w.File, Out: w.Log, Ready: ready, Load: func() (*plan.Plan, error) { return Load(w.File) }}
+	if change != nil {
+		change(&c)
+	}
+	go func() { w.done <- up.Run(ctx, c) }()
+	t.Cleanup(w.Stop)
+	select {
+	case <-ready:
+	case err := <-w.done:
+		w.done <- err
+		t.Fatalf("up: %v\n%s", err, w.Log)
+	case <-time.After(60 * time.Second):
+		t.Fatalf("up isn't ready\n%s", w.Log)
+	}
+	return w
+}
+
+// Load reads and checks a model.
+func Load(file string) (*plan.Plan, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	m, problems := model.Parse(file, f)
+	if problems.HasErrors() {
+		return nil, fmt.Errorf("%s", problems.String())
+	}
+	return plan.Build(m), nil
+}
+
+// Stop ends the supervisor and waits.
+func (w *World) Stop() {
+	w.stop()
+	select {
+	case err := <-w.done:
+		w.done <- err
+		if err != nil {
+			w.t.Errorf("up: %v", err)
+		}
+	case <-time.After(60 * time.Second):
+		w.t.Errorf("up doesn't stop\n%s", w.Log)
+	}
+	if w.t.Failed() {
+		w.t.Logf("log of up:\n%s", w.Log)
+	}
+}
+
+// Client is an HTTP client that takes the gateway's certificate as it is.
+func Client() *http.Client {
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true,
+	}}
+}
+
+// Get asks the application from outside; the Answer is zero if the service didn't answer.
+func (w *World) Get(path string) (int, Answer) {
+	w.t.Helper()
+	resp, err := Client().Get(w.URL + path)
+	if err != nil {
+		w.t.Fatalf("get %s: %v\n%s", path, err, w.Log)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatalf("get %s: %v", path, err)
+	}
+	var a Answer
+	if resp.StatusCode == http.StatusOK {
+		if err := json.Unmarshal(b, &a); err != nil {
+			w.t.Fatalf("get %s: %v in %q", path, err, b)
+		}
+	}
+	return resp.StatusCode, a
+}
+
+// Status is the supervisor's.
+func (w *World) Status() up.Status {
+	w.t.Helper()
+	p, err := up.FindPaths(w.File)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var st up.Status
+	if err := p.Up().Call(context.Background(), http.MethodGet, "/v1/status", nil, &st); err != nil {
+		w.t.Fatalf("status: %v", err)
+	}
+	return st
+}
+
+// Eventually waits until f is true, at most ten seconds.
+func Eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if f() {
+			return
+		}
+	}
+	t.Fatalf("not within ten seconds: %s", what)
+}
