@@ -27,8 +27,13 @@ type factory struct {
 
 func factories() []factory {
 	return []factory{
-		{"ward", wardEngine}, {"ward-by-name", wardByName}, {"cedar", cedarEngine}, {"cedar-sliced", cedarSliced},
-		{"opa-rules", opaRules}, {"opa-data", opaData}, {"casbin", casbinEngine},
+		{"ward", wardEngine},
+		{"ward-by-name", wardByName},
+		{"cedar", cedarEngine},
+		{"cedar-sliced", cedarSliced},
+		{"opa-rules", opaRules},
+		{"opa-data", opaData},
+		{"casbin", casbinEngine},
 	}
 }
 

@@ -27,17 +27,17 @@ gateway: {listen: "127.0.0.1:{{port}}"}
 services:
   web:
     run: [./toy]
-    env: {NAME: web}
+    env: {NAME: web, GORACE: "atexit_sleep_ms=0"}
     listen: http://:8080
     expose: {routes: [GET /, GET /call, GET /slow, GET /stream, "GET /items/{id}"], to: anyone}
     calls: {catalog: [GET /books/**, GET /exit]}
   catalog:
     run: [./toy]
-    env: {NAME: catalog}
+    env: {NAME: catalog, GORACE: "atexit_sleep_ms=0"}
     listen: http://:8080
   lonely:
     run: [./toy]
-    env: {NAME: lonely}
+    env: {NAME: lonely, GORACE: "atexit_sleep_ms=0"}
     listen: http://:8080
     calls: {catalog: GET /books/**}
 `

@@ -59,7 +59,7 @@ func New(ctx context.Context, c *wire.Client, trustDomain, spoolDir string) (*Ag
 	if err != nil {
 		return nil, err
 	}
-	bundles, err := identity.NewBundles(ctx, c)
+	bundles, err := identity.NewBundles(ctx, c, clock.System{})
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func newEdge(ctx context.Context, c *wire.Client, trustDomain string) (*edge, er
 	if err != nil {
 		return nil, err
 	}
-	bundles, err := identity.NewBundles(ctx, c)
+	bundles, err := identity.NewBundles(ctx, c, clock.System{})
 	if err != nil {
 		return nil, err
 	}

@@ -81,8 +81,10 @@ func (p *parser) finish() {
 	})
 	for s, n := range p.count {
 		if n > maxProblems {
-			p.problems = append(p.problems, Problem{Severity: Severity(s), File: p.name,
-				Message: fmt.Sprintf("and %d more of the severity %q", n-maxProblems, Severity(s))})
+			p.problems = append(p.problems, Problem{
+				Severity: Severity(s), File: p.name,
+				Message: fmt.Sprintf("and %d more of the severity %q", n-maxProblems, Severity(s)),
+			})
 		}
 	}
 }

@@ -30,8 +30,10 @@ externals:
 	want := &Model{
 		App: "shop", TrustDomain: "shop.internal",
 		Gateway: Gateway{Listen: "127.0.0.1:8443", Host: "localhost", TLS: "internal"},
-		Services: []Service{{Name: "s", Run: []string{"./s", "a", "b c"}, Workdir: ".", Listen: []Listen{{Protocol: HTTP, Port: 80}},
-			Replicas: 1, Ready: Ready{Port: 80, TimeoutSeconds: 60}}},
+		Services: []Service{{
+			Name: "s", Run: []string{"./s", "a", "b c"}, Workdir: ".", Listen: []Listen{{Protocol: HTTP, Port: 80}},
+			Replicas: 1, Ready: Ready{Port: 80, TimeoutSeconds: 60},
+		}},
 		Externals: []External{
 			{Name: "a", Host: "a.example", Port: 443, LocalPort: 443, TLS: TLSPassthrough, Protocol: TCP},
 			{Name: "b", Host: "b.example", Port: 443, LocalPort: 80, TLS: TLSOriginate, Protocol: HTTP},
@@ -90,18 +92,24 @@ func TestProblems(t *testing.T) {
 		{"port picks the listener", strings.Replace(head, "db: tcp", "s:2: GET /", 1), []string{`4:59 error "GET /" fits no port of s | s says tcp://:2 (line 3); make that http or h2c`}},
 		{"grpc to http", strings.Replace(head, "db: tcp", "s: grpc A/B", 1), []string{`error "grpc A/B" fits no port of s | make that grpc or h2c`}},
 		{"self", strings.Replace(head, "t: GET", "s: GET", 1), []string{"3:73 error service s calls itself | "}},
-		{"one route twice", head + "  u: {run: x, listen: http://:1, expose: {route: \"GET /a/{x}\", to: anyone}}\n  v: {run: x, listen: http://:1, expose: {route: GET /a/*, to: anyone}}\n",
-			[]string{`7:50 error the route "GET /a/*" is exposed already, by u on line 6 | one service`, "5:3 "}[:1]},
+		{
+			"one route twice", head + "  u: {run: x, listen: http://:1, expose: {route: \"GET /a/{x}\", to: anyone}}\n  v: {run: x, listen: http://:1, expose: {route: GET /a/*, to: anyone}}\n",
+			[]string{`7:50 error the route "GET /a/*" is exposed already, by u on line 6 | one service`, "5:3 "}[:1],
+		},
 		{"expose without a web port", strings.Replace(head, "listen: tcp://:5432", "listen: tcp://:5432, expose: {route: GET /, to: anyone}", 1), []string{"error service db exposes routes but has no http, h2c or grpc port | add a listen line"}},
 		{"one name space", head + "externals: {db: {host: x.example, port: 1}}\n", []string{`6:13 error "db" is the name of a service already (line 5) | `}},
 		{"external kinds", head + "externals: {e: {host: x.example, port: 443, protocol: http}, f: {host: f.example, port: 1, ca: x}}\n", []string{
-			"6:55 error external e: say who speaks TLS on port 443 | tls: originate", "6:96 error external f: \"ca\" means something only | originate"}},
+			"6:55 error external e: say who speaks TLS on port 443 | tls: originate", "6:96 error external f: \"ca\" means something only | originate",
+		}},
 		{"sign-in", head + "  u: {run: x, listen: http://:1, expose: {route: GET /, to: staff, when: 'user.mfa'}}\n", []string{
-			"6:61 error \"staff\" can't be enforced yet: sign-in comes with identity | ", "6:68 error conditions (when) come with identity | "}},
+			"6:61 error \"staff\" can't be enforced yet: sign-in comes with identity | ", "6:68 error conditions (when) come with identity | ",
+		}},
 		{"sensitive and open", strings.Replace(head, "calls: {t: GET /x}}", "calls: {t: GET /x}, expose: {route: \"* /**\", to: anyone}}", 1), []string{
-			"warning service s has sensitivity high, and is exposed to anyone | ", "warning every route of s, with every method, is open | "}},
+			"warning service s has sensitivity high, and is exposed to anyone | ", "warning every route of s, with every method, is open | ",
+		}},
 		{"broad", strings.Replace(head, "GET /x", "[any, \"GET /**\", \"* /**\", grpc */*, ws /**]", 1), []string{
-			`warning "any" from s to t is broad | ward learn`, `warning "GET /**"`, `warning "* /**"`, `warning "grpc */*"`, `warning "ws /**"`}},
+			`warning "any" from s to t is broad | ward learn`, `warning "GET /**"`, `warning "* /**"`, `warning "grpc */*"`, `warning "ws /**"`,
+		}},
 		{"circle", strings.Replace(head, "db: tcp", "db: tcp, s: GET /x", 1), []string{"3:73 warning services call each other in a circle: s → t → s | "}},
 		{"unused", head + "  u: {run: x, listen: tcp://:1}\n  worker: {run: x}\n", []string{"6:3 warning nobody calls service u | "}},
 		{"secrets", head + "  u: {run: x, env: {A_TOKEN: abc, TOKEN_TTL: 30s, KEY_FILE: /k, DB: 'postgres://u:p@db/x', DB2: 'postgres://db/x', API_KEY: ''}}\n", []string{"warning A_TOKEN looks like a secret", "warning DB looks like a secret"}},

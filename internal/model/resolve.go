@@ -32,8 +32,10 @@ func (p *parser) resolve() {
 			p.errorf(x.Pos, "services and externals share one name space", "%q is the name of a %s already (line %d)", lexis.Clip(string(x.Name)), o.what, o.pos.Line)
 			continue
 		}
-		sides[string(x.Name)] = side{pos: x.Pos, what: "external", external: true, vague: x.LocalPort == 0,
-			listen: []Listen{{Pos: x.Pos, Protocol: x.Protocol, Port: x.LocalPort}}}
+		sides[string(x.Name)] = side{
+			pos: x.Pos, what: "external", external: true, vague: x.LocalPort == 0,
+			listen: []Listen{{Pos: x.Pos, Protocol: x.Protocol, Port: x.LocalPort}},
+		}
 		names = append(names, string(x.Name))
 	}
 	routes := map[string]routeOwner{}

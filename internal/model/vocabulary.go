@@ -100,9 +100,11 @@ func wordForm(what string, w words) *form { return &form{what: what, words: w} }
 func listForm(what string, elem *form) *form {
 	return &form{shape: shapeList, what: what, elem: elem, min: 1}
 }
+
 func someForm(what string, elem *form) *form {
 	return &form{shape: shapeSome, what: what, elem: elem, min: 1}
 }
+
 func wholeForm(what string, lo, hi int) *form {
 	return &form{what: what, types: typeNumber, number: true, min: lo, max: hi}
 }
@@ -110,6 +112,7 @@ func portForm() *form { return wholeForm("a port (1 to 65535)", 1, 65535) }
 func grantForm() *form {
 	return textForm(`a grant such as "GET /books/**", "grpc shop.v1.Payments/Charge", "ws /live", "tcp" or "any"`, reGrant)
 }
+
 func routeForm() *form {
 	return textForm(`a route such as "GET /books/**", "ws /live" or "grpc shop.v1.Shop/*"`, reRoute)
 }
@@ -135,8 +138,10 @@ func gatewayForm() *form {
 		{"listen", "host:port for HTTPS; 127.0.0.1:8443 if absent.", textForm("host:port", reHostPort)},
 		{"http", "host:port of a listener that only redirects to HTTPS; none if absent.", textForm("host:port", reHostPort)},
 		{"host", "The public host name; localhost if absent.", textForm("a host name", reHost)},
-		{"tls", "internal (a certificate of the application's own CA), or the files of a certificate.",
-			&form{shape: shapeEither, what: `"internal" or {cert: FILE, key: FILE}`, text: &form{what: `"internal"`, words: []string{"internal"}}, elem: files}},
+		{
+			"tls", "internal (a certificate of the application's own CA), or the files of a certificate.",
+			&form{shape: shapeEither, what: `"internal" or {cert: FILE, key: FILE}`, text: &form{what: `"internal"`, words: []string{"internal"}}, elem: files},
+		},
 	}}
 }
 
@@ -149,8 +154,10 @@ func serviceForm() *form {
 	return &form{shape: shapeObject, what: "a mapping", always: []string{"run"}, fields: []field{
 		{"run", "The program and its arguments: a list, or one string that is split at spaces without any expansion.", runForm()},
 		{"workdir", "The folder it runs in, relative to the folder of this file; that folder itself if absent.", textForm("a path", reNonEmpty)},
-		{"env", "Its environment variables.", &form{shape: shapeNames, what: "variables by name", name: reEnvName,
-			elem: &form{what: `a value ("" for empty)`, types: typeString | typeNumber | typeBool}}},
+		{"env", "Its environment variables.", &form{
+			shape: shapeNames, what: "variables by name", name: reEnvName,
+			elem: &form{what: `a value ("" for empty)`, types: typeString | typeNumber | typeBool},
+		}},
 		{"runtime", "The base profile of its sandbox; static if absent.", wordForm("a runtime", runtimeWords())},
 		{"listen", "What it listens on, such as http://:8080.", listen},
 		{"expose", "Routes that the gateway opens to the outside.", someForm("a mapping with route and to, or a list of them", exposeForm())},

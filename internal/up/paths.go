@@ -119,10 +119,9 @@ func (p Paths) lock() (unlock func(), err error) {
 		return nil, fault.New(fault.Conflict, fmt.Sprintf(
 			"Ward runs already for %s, as process %s; see 'ward status', or stop it with 'ward down'", p.File, strings.TrimSpace(string(b[:n]))))
 	}
-	if err := f.Truncate(0); err == nil {
-		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
-	}
-	if err != nil {
+	pid := fmt.Appendf(nil, "%d\n", os.Getpid())
+	_, err = f.WriteAt(pid, 0)
+	if err = errors.Join(err, f.Truncate(int64(len(pid)))); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("write lock: %w", err)
 	}

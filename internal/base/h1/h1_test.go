@@ -68,8 +68,10 @@ func TestRequest(t *testing.T) {
 		{"plain", "GET /a?b HTTP/1.1\r\nHost: x\r\nA:  b \t\r\n\r\n", want{Line: "GET /a?b", Host: "x"}},
 		{"length", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcd", want{Line: "POST /", Host: "x", Body: "abc"}},
 		{"length zero", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\nabcd", want{Line: "POST /", Host: "x"}},
-		{"chunked", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;a=\"b\"\r\nabc\r\n0A\r\n0123456789\r\n0\r\nX-T: 1\r\n\r\nGET",
-			want{Line: "POST /", Host: "x", Body: "abc0123456789", Trailers: []string{"X-T"}}},
+		{
+			"chunked", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3;a=\"b\"\r\nabc\r\n0A\r\n0123456789\r\n0\r\nX-T: 1\r\n\r\nGET",
+			want{Line: "POST /", Host: "x", Body: "abc0123456789", Trailers: []string{"X-T"}},
+		},
 		{"HTTP/1.0 closes", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", want{Line: "GET /", Close: true}},
 		{"close", "GET / HTTP/1.1\r\nHost: x\r\nConnection: a, Close,,TE\r\n\r\n", want{Line: "GET /", Host: "x", Close: true, Nominated: []string{"a"}}},
 		{"upgrade", "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n", want{Line: "GET /", Host: "x", Upgrade: "websocket"}},

@@ -44,16 +44,41 @@ func ID(leaf *x509.Certificate) (string, error) {
 		return "", fmt.Errorf("the certificate has %d URIs; an SVID has one", len(leaf.URIs))
 	}
 	u := leaf.URIs[0]
-	if u.Scheme != "spiffe" || u.Host == "" || u.Path == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	id := "spiffe://" + u.Host + u.Path
+	// What isn't written exactly so has a query, a port, an escape or another second reading.
+	if u.String() != id || !isHost(u.Host) || !isPath(u.Path) || len(id) > maxID {
 		return "", errors.New("the certificate's URI is no SPIFFE ID")
 	}
-	return u.String(), nil
+	return id, nil
 }
+
+// maxID is the length of a SPIFFE ID in bytes (SPIFFE-ID §2.3).
+const maxID = 2048
+
+func isHost(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789.-_") == ""
+}
+
+func isPath(s string) bool {
+	rest, ok := strings.CutPrefix(s, "/")
+	if !ok {
+		return false
+	}
+	for seg := range strings.SplitSeq(rest, "/") {
+		if seg == "" || seg == "." || seg == ".." || strings.Trim(seg, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_") != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// maxChain bounds the work that a peer can cause.
+const maxChain = 8
 
 // Verify checks a peer's chain, leaf first, and returns its SPIFFE ID.
 func Verify(chain []*x509.Certificate, roots *x509.CertPool, trustDomain string, now time.Time) (string, error) {
-	if len(chain) == 0 {
-		return "", errors.New("the peer showed no certificate")
+	if len(chain) == 0 || len(chain) > maxChain {
+		return "", fmt.Errorf("the peer showed %d certificates", len(chain))
 	}
 	leaf := chain[0]
 	id, err := ID(leaf)

@@ -30,7 +30,7 @@ type Folder struct {
 func PrepareRole(r Role, h Host) (spec.Spec, error) {
 	b := &builder{host: h, spec: spec.Spec{
 		Name: "ward-" + r.Name, UID: h.UID, GID: h.GID, HostRoot: h.Root, Off: h.Off,
-		Argv: r.Argv, Dir: "/", Env: []string{"HOME=/tmp", "TMPDIR=/tmp"},
+		Argv: r.Argv, Dir: "/", Env: []string{"HOME=/tmp", "TMPDIR=/tmp", "GORACE=atexit_sleep_ms=0"}, // as in the stages
 		Limits: spec.Limits{PIDs: 1024, OpenFiles: 1 << 20},
 	}}
 	b.spec.Off.Network = r.Network

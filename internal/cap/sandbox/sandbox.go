@@ -79,7 +79,6 @@ type Sandbox struct {
 
 	mu     sync.Mutex
 	exit   Exit              // guarded by mu; valid when done is closed
-	pid    int               // guarded by mu
 	probes map[int]chan Exit // guarded by mu
 	next   int               // guarded by mu
 	reason string            // guarded by mu: what a stage said of its failure

@@ -146,13 +146,21 @@ type well struct {
 
 func wells() []well {
 	return []well{
-		{"postgres", "postgres -D data/%s", 5432, "tcp"}, {"postgis", "postgres -D data/%s", 5432, "tcp"},
-		{"redis", "redis-server --dir data/%s", 6379, "tcp"}, {"valkey", "valkey-server --dir data/%s", 6379, "tcp"},
-		{"mysql", "mysqld --datadir=data/%s", 3306, "tcp"}, {"mariadb", "mariadbd --datadir=data/%s", 3306, "tcp"},
-		{"mongo", "mongod --dbpath data/%s", 27017, "tcp"}, {"rabbitmq", "rabbitmq-server", 5672, "tcp"},
-		{"memcached", "memcached", 11211, "tcp"}, {"nats", "nats-server", 4222, "tcp"},
-		{"nginx", "nginx -g 'daemon off;'", 80, "http"}, {"minio", "minio server data/%s", 9000, "http"},
-		{"elasticsearch", "elasticsearch", 9200, "http"}, {"mailhog", "MailHog", 1025, "tcp"}, {"mailpit", "mailpit", 1025, "tcp"},
+		{"postgres", "postgres -D data/%s", 5432, "tcp"},
+		{"postgis", "postgres -D data/%s", 5432, "tcp"},
+		{"redis", "redis-server --dir data/%s", 6379, "tcp"},
+		{"valkey", "valkey-server --dir data/%s", 6379, "tcp"},
+		{"mysql", "mysqld --datadir=data/%s", 3306, "tcp"},
+		{"mariadb", "mariadbd --datadir=data/%s", 3306, "tcp"},
+		{"mongo", "mongod --dbpath data/%s", 27017, "tcp"},
+		{"rabbitmq", "rabbitmq-server", 5672, "tcp"},
+		{"memcached", "memcached", 11211, "tcp"},
+		{"nats", "nats-server", 4222, "tcp"},
+		{"nginx", "nginx -g 'daemon off;'", 80, "http"},
+		{"minio", "minio server data/%s", 9000, "http"},
+		{"elasticsearch", "elasticsearch", 9200, "http"},
+		{"mailhog", "MailHog", 1025, "tcp"},
+		{"mailpit", "mailpit", 1025, "tcp"},
 	}
 }
 

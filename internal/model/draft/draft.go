@@ -24,7 +24,6 @@ type service struct {
 	source  string   // its name in the source
 	notes   []string // marks above everything
 	run     string   // YAML text
-	runNote string
 	workdir string
 	env     []variable
 	runtime string

@@ -116,8 +116,10 @@ func Size(s string) (int64, bool) {
 		return 0, false
 	}
 	n, ok := Decimal(s[:i])
-	units := map[string]int64{"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
-		"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+	units := map[string]int64{
+		"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
+		"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
+	}
 	u := units[s[i:]]
 	if !ok || u == 0 || n == 0 || int64(n) > (1<<53)/u {
 		return 0, false

@@ -207,10 +207,14 @@ func TestExposedFindsTheMostSpecificRouteAcrossServices(t *testing.T) {
 		App: "shop", TrustDomain: "shop.internal",
 		Services: []model.Service{
 			{Name: "web", Listen: []model.Listen{{Protocol: model.HTTP, Port: 8080}}, Expose: expose(get("/**"), ws)},
-			{Name: "api", Listen: []model.Listen{{Protocol: model.GRPC, Port: 7000}, {Protocol: model.HTTP, Port: 9000}},
-				Expose: expose(get("/api/{id}"), grpc)},
-			{Name: "admin", Listen: []model.Listen{{Protocol: model.TCP, Port: 1}, {Protocol: model.H2C, Port: 2}},
-				Expose: expose(model.Grant{Kind: model.GrantAny})},
+			{
+				Name: "api", Listen: []model.Listen{{Protocol: model.GRPC, Port: 7000}, {Protocol: model.HTTP, Port: 9000}},
+				Expose: expose(get("/api/{id}"), grpc),
+			},
+			{
+				Name: "admin", Listen: []model.Listen{{Protocol: model.TCP, Port: 1}, {Protocol: model.H2C, Port: 2}},
+				Expose: expose(model.Grant{Kind: model.GrantAny}),
+			},
 		},
 	})
 	x := compile(t, p).Exposed()
@@ -219,18 +223,36 @@ func TestExposedFindsTheMostSpecificRouteAcrossServices(t *testing.T) {
 		r    canon.Request
 		want policy.Match
 	}{
-		{"most specific", canon.Request{Protocol: canon.HTTP, Method: "GET", Path: "/api/1"},
-			policy.Match{Decision: policy.Decision{Allow: true, Reason: policy.Allowed, Rule: 2}, Target: "api", Port: 9000}},
-		{"the rest", canon.Request{Protocol: canon.HTTP, Method: "HEAD", Path: "/x/y"},
-			policy.Match{Decision: policy.Decision{Allow: true, Reason: policy.Allowed, Rule: 0}, Target: "web", Port: 8080}},
-		{"web socket", canon.Request{Protocol: canon.WebSocket, Method: "GET", Path: "/live"},
-			policy.Match{Decision: policy.Decision{Allow: true, Reason: policy.Allowed, Rule: 1}, Target: "web", Port: 8080}},
-		{"grpc on its own port", canon.Request{Protocol: canon.GRPC, Method: "POST", Path: "/shop.v1.Cart/Add"},
-			policy.Match{Decision: policy.Decision{Allow: true, Reason: policy.Allowed, Rule: 3}, Target: "api", Port: 7000}},
-		{"any is last", canon.Request{Protocol: canon.HTTP, Method: "POST", Path: "/x"},
-			policy.Match{Decision: policy.Decision{Allow: true, Reason: policy.Allowed, Rule: 4}, Target: "admin", Port: 2}},
-		{"tcp never", canon.Request{Protocol: canon.TCP},
-			policy.Match{Decision: policy.Decision{Reason: policy.WrongProtocol, Rule: -1}}},
+		{
+			"most specific",
+			canon.Request{Protocol: canon.HTTP, Method: "GET", Path: "/api/1"},
+			policy.Match{Decision: policy.Decision{Allow: true, Reason: policy.Allowed, Rule: 2}, Target: "api", Port: 9000},
+		},
+		{
+			"the rest",
+			canon.Request{Protocol: canon.HTTP, Method: "HEAD", Path: "/x/y"},
+			policy.Match{Decision: policy.Decision{Allow: true, Reason: policy.Allowed, Rule: 0}, Target: "web", Port: 8080},
+		},
+		{
+			"web socket",
+			canon.Request{Protocol: canon.WebSocket, Method: "GET", Path: "/live"},
+			policy.Match{Decision: policy.Decision{Allow: true, Reason: policy.Allowed, Rule: 1}, Target: "web", Port: 8080},
+		},
+		{
+			"grpc on its own port",
+			canon.Request{Protocol: canon.GRPC, Method: "POST", Path: "/shop.v1.Cart/Add"},
+			policy.Match{Decision: policy.Decision{Allow: true, Reason: policy.Allowed, Rule: 3}, Target: "api", Port: 7000},
+		},
+		{
+			"any is last",
+			canon.Request{Protocol: canon.HTTP, Method: "POST", Path: "/x"},
+			policy.Match{Decision: policy.Decision{Allow: true, Reason: policy.Allowed, Rule: 4}, Target: "admin", Port: 2},
+		},
+		{
+			"tcp never",
+			canon.Request{Protocol: canon.TCP},
+			policy.Match{Decision: policy.Decision{Reason: policy.WrongProtocol, Rule: -1}},
+		},
 	} {
 		if diff := cmp.Diff(tt.want, x.Route(&tt.r)); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)

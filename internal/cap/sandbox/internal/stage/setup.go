@@ -227,7 +227,10 @@ func becomeInit(control *scm.Conn, specFile *os.File, streams []*os.File) error 
 }
 
 // goEnv keeps Ward's own helper processes small.
-func goEnv() []string { return []string{"GOMAXPROCS=1", "GOGC=50", "GODEBUG=madvdontneed=1"} }
+// GORACE: a binary with the race detector would wait a second at each exit.
+func goEnv() []string {
+	return []string{"GOMAXPROCS=1", "GOGC=50", "GODEBUG=madvdontneed=1", "GORACE=atexit_sleep_ms=0"}
+}
 
 func landlockABI() int {
 	v, _, e := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
