@@ -21,6 +21,8 @@ var argumentRules = []argRule{
 		{arg: 2, values: []uint32{0, unix.IPPROTO_TCP, unix.IPPROTO_UDP}},
 	}, deny: unix.EPROTONOSUPPORT},
 	{nr: unix.SYS_SOCKETPAIR, tests: []argTest{{arg: 0, values: []uint32{unix.AF_UNIX}}}, deny: unix.EPERM},
+	// Its own limits only: init has the same user, and could be starved by another number.
+	{nr: unix.SYS_PRLIMIT64, tests: []argTest{{arg: 0, values: []uint32{0}}}, deny: unix.EPERM},
 	// PER_LINUX, and the query; others switch off address randomisation.
 	{nr: unix.SYS_PERSONALITY, tests: []argTest{{arg: 0, values: []uint32{0, 0xffffffff}}}, deny: unix.EPERM},
 }
@@ -61,7 +63,7 @@ var allowed = []int{
 	unix.SYS_NANOSLEEP, unix.SYS_NEWFSTATAT, unix.SYS_OPENAT, unix.SYS_OPENAT2,
 	unix.SYS_PIDFD_OPEN, unix.SYS_PIDFD_SEND_SIGNAL, unix.SYS_PIPE2,
 	unix.SYS_PKEY_ALLOC, unix.SYS_PKEY_FREE, unix.SYS_PKEY_MPROTECT, unix.SYS_PPOLL, unix.SYS_PRCTL,
-	unix.SYS_PREAD64, unix.SYS_PREADV, unix.SYS_PREADV2, unix.SYS_PRLIMIT64, unix.SYS_PSELECT6, unix.SYS_PWRITE64, unix.SYS_PWRITEV, unix.SYS_PWRITEV2,
+	unix.SYS_PREAD64, unix.SYS_PREADV, unix.SYS_PREADV2, unix.SYS_PSELECT6, unix.SYS_PWRITE64, unix.SYS_PWRITEV, unix.SYS_PWRITEV2,
 	unix.SYS_READ, unix.SYS_READAHEAD, unix.SYS_READLINKAT, unix.SYS_READV, unix.SYS_RECVFROM, unix.SYS_RECVMMSG, unix.SYS_RECVMSG,
 	unix.SYS_REMOVEXATTR, unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_RESTART_SYSCALL, unix.SYS_RSEQ,
 	unix.SYS_RT_SIGACTION, unix.SYS_RT_SIGPENDING, unix.SYS_RT_SIGPROCMASK, unix.SYS_RT_SIGQUEUEINFO, unix.SYS_RT_SIGRETURN,

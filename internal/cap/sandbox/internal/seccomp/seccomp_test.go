@@ -57,6 +57,8 @@ func TestVerdicts(t *testing.T) {
 		"ptrace":                       {unix.SYS_PTRACE, nil, eperm},
 		"process_vm_readv":             {unix.SYS_PROCESS_VM_READV, nil, eperm},
 		"pidfd_getfd":                  {unix.SYS_PIDFD_GETFD, nil, eperm},
+		"its own limits":               {unix.SYS_PRLIMIT64, []uint32{0}, retAllow},
+		"init's limits":                {unix.SYS_PRLIMIT64, []uint32{1}, eperm},
 		"bpf":                          {unix.SYS_BPF, nil, eperm},
 		"keyctl":                       {unix.SYS_KEYCTL, nil, eperm},
 		"memfd_create seems absent":    {unix.SYS_MEMFD_CREATE, nil, enosys},
