@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 	"unsafe"
@@ -20,6 +21,7 @@ func bounds() []attempt {
 		{"raise-limits", "raise its own limits", byRights, raiseLimits},
 		{"core-dump", "write the memory of the service to disk", byLimits, coreDump},
 		{"bind-nonsense", "break init by senseless bind calls", "init checks", bindNonsense},
+		{"bind-by-thread", "bind all addresses from a second thread, past init's supervision", "init checks", bindByThread},
 		{"bind-race", "change the address while init looks at it", "init checks", bindRace},
 		{"name-nonsense", "break init by malformed DNS queries", "init checks", nameNonsense},
 	}
@@ -142,6 +144,44 @@ func bindNonsense(*Ground) Result {
 		unix.Close(fd)
 	}
 	return stillBinds()
+}
+
+// bindByThread: a supervisor that looks for the caller by its thread's number finds no process.
+func bindByThread(*Ground) Result {
+	done := make(chan Result)
+	var wg sync.WaitGroup
+	for range 2 { // one of them isn't the first thread
+		wg.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			if unix.Gettid() == os.Getpid() {
+				time.Sleep(patience / 10) // leave the other one its own thread
+			}
+			done <- bindAll()
+		})
+	}
+	a, b := <-done, <-done
+	wg.Wait()
+	if b.Verdict == Succeeded {
+		return b
+	}
+	return a
+}
+
+func bindAll() Result {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return blocked("%v", err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{}); err != nil {
+		return blocked("%v", err)
+	}
+	at, err := unix.Getsockname(fd)
+	if a, ok := at.(*unix.SockaddrInet4); err == nil && ok && a.Addr == [4]byte{} {
+		return succeeded("bound to all addresses")
+	}
+	return blocked("bound to the loopback address")
 }
 
 // bindRace flips the address between loopback and all addresses under init's eyes. Whatever comes

@@ -60,6 +60,17 @@ func openDir(t *testing.T) string {
 	return dir
 }
 
+func copySelf(t *testing.T, to string) {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, b, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // host opens, on the host, what the attempts must not reach.
 func host(t *testing.T) Ground {
 	t.Helper()
@@ -121,10 +132,9 @@ func attack(t *testing.T, off sandbox.Off, only ...string) map[string]Report {
 	if err := os.WriteFile(g.Program, tinyProgram(), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	// A copy, where the service's user can find it also on the host's own file system.
+	exe := filepath.Join(work, "service")
+	copySelf(t, exe)
 	svc := plan.Service{Service: model.Service{Name: "victim", Run: []string{exe, idleArg}, Workdir: work, Limits: model.Limits{PIDs: g.PIDs}}}
 	svc.Upstreams = []plan.Upstream{{Target: "catalog", Hosts: []string{"catalog"}, IP: "127.64.0.1", Port: 8080}}
 	if !off.Network {
@@ -246,14 +256,8 @@ func TestAsOrdinaryUser(t *testing.T) {
 	if err := os.Chown(dir, nobody, nobody); err != nil {
 		t.Skipf("no folder for another user: %v", err)
 	}
-	exe, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
 	binary := filepath.Join(dir, "escape.test")
-	if err := os.WriteFile(binary, exe, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	copySelf(t, binary)
 	c := exec.CommandContext(t.Context(), binary, "-test.v", "-test.run", "^TestNoAttemptSucceeds$|^TestEachGuardIsNeeded$")
 	c.Dir = dir
 	c.Env = []string{"TMPDIR=" + dir, "HOME=" + dir, "PATH=/usr/bin:/bin"}

@@ -71,6 +71,18 @@ func Enter(s *spec.Spec, idMaps []*os.File) error {
 	return nil
 }
 
+// KeepHost leaves the host's file system in place (Off.Root), under the PID namespace's own /proc, without
+// which this process couldn't find itself.
+func KeepHost() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mount /proc: %w", err)
+	}
+	return nil
+}
+
 // cloneTrees opens every source before the new root hides any of them.
 func cloneTrees(s *spec.Spec, idMaps []*os.File) ([]tree, error) {
 	mounts := append([]spec.Mount(nil), s.Mounts...)

@@ -1,13 +1,13 @@
 package stage
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"math"
 	"net/netip"
 	"os"
 	"runtime"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -66,10 +66,12 @@ func build(s *spec.Spec, control *scm.Conn, idMaps []*os.File) error {
 	if err != nil {
 		return err
 	}
-	if !s.Off.Root {
-		if err := root.Enter(s, idMaps); err != nil {
-			return err
-		}
+	enter := func() error { return root.Enter(s, idMaps) }
+	if s.Off.Root {
+		enter = root.KeepHost
+	}
+	if err := enter(); err != nil {
+		return err
 	}
 	return sendListeners(control, listeners)
 }
@@ -242,15 +244,13 @@ func landlockABI() int {
 
 // readSpec decodes the spec that setup kept.
 func readSpec(f *os.File) (*spec.Spec, error) {
-	b := new(bytes.Buffer)
-	if _, err := f.Seek(0, 0); err != nil {
-		return nil, fmt.Errorf("read spec: %w", err)
-	}
-	if _, err := b.ReadFrom(f); err != nil {
+	// Other stages read the same open file at the same time: its offset is not ours.
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, math.MaxInt64))
+	if err != nil {
 		return nil, fmt.Errorf("read spec: %w", err)
 	}
 	s := new(spec.Spec)
-	if err := json.NewDecoder(strings.NewReader(b.String())).Decode(s); err != nil {
+	if err := json.Unmarshal(b, s); err != nil {
 		return nil, fmt.Errorf("decode spec: %w", err)
 	}
 	return s, nil
