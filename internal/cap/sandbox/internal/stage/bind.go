@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -90,7 +92,7 @@ func bindFor(fd int, n *notification, declared []int, flag func(kind, detail str
 	if family != unix.AF_INET && family != unix.AF_INET6 {
 		return false, 0
 	}
-	pidfd, err := unix.PidfdOpen(int(n.PID), 0)
+	pidfd, err := openThread(int(n.PID))
 	if err != nil {
 		return false, 0
 	}
@@ -119,6 +121,28 @@ func bindFor(fd int, n *notification, declared []int, flag func(kind, detail str
 		return true, e
 	}
 	return true, 0
+}
+
+// openThread opens the process of a thread: the notification names the thread that called, and
+// pidfd_open takes only the first one of a process, unless PIDFD_THREAD is set (Linux 6.9).
+func openThread(tid int) (int, error) {
+	if fd, err := unix.PidfdOpen(tid, unix.PIDFD_THREAD); err == nil {
+		return fd, nil
+	}
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(tid) + "/status")
+	if err != nil {
+		return -1, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if v, ok := strings.CutPrefix(line, "Tgid:"); ok {
+			pid, err := strconv.Atoi(strings.TrimSpace(v))
+			if err != nil {
+				return -1, err
+			}
+			return unix.PidfdOpen(pid, 0)
+		}
+	}
+	return -1, unix.ESRCH
 }
 
 // readMemory copies from the caller's address space.
