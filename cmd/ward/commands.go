@@ -20,6 +20,8 @@ func commands(e env) []*cobra.Command {
 		newRestartCommand(e),
 		newApplyCommand(e),
 		newDownCommand(e),
+		newDemoCommand(e),
 		newRoleCommand(e),
+		newDemoServiceCommand(e),
 	}
 }

@@ -150,14 +150,25 @@ func importPath(im *ast.ImportSpec) string {
 	return p
 }
 
+const (
+	drawsFromCrypto = "security code draws from crypto/rand"
+	structuredLogs  = "slog, so that every line has keys"
+)
+
 // forbidden imports, each with its reason.
 var forbidden = []struct{ pkg, imports, reason string }{
 	{"internal/model", "^(net|net/http|os|time|math/rand.*|crypto/rand)$", "the model is what the file says, on every machine and day"},
 	{"internal/plan", "^(net|net/http|os|time|math/rand.*|crypto/rand)$", "equal models give equal plans"},
 	{"internal/base/canon", "^(net/http|net/url)$", "one reading of a request, ours; net/url forgives what others read otherwise"},
 	{"internal", "^(github.com/ory/fosite|github.com/open-policy-agent/opa|github.com/casbin/casbin|github.com/lestrrat-go/jwx|github.com/stretchr/testify).*", "see DESIGN §9: frozen, slow or heavy"},
-	{"internal", "^(math/rand|math/rand/v2)$", "security code draws from crypto/rand; tests are free"},
-	{"internal", "^log$", "slog, so that every line has keys"},
+	{"internal/base", "^(math/rand|math/rand/v2)$", drawsFromCrypto},
+	{"internal/cap", "^(math/rand|math/rand/v2)$", drawsFromCrypto},
+	{"internal/control", "^(math/rand|math/rand/v2)$", drawsFromCrypto},
+	{"internal/agent", "^(math/rand|math/rand/v2)$", drawsFromCrypto},
+	{"internal/cap", "^log$", structuredLogs},
+	{"internal/control", "^log$", structuredLogs},
+	{"internal/agent", "^log$", structuredLogs},
+	{"internal/up", "^log$", structuredLogs},
 }
 
 func checkForbidden(t *Tree) []string {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -53,7 +54,7 @@ func (l *Log) String() string {
 }
 
 // Folder makes a folder with a model in it and the toy service as ./toy; {{port}} in the model becomes a free
-// port. The test binary must run Toy when its name is toy, and the stages and roles when they are asked for.
+// port, {{dir}} the folder. The test binary must run Toy when its name is toy, and the stages and roles when they are asked for.
 func Folder(t testing.TB, yaml string) (dir, url string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -66,7 +67,7 @@ func Folder(t testing.TB, yaml string) (dir, url string) {
 		t.Fatal(err)
 	}
 	port := FreePort(t)
-	yaml = strings.ReplaceAll(yaml, "{{port}}", fmt.Sprint(port))
+	yaml = strings.NewReplacer("{{port}}", fmt.Sprint(port), "{{dir}}", dir).Replace(yaml)
 	if err := os.WriteFile(filepath.Join(dir, "ward.yaml"), []byte(yaml), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -190,4 +191,19 @@ func Eventually(t testing.TB, what string, f func() bool) {
 		}
 	}
 	t.Fatalf("not within ten seconds: %s", what)
+}
+
+// Need finds a program that a test can't do without: it skips the test if there is none, but in CI, where everything
+// is installed, it fails it.
+func Need(t testing.TB, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err == nil {
+		return path
+	}
+	if os.Getenv("WARD_CI") != "" {
+		t.Fatalf("%s isn't installed; .ci/run must install it", program)
+	}
+	t.Skipf("skipped: %s isn't installed", program)
+	return ""
 }
