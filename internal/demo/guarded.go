@@ -1,0 +1,151 @@
+package demo
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/up"
+)
+
+// readyIn is how long the guarded shop may take to start.
+const readyIn = 60 * time.Second
+
+// guarded is the shop under `ward up`.
+type guarded struct {
+	world *world
+	file  string
+	log   *buffer // what `ward up` says
+	stop  func()
+	done  chan struct{}
+	err   error // of up.Run; valid when done is closed
+}
+
+func startGuarded(ctx context.Context, c *Config, dir string, out *outside) (*guarded, error) {
+	if err := layOut(dir, c.Program); err != nil {
+		return nil, err
+	}
+	port, err := freePort(gatewayPort)
+	if err != nil {
+		return nil, err
+	}
+	text := Model(port, out.cardsPort)
+	if c.Change != nil {
+		text = c.Change(text)
+	}
+	file := filepath.Join(dir, "ward.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		return nil, fmt.Errorf("write the shop's model: %w", err)
+	}
+	ready := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	g := &guarded{file: file, log: &buffer{}, done: make(chan struct{})}
+	g.stop = func() { cancel(); <-g.done }
+	go func() {
+		defer close(g.done)
+		g.err = up.Run(ctx, up.Config{File: file, Out: g.log, Ready: ready, Load: func() (*plan.Plan, error) { return loadPlan(file) }})
+	}()
+	if err := g.awaitReady(ctx, ready); err != nil {
+		g.stop()
+		return nil, fmt.Errorf("start the guarded shop: %w", err)
+	}
+	paths, err := up.FindPaths(file)
+	if err == nil {
+		g.world, err = guardedWorld(ctx, paths, port, out)
+	}
+	if err != nil {
+		g.stop()
+		return nil, err
+	}
+	return g, nil
+}
+
+func loadPlan(file string) (*plan.Plan, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	m, err := parseModel(file, string(b))
+	if err != nil {
+		return nil, err
+	}
+	return plan.Build(m), nil
+}
+
+func (g *guarded) awaitReady(ctx context.Context, ready <-chan struct{}) error {
+	select {
+	case <-ready:
+		return nil
+	case <-g.done:
+		return fmt.Errorf("ward up ended: %w\n%s", g.err, g.log.String())
+	case <-time.After(readyIn):
+		return fmt.Errorf("it isn't ready after %s\n%s", readyIn, g.log.String())
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// guardedWorld knows the guarded shop from outside, and as a service inside knows its neighbours:
+// by name.
+func guardedWorld(ctx context.Context, paths up.Paths, port int, out *outside) (*world, error) {
+	bundle, err := paths.Admin().Bundle(ctx, "")
+	if err != nil {
+		return nil, fmt.Errorf("ask for the certificate authority: %w", err)
+	}
+	roots := x509.NewCertPool()
+	for _, der := range bundle.X509 {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("read the certificate authority: %w", err)
+		}
+		roots.AddCert(cert)
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}}
+	return &world{
+		base:      fmt.Sprintf("https://localhost:%d", port),
+		transport: transport,
+		address: func(role string) string {
+			if role == "payments" {
+				return "payments:9090"
+			}
+			return net.JoinHostPort(role, "8080")
+		},
+		log: func(role string) string {
+			b, err := os.ReadFile(filepath.Join(paths.Logs, role+".log"))
+			if err != nil {
+				return err.Error()
+			}
+			return string(b)
+		},
+		out: out,
+	}, nil
+}
+
+// await leaves the guarded shop running until ctx ends, and says what to look at.
+func (g *guarded) await(ctx context.Context, notes io.Writer) {
+	fmt.Fprintf(notes, `
+The guarded shop runs at %s
+  (your browser warns of its certificate, which Ward's own authority signed)
+
+In another terminal, with ward or 'go run ./cmd/ward':
+  ward reach  -f %[2]s
+  ward status -f %[2]s
+  ward attack -f %[2]s
+
+Ctrl-C ends it.
+`, g.world.base, g.file)
+	select {
+	case <-ctx.Done():
+	case <-g.done:
+		fmt.Fprintln(notes, "ward up has ended:", g.err)
+	}
+	fmt.Fprintln(notes, "stopping …")
+}

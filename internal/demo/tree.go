@@ -1,0 +1,52 @@
+package demo
+
+import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/wardhq/ward/internal/demo/shop"
+	"github.com/wardhq/ward/internal/model"
+)
+
+//go:embed shop.yaml
+var shopModel string
+
+// layOut makes the shop's folders in dir: one for each role, with the files that it comes with,
+// and the program beside them.
+func layOut(dir, program string) error {
+	static, err := shop.Static()
+	if err != nil {
+		return fmt.Errorf("lay out the shop: %w", err)
+	}
+	for _, role := range shop.Names() {
+		if err := os.MkdirAll(filepath.Join(dir, role, "data"), 0o755); err != nil {
+			return fmt.Errorf("lay out the shop: %w", err)
+		}
+	}
+	if err := os.CopyFS(filepath.Join(dir, "web", "static"), static); err != nil {
+		return fmt.Errorf("lay out the shop: %w", err)
+	}
+	if err := os.Symlink(program, filepath.Join(dir, "ward")); err != nil {
+		return fmt.Errorf("lay out the shop: %w", err)
+	}
+	return nil
+}
+
+// Model is the shop's ward.yaml with these ports of the gateway and of the card processor.
+func Model(gateway, cards int) string {
+	return strings.NewReplacer(
+		"127.0.0.1:8443", fmt.Sprintf("127.0.0.1:%d", gateway),
+		"port: 8090", fmt.Sprintf("port: %d", cards),
+	).Replace(shopModel)
+}
+
+func parseModel(file, text string) (*model.Model, error) {
+	m, problems := model.Parse(file, strings.NewReader(text))
+	if problems.HasErrors() {
+		return nil, fmt.Errorf("the shop's model: %s", problems.Only(model.Error).String())
+	}
+	return m, nil
+}

@@ -1,0 +1,185 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/coder/websocket/wsjson"
+
+	"github.com/wardhq/ward/internal/demo/shop"
+)
+
+// world is a running shop as customers and attackers see it; the attacks don't know
+// whether it is guarded.
+type world struct {
+	base      string // URL of the way in
+	client    *http.Client
+	transport http.RoundTripper
+	address   func(role string) string
+	log       func(role string) string
+	out       *outside
+}
+
+// anew is the same world for somebody with a browser of their own.
+func (w *world) anew() *world {
+	c := *w
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		panic(err) // New fails on options only, and there are none
+	}
+	c.client = &http.Client{Jar: jar, Timeout: 10 * time.Second, Transport: w.transport}
+	return &c
+}
+
+// The customer whom the attacks are about.
+const (
+	victim     = "Ada"
+	victimCard = "4929123412341234"
+)
+
+type purchase struct {
+	user, card, note string
+	live             bool // follow the order to its end
+}
+
+// reply is an answer, read to its end.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+	url    *url.URL
+}
+
+func (w *world) do(req *http.Request) (reply, error) {
+	resp, err := w.client.Do(req)
+	if err != nil {
+		return reply{}, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	return reply{resp.StatusCode, resp.Header, string(b), resp.Request.URL}, err
+}
+
+// get fetches target, a path as it is to go over the wire; fields are names and values in turn.
+func (w *world) get(ctx context.Context, target string, fields ...string) (reply, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.base+target, nil)
+	if err != nil {
+		return reply{}, err
+	}
+	for i := 0; i+1 < len(fields); i += 2 {
+		req.Header.Set(fields[i], fields[i+1])
+	}
+	return w.do(req)
+}
+
+func (w *world) post(ctx context.Context, target string, form url.Values) (reply, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.base+target, strings.NewReader(form.Encode()))
+	if err != nil {
+		return reply{}, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r, err := w.do(req)
+	if err == nil && r.status != http.StatusOK {
+		err = fmt.Errorf("POST %s: status %d: %s", target, r.status, words(r.body))
+	}
+	return r, err
+}
+
+// buy goes through the shop as a browser does, and returns the order's number.
+func (w *world) buy(ctx context.Context, p purchase) (string, error) {
+	home, err := w.get(ctx, "/")
+	if err != nil {
+		return "", fmt.Errorf("open the shop: %w", err)
+	}
+	if home.status != http.StatusOK || !strings.Contains(home.body, "The Quiet Harbour") {
+		return "", fmt.Errorf("open the shop: status %d: %s", home.status, words(home.body))
+	}
+	if _, err := w.post(ctx, "/login", url.Values{"name": {p.user}}); err != nil {
+		return "", fmt.Errorf("sign in: %w", err)
+	}
+	cart, err := w.post(ctx, "/cart/items", url.Values{"book": {"4"}})
+	if err != nil {
+		return "", fmt.Errorf("fill the cart: %w", err)
+	}
+	if !strings.Contains(cart.body, "Low Orbit") {
+		return "", errors.New("fill the cart: the book isn't in it")
+	}
+	order, err := w.post(ctx, "/checkout", url.Values{"card": {p.card}, "address": {"1 Quay Street"}, "note": {p.note}})
+	if err != nil {
+		return "", fmt.Errorf("pay: %w", err)
+	}
+	id := path.Base(order.url.Path)
+	if !strings.Contains(order.body, "receipt ch_") {
+		return "", fmt.Errorf("pay: no receipt on the page of order %s", id)
+	}
+	if p.live {
+		if err := w.follow(ctx, id); err != nil {
+			return "", fmt.Errorf("follow the order: %w", err)
+		}
+	}
+	return id, nil
+}
+
+// follow watches an order over WebSocket until it is sent.
+func (w *world) follow(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	c, resp, err := websocket.Dial(ctx, w.base+"/live/"+id, &websocket.DialOptions{HTTPClient: w.client})
+	if err != nil {
+		if resp != nil && resp.Body != nil {
+			resp.Body.Close()
+		}
+		return err
+	}
+	defer c.CloseNow()
+	last := ""
+	for last != "sent" {
+		var s shop.Status
+		if err := wsjson.Read(ctx, c, &s); err != nil {
+			return fmt.Errorf("after %q: %w", last, err)
+		}
+		last = s.Status
+	}
+	return nil
+}
+
+// inject buys a book with a note that mailer takes for a part of its template, and returns what the mail
+// became: this is how mailer is taken over.
+func (w *world) inject(ctx context.Context, note string) (string, error) {
+	id, err := w.buy(ctx, purchase{user: "Mallory", card: "4000056655665556", note: note})
+	if err != nil {
+		return "", err
+	}
+	r, err := w.get(ctx, "/api/orders/"+id)
+	if err != nil {
+		return "", err
+	}
+	var o shop.Order
+	if err := json.Unmarshal([]byte(r.body), &o); err != nil {
+		return "", fmt.Errorf("read order %s: %w", id, err)
+	}
+	return o.Mail, nil
+}
+
+// send lets mailer run the intruder, a program of the attacker's, on an errand.
+func (w *world) send(ctx context.Context, e errand) (booty, error) {
+	mail, err := w.inject(ctx, fmt.Sprintf(`{{run "../ward" %q %q %q}}`, ServiceVerb, IntruderRole, e.encode()))
+	if err != nil {
+		return booty{}, err
+	}
+	b, ok := readBooty(mail)
+	if !ok {
+		return booty{}, fmt.Errorf("the intruder didn't report: %s", words(mail))
+	}
+	return b, nil
+}
