@@ -94,7 +94,12 @@ type instance struct {
 	wire.Instance
 	dial      Dialer
 	listeners []net.Listener
+	open      atomic.Int64 // connections that it has opened
 }
+
+// maxOpen bounds the connections that one instance may have open to all its upstreams: a
+// taken-over service can't use up the agent.
+const maxOpen = 4096
 
 // New returns a Mesh that denies all until SetPlan.
 func New(c Config) *Mesh {
@@ -161,7 +166,7 @@ func (m *Mesh) Attach(id wire.Instance, upstreams []plan.Upstream, listeners []n
 	m.mu.Unlock()
 	for i, ln := range listeners {
 		if i < len(upstreams) {
-			m.wg.Go(func() { m.serveUpstream(id.Service, &upstreams[i], ln) })
+			m.wg.Go(func() { m.serveUpstream(in, &upstreams[i], ln) })
 		}
 	}
 }
@@ -263,7 +268,7 @@ func (m *Mesh) resolve(l *link) *resolved {
 }
 
 // serveUpstream accepts what a service dials.
-func (m *Mesh) serveUpstream(caller string, u *plan.Upstream, ln net.Listener) {
+func (m *Mesh) serveUpstream(in *instance, u *plan.Upstream, ln net.Listener) {
 	defer ln.Close()
 	for {
 		c, err := ln.Accept()
@@ -273,8 +278,17 @@ func (m *Mesh) serveUpstream(caller string, u *plan.Upstream, ln net.Listener) {
 			}
 			return // closed: the instance has ended, or we drain
 		}
-		l := &link{caller: caller, target: u.Target, port: u.TargetPort, protocol: u.Protocol, external: u.External, via: "listener"}
-		m.wg.Go(func() { m.serve(c, l) })
+		if in.open.Add(1) > maxOpen {
+			in.open.Add(-1)
+			m.denials.note(denied{caller: in.Service, target: u.Target, port: u.TargetPort, method: "*", malformed: "too many open connections", end: "outbound"})
+			c.Close()
+			continue
+		}
+		l := &link{caller: in.Service, target: u.Target, port: u.TargetPort, protocol: u.Protocol, external: u.External, via: "listener"}
+		m.wg.Go(func() {
+			defer in.open.Add(-1)
+			m.serve(c, l)
+		})
 	}
 }
 
