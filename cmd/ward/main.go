@@ -11,6 +11,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/sandbox"
+	"github.com/wardhq/ward/internal/prove"
 )
 
 // env is what a command may touch of the world; tests hand in another one.
@@ -24,12 +25,9 @@ var errFindings = errors.New("findings")
 
 func main() {
 	// First of all: inside a sandbox this binary is one of its stages.
-	sandbox.Stage(os.Args, probe)
+	sandbox.Stage(os.Args, prove.Inside)
 	os.Exit(run(env{in: os.Stdin, out: os.Stdout, err: os.Stderr}, os.Args[1:]))
 }
-
-// probe is what runs inside a service's sandbox when Ward attacks itself.
-func probe([]string) int { return 0 }
 
 // run executes one command line and returns its exit code: 0 done, 1 refused or
 // findings, 2 usage.

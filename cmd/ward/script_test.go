@@ -7,13 +7,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/wardhq/ward/internal/cap/sandbox"
+	"github.com/wardhq/ward/internal/prove"
 	"github.com/wardhq/ward/internal/wardtest"
 )
 
 // TestMain makes the test binary answer to the name ward, so that scripts run
 // the command as users do: own process, own exit code.
 func TestMain(m *testing.M) {
-	sandbox.Stage(os.Args, probe)
+	sandbox.Stage(os.Args, prove.Inside)
 	testscript.Main(m, map[string]func(){"ward": main, "toy": wardtest.Toy})
 }
 

@@ -137,6 +137,7 @@ func bindNonsense(*Ground) Result {
 		for j := range 32 {
 			page[j] = byte(random.IntN(256))
 		}
+		page[2], page[3] = 0, 0 // any port: a number that isn't declared would be told of
 		page[0], page[1] = byte([]int{0, 1, 2, 10, 16, 255}[random.IntN(6)]), 0
 		at := []uintptr{base, 0, 8, end - 4, end - 16, end, ^uintptr(0) - 8}[random.IntN(7)]
 		fds := []uintptr{uintptr(fd), uintptr(fd), ^uintptr(0), 999999}[random.IntN(4)]

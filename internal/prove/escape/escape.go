@@ -71,7 +71,7 @@ type Process struct {
 }
 
 // Ground is what the attempts aim at beyond what every host has. All of it must be out
-// of reach, except Granted and Shell, which say what isn't.
+// of reach, except Programs and Upstreams, which are granted.
 type Ground struct {
 	Files     []string  `json:"files"`     // of the host, or of other services: must not be opened
 	Sockets   []string  `json:"sockets"`   // paths of Unix sockets
@@ -83,7 +83,7 @@ type Ground struct {
 	ReadOnly  []string  `json:"read_only"` // folders that are visible and must not be written
 	Program   string    `json:"program"`   // an executable file that is visible and not granted; "" for none
 	Upstreams []string  `json:"upstreams"` // IP:port where Ward listens for the service
-	Shell     bool      `json:"shell"`     // the service's own program is a shell script
+	Programs  []string  `json:"programs"`  // what the service may execute
 	PIDs      int       `json:"pids"`      // the limit of processes; 0 to leave the fork bomb out
 }
 
