@@ -33,11 +33,20 @@ Exit code 0: the shop works, and every attack that Ward claims to stop was stopp
 			if err != nil {
 				return fmt.Errorf("find this program: %w", err)
 			}
+			dir, err := os.MkdirTemp("", "ward-demo-")
+			if err != nil {
+				return fmt.Errorf("make a folder for the demo: %w", err)
+			}
+			defer os.RemoveAll(dir)
+			// The demo leaves nothing behind, not even a key in the user's configuration.
+			if err := os.Setenv("WARD_KEY_FILE", filepath.Join(dir, "key")); err != nil {
+				return fmt.Errorf("choose a key file: %w", err)
+			}
 			notes := e.err
 			if asJSON && once {
 				notes = io.Discard
 			}
-			return demo.Run(ctx, demo.Config{Program: self, Out: e.out, Notes: notes, Once: once, JSON: asJSON})
+			return demo.Run(ctx, demo.Config{Program: self, Dir: dir, Out: e.out, Notes: notes, Once: once, JSON: asJSON, Color: isTerminal(e.out)})
 		},
 	}
 	c.Flags().BoolVar(&once, "once", false, "end after the table")

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/wardhq/ward/internal/demo/shop"
@@ -23,8 +25,8 @@ type attack struct {
 
 // What closes the holes that Ward lists as open.
 const (
-	byIdentity = "comes with sign-in"
-	bySecrets  = "comes with secrets"
+	byIdentity = "needs Ward's sign-in (to come)"
+	bySecrets  = "needs Ward's secrets (to come)"
 )
 
 // attacks are all, in the order of the table.
@@ -35,28 +37,28 @@ func attacks() []attack {
 // fromOutside are attacks that need only a browser.
 func fromOutside() []attack {
 	return []attack{
-		{name: "read who visits, by an internal route", hole: "a header is the only guard", try: func(ctx context.Context, w *world) Result {
+		{name: "read visitor statistics", hole: "header as the only guard", try: func(ctx context.Context, w *world) Result {
 			return w.outside(ctx, "visits", "/internal/stats", "X-Internal", "true")
 		}},
-		{name: "look into the process of web", hole: "open pprof", try: func(ctx context.Context, w *world) Result {
+		{name: "read web's process", hole: "open pprof", try: func(ctx context.Context, w *world) Result {
 			return w.outside(ctx, ServiceVerb, "/debug/pprof/cmdline")
 		}},
-		{name: "read all orders, by a path of /static", hole: "path traversal", try: func(ctx context.Context, w *world) Result {
+		{name: "read orders by a /static path", hole: "path traversal", try: func(ctx context.Context, w *world) Result {
 			return w.outside(ctx, victim, "/static/..%2f..%2forders%2fdata%2forders.json")
 		}},
-		{name: "read all orders, by a parameter of /docs", hole: "path traversal", try: func(ctx context.Context, w *world) Result {
-			return w.outside(ctx, victim, "/docs?file=../../../orders/data/orders.json")
+		{name: "read orders by a /docs parameter", hole: "path traversal", try: func(ctx context.Context, w *world) Result {
+			return w.sure(ordersFile, w.outside(ctx, victim, "/docs?file=../../../"+ordersFile))
 		}},
-		{name: "read all orders, by the cover preview", hole: "server-side request forgery", try: func(ctx context.Context, w *world) Result {
+		{name: "read orders by the cover preview", hole: "request forgery (SSRF)", try: func(ctx context.Context, w *world) Result {
 			return w.forge(ctx, victim, "http://"+w.address("orders")+"/internal/export")
 		}},
-		{name: "look into catalog, by the cover preview", hole: "open pprof", try: func(ctx context.Context, w *world) Result {
+		{name: "read catalog's process by preview", hole: "open pprof", try: func(ctx context.Context, w *world) Result {
 			return w.forge(ctx, ServiceVerb, "http://"+w.address("catalog")+"/debug/pprof/cmdline")
 		}},
-		{name: "let web call the attacker's server", hole: "free egress", try: func(ctx context.Context, w *world) Result {
+		{name: "make web call the attacker", hole: "free egress", try: func(ctx context.Context, w *world) Result {
 			return w.forge(ctx, "thank you", w.out.lootURL("web"))
 		}},
-		{name: "read web's password, by /docs", hole: "password in the environment", later: bySecrets, try: func(ctx context.Context, w *world) Result {
+		{name: "read web's own password", hole: "password in environment", later: bySecrets, try: func(ctx context.Context, w *world) Result {
 			return w.outside(ctx, "SESSION_SECRET=", "/docs?file="+strings.Repeat("../", 24)+"proc/self/environ")
 		}},
 		{name: "become administrator", hole: "forgeable cookie", later: byIdentity, try: func(ctx context.Context, w *world) Result {
@@ -75,22 +77,36 @@ func fromOutside() []attack {
 // template engine executes.
 func fromInside() []attack {
 	return []attack{
-		{name: "in mailer: run a shell", hole: "template injection", try: runShell},
-		{name: "in mailer: charge a card", hole: "payments trusts any neighbour", try: func(ctx context.Context, w *world) Result {
+		{name: "mailer: run a shell", hole: "template injection", try: runShell},
+		{name: "mailer: charge a card", hole: "payments trusts anybody", try: func(ctx context.Context, w *world) Result {
 			return w.intrude(ctx, "ch_", errand{Charge: w.address("payments")})
 		}},
-		{name: "in mailer: read all orders from disk", hole: "one user for all services", try: func(ctx context.Context, w *world) Result {
-			return w.intrude(ctx, victim, errand{Read: "../orders/data/orders.json"})
+		{name: "mailer: read orders on disk", hole: "one user for all", try: func(ctx context.Context, w *world) Result {
+			return w.sure(ordersFile, w.intrude(ctx, victim, errand{Read: "../" + ordersFile}))
 		}},
-		{name: "in mailer: change the catalog's data", hole: "one user for all services", try: func(ctx context.Context, w *world) Result {
-			return w.intrude(ctx, "written", errand{Write: "../catalog/data/books.json"})
+		{name: "mailer: change catalog on disk", hole: "one user for all", try: func(ctx context.Context, w *world) Result {
+			return w.sure(booksFile, w.intrude(ctx, "written", errand{Write: "../" + booksFile}))
 		}},
-		{name: "in mailer: take the key of payments", hole: "password in the environment", try: func(ctx context.Context, w *world) Result {
+		{name: "mailer: take the key of payments", hole: "password in environment", try: func(ctx context.Context, w *world) Result {
 			return w.intrude(ctx, w.out.cards.Key, errand{Hunt: "CARDS_API_KEY"})
 		}},
-		{name: "in mailer: send loot outside", hole: "free egress", try: sendLoot},
-		{name: "in mailer: act as another customer", hole: "user's token passed on", later: byIdentity, try: actAsVictim},
+		{name: "mailer: send loot outside", hole: "free egress", try: sendLoot},
+		{name: "mailer: act as a customer", hole: "user's token passed on", later: byIdentity, try: actAsVictim},
 	}
+}
+
+// Files of services, from the shop's folder.
+const (
+	ordersFile = "orders/data/orders.json"
+	booksFile  = "catalog/data/books.json"
+)
+
+// sure takes a layer back from an attempt on a file that isn't there: then nothing was stopped.
+func (w *world) sure(file string, r Result) Result {
+	if _, err := os.Stat(filepath.Join(w.dir, file)); err != nil {
+		return Result{Evidence: err.Error()}
+	}
+	return r
 }
 
 // outside fetches a target from outside; the attack succeeds if the answer holds want.
@@ -117,7 +133,11 @@ func judgePage(r reply, want, who string) Result {
 		return Result{Succeeded: true, Evidence: words(found(r.body, want))}
 	}
 	out := Result{Evidence: words(fmt.Sprintf("status %d: %s", r.status, r.body))}
-	if public, ok := wardSays(r); ok {
+	public, ok := wardSays(r)
+	if ok && r.status == http.StatusBadRequest {
+		public = "ambiguous request refused"
+	}
+	if ok {
 		out.Layer = who + ": " + public
 	} else if r.status == http.StatusNotFound || r.status == http.StatusBadGateway {
 		out.Layer = wallOf(errors.New(r.body)).layer()

@@ -12,11 +12,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/sandbox"
 )
 
 // ServiceVerb is the hidden verb of this binary that runs a role of the shop.
@@ -25,13 +25,16 @@ const ServiceVerb = "demo-service"
 // Config says how to run the demo.
 type Config struct {
 	Program string    // the path of this binary
+	Dir     string    // an empty folder, the caller's to remove
 	Out     io.Writer // table, or JSON
 	Notes   io.Writer // what is going on meanwhile
 	Once    bool      // end after the table
 	JSON    bool
+	Color   bool
 	// Change, if not nil, changes the model before it is put into force, for tests that show
 	// that the table tells the truth.
 	Change func(model string) string
+	Off    sandbox.Off // for the same tests
 }
 
 // Report is what a run found.
@@ -81,11 +84,6 @@ var ErrFindings = fault.New(fault.Refused, "an attack that Ward claims to stop w
 // Run runs the demo until it is over (Once) or ctx ends.
 func Run(ctx context.Context, c Config) error {
 	began := time.Now()
-	dir, err := os.MkdirTemp("", "ward-demo-")
-	if err != nil {
-		return fmt.Errorf("make a folder for the demo: %w", err)
-	}
-	defer os.RemoveAll(dir)
 	outside, err := startOutside()
 	if err != nil {
 		return err
@@ -93,17 +91,20 @@ func Run(ctx context.Context, c Config) error {
 	defer outside.Close()
 	var report Report
 	fmt.Fprintln(c.Notes, "starting the shop without Ward …")
-	if err := runPlain(ctx, &c, filepath.Join(dir, "plain"), outside, &report); err != nil {
+	if err := runPlain(ctx, &c, filepath.Join(c.Dir, "plain"), outside, &report); err != nil {
 		return err
 	}
 	fmt.Fprintln(c.Notes, "starting the same programs under guard …")
-	g, err := startGuarded(ctx, &c, filepath.Join(dir, "guarded"), outside)
+	g, err := startGuarded(ctx, &c, filepath.Join(c.Dir, "guarded"), outside)
 	if err != nil {
 		return err
 	}
 	defer g.stop()
 	report.URL, report.File = g.world.base, g.file
 	report.With = attackAll(ctx, g.world, func(i int, r Result) { report.Rows[i].With = r })
+	if ctx.Err() != nil {
+		return fmt.Errorf("stopped before the end: %w", ctx.Err())
+	}
 	report.Seconds = time.Since(began).Seconds()
 	report.judge()
 	if err := report.write(&c); err != nil {
@@ -127,7 +128,7 @@ func (r *Report) judge() {
 
 func (r *Report) write(c *Config) error {
 	if !c.JSON {
-		return r.print(c.Out)
+		return r.print(c.Out, c.Color)
 	}
 	e := json.NewEncoder(c.Out)
 	e.SetIndent("", "  ")

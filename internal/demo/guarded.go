@@ -45,23 +45,28 @@ func startGuarded(ctx context.Context, c *Config, dir string, out *outside) (*gu
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		return nil, fmt.Errorf("write the shop's model: %w", err)
 	}
+	paths, err := up.FindPaths(file)
+	if err != nil {
+		return nil, err
+	}
 	ready := make(chan struct{})
 	ctx, cancel := context.WithCancel(ctx)
 	g := &guarded{file: file, log: &buffer{}, done: make(chan struct{})}
-	g.stop = func() { cancel(); <-g.done }
+	g.stop = func() {
+		cancel()
+		<-g.done
+		// Nobody will start this application again.
+		_ = os.RemoveAll(paths.Run)
+	}
 	go func() {
 		defer close(g.done)
-		g.err = up.Run(ctx, up.Config{File: file, Out: g.log, Ready: ready, Load: func() (*plan.Plan, error) { return loadPlan(file) }})
+		g.err = up.Run(ctx, up.Config{File: file, Out: g.log, Ready: ready, Off: c.Off, Load: func() (*plan.Plan, error) { return loadPlan(file) }})
 	}()
 	if err := g.awaitReady(ctx, ready); err != nil {
 		g.stop()
 		return nil, fmt.Errorf("start the guarded shop: %w", err)
 	}
-	paths, err := up.FindPaths(file)
-	if err == nil {
-		g.world, err = guardedWorld(ctx, paths, port, out)
-	}
-	if err != nil {
+	if g.world, err = guardedWorld(ctx, paths, port, out); err != nil {
 		g.stop()
 		return nil, err
 	}
@@ -111,6 +116,7 @@ func guardedWorld(ctx context.Context, paths up.Paths, port int, out *outside) (
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}}
 	return &world{
 		base:      fmt.Sprintf("https://localhost:%d", port),
+		dir:       paths.Base,
 		transport: transport,
 		address: func(role string) string {
 			if role == "payments" {

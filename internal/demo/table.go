@@ -7,19 +7,46 @@ import (
 	"unicode/utf8"
 )
 
-// print writes the table.
-func (r *Report) print(w io.Writer) error {
-	rows := [][]string{{"ATTACK", "HOLE", "WITHOUT WARD", "WITH WARD", "STOPPED BY"}}
+// print writes the table and what follows from it.
+func (r *Report) print(w io.Writer, color bool) error {
+	var b strings.Builder
+	b.WriteString("\n")
+	r.table(&b, color)
 	stopped, open := 0, 0
 	for i := range r.Rows {
-		row := &r.Rows[i]
-		rows = append(rows, []string{row.Attack, row.Hole, row.Without.word(), row.With.word(), row.last()})
-		switch {
+		switch row := &r.Rows[i]; {
 		case row.With.Succeeded:
 			open++
 		case row.With.Layer != "":
 			stopped++
 		}
+	}
+	b.WriteString("\n\"mailer:\" is done inside of that service, taken over by an order whose note its template engine runs.\n")
+	fmt.Fprintf(&b, "%d attacks: %d stopped, %d open. The shop without Ward %s, with Ward %s.\n",
+		len(r.Rows), stopped, open, r.Without.text(), r.With.text())
+	for i := range r.Rows {
+		if row := &r.Rows[i]; !row.asExpected() {
+			fmt.Fprintf(&b, "\nnot as it should be: %s\n  without Ward: %s\n  with Ward:    %s\n", row.Attack, row.Without.Evidence, row.With.Evidence)
+		}
+	}
+	fmt.Fprintf(&b, "All of it happened just now, in %.1f s; --json shows the evidence of each cell.\n", r.Seconds)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Colours of a terminal (ECMA-48, SGR).
+const (
+	red    = "\x1b[31m"
+	green  = "\x1b[32m"
+	yellow = "\x1b[33m"
+	plainC = "\x1b[0m"
+)
+
+func (r *Report) table(b *strings.Builder, color bool) {
+	rows := [][]string{{"ATTACK", "HOLE", "WITHOUT", "WITH WARD", "STOPPED BY"}}
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		rows = append(rows, []string{row.Attack, row.Hole, row.Without.word(), row.With.word(), row.last()})
 	}
 	width := make([]int, len(rows[0]))
 	for _, cells := range rows {
@@ -27,25 +54,30 @@ func (r *Report) print(w io.Writer) error {
 			width[i] = max(width[i], utf8.RuneCountInString(c))
 		}
 	}
-	var b strings.Builder
-	b.WriteByte('\n')
-	for _, cells := range rows {
-		line := ""
+	for n, cells := range rows {
 		for i, c := range cells {
-			line += c + strings.Repeat(" ", width[i]-utf8.RuneCountInString(c)+2)
+			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(c)+2)
+			if i == len(cells)-1 {
+				pad = "\n"
+			}
+			if color && n > 0 && (i == 2 || i == 3) {
+				c = r.Rows[n-1].color(i == 3) + c + plainC
+			}
+			b.WriteString(c + pad)
 		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
-	fmt.Fprintf(&b, "\n%d attacks: %d stopped, %d still open.\n", len(r.Rows), stopped, open)
-	fmt.Fprintf(&b, "The shop without Ward: %s. With Ward: %s.\n", r.Without.text(), r.With.text())
-	for i := range r.Rows {
-		if row := &r.Rows[i]; !row.asExpected() {
-			fmt.Fprintf(&b, "\nunexpected: %s\n  without Ward: %s\n  with Ward:    %s\n", row.Attack, row.Without.Evidence, row.With.Evidence)
-		}
+}
+
+func (r *Row) color(with bool) string {
+	switch {
+	case !with && r.Without.Succeeded:
+		return red
+	case with && r.With.Layer != "":
+		return green
+	case with && r.With.Succeeded && r.Later == "":
+		return red
 	}
-	fmt.Fprintf(&b, "All in %.1f s; 'ward demo --once --json' shows the evidence of each cell.\n", r.Seconds)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return yellow
 }
 
 func (r *Result) word() string {
@@ -61,19 +93,19 @@ func (r *Result) word() string {
 // last is the last cell: the layer that stopped the attack, or why it is open.
 func (r *Row) last() string {
 	switch {
-	case r.With.Layer != "":
-		return r.With.Layer
 	case r.With.Succeeded && r.Later != "":
 		return "open: " + r.Later
 	case r.With.Succeeded:
 		return "NOTHING"
+	case r.With.Layer != "":
+		return r.With.Layer
 	}
-	return "nothing of Ward's: " + words(r.With.Evidence)
+	return "nothing of Ward's, see below"
 }
 
 func (s *Session) text() string {
 	if s.OK {
-		return "works (" + s.Detail + ")"
+		return "works"
 	}
-	return "DOESN'T WORK: " + s.Detail
+	return "DOESN'T WORK (" + s.Detail + ")"
 }

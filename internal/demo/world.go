@@ -23,6 +23,7 @@ import (
 // whether it is guarded.
 type world struct {
 	base      string // URL of the way in
+	dir       string // the shop's folder
 	client    *http.Client
 	transport http.RoundTripper
 	address   func(role string) string
