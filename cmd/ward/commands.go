@@ -20,6 +20,7 @@ func commands(e env) []*cobra.Command {
 		newRestartCommand(e),
 		newApplyCommand(e),
 		newDownCommand(e),
+		newAttackCommand(e),
 		newDemoCommand(e),
 		newRoleCommand(e),
 		newDemoServiceCommand(e),

@@ -15,7 +15,7 @@ import (
 func files() []attempt {
 	return []attempt{
 		{"host-files", "read files of the host, of Ward and of other services", byRoot, func(g *Ground) Result {
-			return each(g.Files, "no file of the host is known", readable)
+			return each(g.Files, "no file of the host is known", func(p string) Result { return readable(p, false) })
 		}},
 		{"shadow", "read password hashes", byRoot, readOne("/etc/shadow", "/etc/gshadow", "/etc/sudoers")},
 		{"passwd", "learn the host's users", byRoot, hostPasswd},
@@ -46,9 +46,9 @@ func files() []attempt {
 	}
 }
 
-// readable opens a file and reads a byte, or lists a folder. What it held is evidence by
-// its length only.
-func readable(path string) Result {
+// readable opens a file and reads a byte, or lists a folder. With mounted, what lies in something that the
+// sandbox mounts is granted.
+func readable(path string, mounted bool) Result {
 	f, err := os.Open(path)
 	if err != nil {
 		return blocked("%v", err)
@@ -56,7 +56,7 @@ func readable(path string) Result {
 	defer f.Close()
 	if names, err := f.Readdirnames(-1); err == nil {
 		// A folder that only leads to what is granted shows nothing of the host.
-		names = slices.DeleteFunc(names, func(n string) bool { return leadsToMount(filepath.Join(path, n)) })
+		names = slices.DeleteFunc(names, func(n string) bool { return leadsToMount(filepath.Join(path, n), mounted) })
 		if len(names) == 0 {
 			return blocked("%s: shows nothing of the host's", path)
 		}
@@ -69,8 +69,8 @@ func readable(path string) Result {
 	return succeeded("read %s", path)
 }
 
-// leadsToMount tells whether path is, holds, or lies in something that the sandbox mounts.
-func leadsToMount(path string) bool {
+// leadsToMount tells whether path is or holds something that the sandbox mounts; or, with within, lies in it.
+func leadsToMount(path string, within bool) bool {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return false
@@ -80,18 +80,21 @@ func leadsToMount(path string) bool {
 		if len(f) < 5 || f[4] == "/" {
 			continue
 		}
-		if f[4] == path || strings.HasPrefix(f[4], path+"/") || strings.HasPrefix(path, f[4]+"/") {
+		if f[4] == path || strings.HasPrefix(f[4], path+"/") || within && strings.HasPrefix(path, f[4]+"/") {
 			return true
 		}
 	}
 	if to, err := os.Readlink(path); err == nil && filepath.IsAbs(to) {
-		return leadsToMount(to)
+		return leadsToMount(to, within)
 	}
 	return false
 }
 
+// granted is readable for paths that a service may well have been given.
+func granted(path string) Result { return readable(path, true) }
+
 func readOne(paths ...string) func(*Ground) Result {
-	return func(*Ground) Result { return each(paths, "", readable) }
+	return func(*Ground) Result { return each(paths, "", granted) }
 }
 
 func listOne(paths ...string) func(*Ground) Result {
@@ -167,7 +170,7 @@ func homes(*Ground) Result {
 	if more, err := filepath.Glob("/home/*"); err == nil {
 		paths = append(paths, more...)
 	}
-	return each(paths, "", readable)
+	return each(paths, "", granted)
 }
 
 func cgroups(*Ground) Result {
@@ -220,7 +223,7 @@ func symlinkOut(g *Ground) Result {
 			return blocked("%v", err)
 		}
 		defer os.Remove(link)
-		return readable(link)
+		return readable(link, false)
 	})
 }
 
@@ -229,7 +232,7 @@ func dotDot(g *Ground) Result {
 	for _, f := range g.Files {
 		paths = append(paths, "/proc/self/cwd/../../../../../.."+f, "/proc/self/root/.."+f)
 	}
-	return each(paths, "", readable)
+	return each(paths, "", granted)
 }
 
 // fileHandle tries handles of the first inodes of the root's file system, as the
