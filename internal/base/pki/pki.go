@@ -109,10 +109,22 @@ func Verify(chain []*x509.Certificate, roots *x509.CertPool, trustDomain string,
 	return "", fmt.Errorf("verify certificate of %s: %w", id, err)
 }
 
+// verifyEither takes a chain that is valid now or was when the handshake began: the clock may jump
+// in between.
+func verifyEither(chain []*x509.Certificate, roots *x509.CertPool, trustDomain string, began, now time.Time) (string, error) {
+	id, err := Verify(chain, roots, trustDomain, now)
+	if err != nil && !began.Equal(now) {
+		if early, earlyErr := Verify(chain, roots, trustDomain, began); earlyErr == nil {
+			return early, nil
+		}
+	}
+	return id, err
+}
+
 // Server is the TLS side that is connected to. The certificate is chosen by the server name that
 // the client asks for.
 func Server(c clock.Clock, trustDomain string, roots func() (*x509.CertPool, error), choose func(serverName string) (Source, error)) *tls.Config {
-	return &tls.Config{
+	base := &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		ClientAuth: tls.RequireAnyClientCert, // verified below, at our own clock
 		Time:       c.Now,
@@ -123,21 +135,31 @@ func Server(c clock.Clock, trustDomain string, roots func() (*x509.CertPool, err
 			}
 			return s.Certificate()
 		},
-		VerifyConnection: func(s tls.ConnectionState) error {
+		// A resumed session would outlive the certificate that it was made with.
+		SessionTicketsDisabled: true,
+	}
+	outer := base.Clone()
+	outer.VerifyConnection = func(tls.ConnectionState) error { return errors.New("the connection has no verifier of its own") }
+	outer.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		began := c.Now()
+		own := base.Clone()
+		own.VerifyConnection = func(s tls.ConnectionState) error {
 			pool, err := roots()
 			if err != nil {
 				return err
 			}
-			_, err = Verify(s.PeerCertificates, pool, trustDomain, c.Now())
+			_, err = verifyEither(s.PeerCertificates, pool, trustDomain, began, c.Now())
 			return err
-		},
-		// A resumed session would outlive the certificate that it was made with.
-		SessionTicketsDisabled: true,
+		}
+		return own, nil
 	}
+	return outer
 }
 
-// Client is the TLS side that connects, as self, to the holder of the identity wantID. serverName is a TargetName.
+// Client is the TLS side of one connection: it connects, as self, to the holder of the identity
+// wantID. serverName is a TargetName.
 func Client(c clock.Clock, self Source, trustDomain, wantID, serverName string) *tls.Config {
+	began := c.Now()
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS13,
 		ServerName:         serverName,
@@ -151,7 +173,7 @@ func Client(c clock.Clock, self Source, trustDomain, wantID, serverName string) 
 			if err != nil {
 				return err
 			}
-			id, err := Verify(s.PeerCertificates, pool, trustDomain, c.Now())
+			id, err := verifyEither(s.PeerCertificates, pool, trustDomain, began, c.Now())
 			if err == nil && id != wantID {
 				err = fmt.Errorf("connected to %s instead of %s", id, wantID)
 			}

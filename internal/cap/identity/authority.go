@@ -3,7 +3,9 @@
 //
 // Guarantee: the root key is on disk only sealed, and signs nothing but
 // intermediates; an SVID lasts an hour unless told otherwise and names exactly one
-// SPIFFE ID of the trust domain. Which process gets which SVID is decided by the launcher, which
+// SPIFFE ID of the trust domain. What verifies is published before it signs, and stays until nothing
+// that it signed is valid. While control is away, the last SVID and bundle stand until they end.
+// Which process gets which SVID is decided by the launcher, which
 // made the process and its socket. Users' sign-in isn't here yet.
 package identity
 
@@ -14,6 +16,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
@@ -24,6 +27,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/pki"
@@ -31,14 +36,19 @@ import (
 	"github.com/wardhq/ward/internal/wire"
 )
 
-// Lives of what the authority signs with and signs.
+// DefaultSVIDLife is the life of an X.509-SVID.
+const DefaultSVIDLife = time.Hour
+
+// Lives of what the authority signs with.
 const (
 	rootLife         = 10 * 365 * 24 * time.Hour
 	intermediateLife = 7 * 24 * time.Hour
-	// DefaultSVIDLife is the life of an X.509-SVID; a JWT-SVID lives jwtLife.
-	DefaultSVIDLife = time.Hour
-	jwtLife         = 5 * time.Minute
-	jwtKeyLife      = 24 * time.Hour
+	// maxSVIDLife keeps an SVID from outliving the intermediate that signed it, which is renewed at half its life.
+	maxSVIDLife = intermediateLife / 2
+	// rootNotice is how long a new root is in the bundle before it signs.
+	rootNotice = 24 * time.Hour
+	// maxRoots bounds the bundle, whatever the clock does.
+	maxRoots = 4
 )
 
 // AuthorityConfig is what an Authority needs.
@@ -46,7 +56,7 @@ type AuthorityConfig struct {
 	Dir         string       // its own folder; made if absent
 	Key         secret.Bytes // seals what lies in Dir
 	TrustDomain string
-	SVIDLife    time.Duration // 0 for DefaultSVIDLife
+	SVIDLife    time.Duration // 0 for DefaultSVIDLife; at most half the life of an intermediate
 	Clock       clock.Clock   // nil for the system's
 	// Issued is told of every certificate; may be nil.
 	Issued func(id, serial string, notAfter time.Time)
@@ -57,9 +67,9 @@ type Authority struct {
 	config AuthorityConfig
 
 	mu           sync.Mutex
-	root         *issuer   // guarded by mu
+	roots        []*issuer // guarded by mu: newest first, never empty
 	intermediate *issuer   // guarded by mu
-	jwt          []*jwtKey // guarded by mu: newest first
+	jwt          []*jwtKey // guarded by mu: newest first, never empty
 	sequence     uint64    // guarded by mu
 }
 
@@ -67,19 +77,29 @@ type Authority struct {
 type issuer struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
+	from time.Time // when it begins to sign
+}
+
+func (i *issuer) validAt(t time.Time) bool {
+	return !t.Before(i.cert.NotBefore) && t.Before(i.cert.NotAfter)
 }
 
 // sealedState is what lies on disk, sealed.
 type sealedState struct {
-	RootCert []byte         `json:"root_cert"`
-	RootKey  []byte         `json:"root_key"`
+	Roots    []sealedRoot   `json:"roots"`
 	JWT      []sealedJWTKey `json:"jwt"`
 	Sequence uint64         `json:"sequence"`
 }
 
+type sealedRoot struct {
+	Cert []byte    `json:"cert"`
+	Key  []byte    `json:"key"`
+	From time.Time `json:"from"`
+}
+
 type sealedJWTKey struct {
 	Key  []byte    `json:"key"`
-	Made time.Time `json:"made"`
+	From time.Time `json:"from"`
 }
 
 const sealContext = "ward identity authority v1"
@@ -91,6 +111,12 @@ func OpenAuthority(c AuthorityConfig) (*Authority, error) {
 	}
 	if c.SVIDLife == 0 {
 		c.SVIDLife = DefaultSVIDLife
+	}
+	if c.SVIDLife < 0 || c.SVIDLife > maxSVIDLife {
+		return nil, fault.New(fault.Invalid, fmt.Sprintf("an SVID lives at most %s", maxSVIDLife))
+	}
+	if _, err := spiffeid.TrustDomainFromString(c.TrustDomain); err != nil {
+		return nil, fault.Wrap(fault.Invalid, "not a SPIFFE trust domain", err)
 	}
 	a := &Authority{config: c}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
@@ -112,21 +138,16 @@ func OpenAuthority(c AuthorityConfig) (*Authority, error) {
 func (a *Authority) path() string { return filepath.Join(a.config.Dir, "authority.sealed") }
 
 func (a *Authority) create() error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
 	now := a.config.Clock.Now()
-	t := a.caTemplate("Ward root CA of "+a.config.TrustDomain, now, rootLife)
-	t.MaxPathLen = 1
-	cert, err := sign(t, t, key.Public(), key)
+	root, err := a.newRoot(now, now)
 	if err != nil {
 		return err
 	}
-	a.root, a.sequence = &issuer{cert, key}, 1
-	if err := a.addJWTKey(now); err != nil {
+	key, err := newJWTKey(now)
+	if err != nil {
 		return err
 	}
+	a.roots, a.jwt, a.sequence = []*issuer{root}, []*jwtKey{key}, 1
 	return a.save()
 }
 
@@ -139,25 +160,31 @@ func (a *Authority) load(sealed []byte) error {
 	if err := json.Unmarshal(plain, &s); err != nil {
 		return err
 	}
-	cert, err := x509.ParseCertificate(s.RootCert)
-	if err != nil {
-		return err
+	if len(s.Roots) == 0 || len(s.JWT) == 0 {
+		return fault.New(fault.Refused, "control's state holds no keys; remove the .ward folder to begin anew")
 	}
-	key, err := parseKey(s.RootKey)
-	if err != nil {
-		return err
+	for _, r := range s.Roots {
+		cert, err := x509.ParseCertificate(r.Cert)
+		if err != nil {
+			return err
+		}
+		key, err := parseKey(r.Key)
+		if err != nil {
+			return err
+		}
+		if len(cert.URIs) != 1 || cert.URIs[0].Host != a.config.TrustDomain {
+			return fault.New(fault.Refused, "control's state belongs to another trust domain; remove the .ward folder to begin anew")
+		}
+		a.roots = append(a.roots, &issuer{cert, key, r.From})
 	}
-	if _, err := url.Parse("spiffe://" + a.config.TrustDomain); err != nil || len(cert.URIs) != 1 || cert.URIs[0].Host != a.config.TrustDomain {
-		return fault.New(fault.Refused, "control's state belongs to another trust domain; remove the .ward folder to begin anew")
-	}
-	a.root, a.sequence = &issuer{cert, key}, s.Sequence
 	for _, j := range s.JWT {
 		k, err := parseKey(j.Key)
 		if err != nil {
 			return err
 		}
-		a.jwt = append(a.jwt, newJWTKey(k, j.Made))
+		a.jwt = append(a.jwt, jwtKeyOf(k, j.From))
 	}
+	a.sequence = s.Sequence
 	return nil
 }
 
@@ -175,17 +202,20 @@ func parseKey(der []byte) (*ecdsa.PrivateKey, error) {
 
 // save writes the sealed state as a whole or not at all.
 func (a *Authority) save() error {
-	rootKey, err := x509.MarshalPKCS8PrivateKey(a.root.key)
-	if err != nil {
-		return err
+	s := sealedState{Sequence: a.sequence}
+	for _, r := range a.roots {
+		der, err := x509.MarshalPKCS8PrivateKey(r.key)
+		if err != nil {
+			return err
+		}
+		s.Roots = append(s.Roots, sealedRoot{Cert: r.cert.Raw, Key: der, From: r.from})
 	}
-	s := sealedState{RootCert: a.root.cert.Raw, RootKey: rootKey, Sequence: a.sequence}
 	for _, j := range a.jwt {
 		der, err := x509.MarshalPKCS8PrivateKey(j.key)
 		if err != nil {
 			return err
 		}
-		s.JWT = append(s.JWT, sealedJWTKey{Key: der, Made: j.made})
+		s.JWT = append(s.JWT, sealedJWTKey{Key: der, From: j.from})
 	}
 	plain, err := json.Marshal(s)
 	if err != nil {
@@ -201,11 +231,22 @@ func (a *Authority) save() error {
 		return err
 	}
 	_, err = f.Write(sealed)
-	err = errors.Join(err, f.Sync(), f.Close())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, a.path()); err != nil {
+		return err
+	}
+	return syncDir(a.config.Dir)
+}
+
+// syncDir makes a rename last through a loss of power.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	return os.Rename(tmp, a.path())
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func (a *Authority) caTemplate(name string, now time.Time, life time.Duration) *x509.Certificate {
@@ -237,7 +278,11 @@ func sign(t, parent *x509.Certificate, pub any, key *ecdsa.PrivateKey) (*x509.Ce
 
 // signer returns the intermediate, renewed at half its life; a.mu is held.
 func (a *Authority) signer(now time.Time) (*issuer, error) {
-	if i := a.intermediate; i != nil && now.Before(i.cert.NotAfter.Add(-intermediateLife/2)) && now.After(i.cert.NotBefore) {
+	root, err := a.signingRoot(now)
+	if err != nil {
+		return nil, err
+	}
+	if i := a.intermediate; i != nil && i.validAt(now) && now.Before(i.cert.NotAfter.Add(-intermediateLife/2)) && i.from.Equal(root.cert.NotBefore) {
 		return i, nil
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -246,22 +291,34 @@ func (a *Authority) signer(now time.Time) (*issuer, error) {
 	}
 	t := a.caTemplate("Ward intermediate CA of "+a.config.TrustDomain, now, intermediateLife)
 	t.MaxPathLenZero = true
-	cert, err := sign(t, a.root.cert, key.Public(), a.root.key)
+	cert, err := sign(t, root.cert, key.Public(), root.key)
 	if err != nil {
 		return nil, err
 	}
-	a.intermediate = &issuer{cert, key}
+	a.intermediate = &issuer{cert, key, root.cert.NotBefore}
 	return a.intermediate, nil
+}
+
+// ownID is a SPIFFE ID of a workload of this trust domain (SPIFFE-ID §2).
+func (a *Authority) ownID(s string) (spiffeid.ID, error) {
+	id, err := spiffeid.FromString(s)
+	if err != nil || id.TrustDomain().Name() != a.config.TrustDomain || id.Path() == "" || len(s) > 2048 {
+		return spiffeid.ID{}, fault.Wrap(fault.Invalid, "not a SPIFFE ID of this trust domain", err)
+	}
+	return id, nil
 }
 
 // SignX509 issues an X.509-SVID. dnsNames are for the gateway's own certificate, empty otherwise.
 func (a *Authority) SignX509(r wire.SignRequest, dnsNames ...string) (wire.SignReply, error) {
-	id, err := url.Parse(r.ID)
-	if err != nil || id.Scheme != "spiffe" || id.Host != a.config.TrustDomain || !strings.HasPrefix(id.Path, "/") || len(r.ID) > 2048 {
-		return wire.SignReply{}, fault.New(fault.Invalid, "not a SPIFFE ID of this trust domain")
+	id, err := a.ownID(r.ID)
+	if err != nil {
+		return wire.SignReply{}, err
 	}
 	csr, err := x509.ParseCertificateRequest(r.CSR)
-	if err != nil || csr.CheckSignature() != nil {
+	if err == nil {
+		err = csr.CheckSignature()
+	}
+	if err != nil {
 		return wire.SignReply{}, fault.Wrap(fault.Invalid, "not a certificate request signed by its key", err)
 	}
 	if k, ok := csr.PublicKey.(*ecdsa.PublicKey); !ok || k.Curve != elliptic.P256() {
@@ -276,13 +333,13 @@ func (a *Authority) SignX509(r wire.SignRequest, dnsNames ...string) (wire.SignR
 	}
 	t := &x509.Certificate{
 		SerialNumber: newSerial(),
-		Subject:      pkix.Name{Organization: []string{"Ward"}, CommonName: strings.TrimPrefix(id.Path, "/")},
+		Subject:      pkix.Name{Organization: []string{"Ward"}, CommonName: commonName(id)},
 		// Clocks differ; yet half of a short life must not lie in the past.
 		NotBefore:   now.Add(-min(pki.Leeway, a.config.SVIDLife/10)),
 		NotAfter:    now.Add(a.config.SVIDLife),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		URIs:        []*url.URL{id}, DNSNames: dnsNames, BasicConstraintsValid: true,
+		URIs:        []*url.URL{id.URL()}, DNSNames: dnsNames, BasicConstraintsValid: true,
 	}
 	leaf, err := sign(t, by.cert, csr.PublicKey, by.key)
 	if err != nil {
@@ -294,19 +351,39 @@ func (a *Authority) SignX509(r wire.SignRequest, dnsNames ...string) (wire.SignR
 	return wire.SignReply{Chain: [][]byte{leaf.Raw, by.cert.Raw}}, nil
 }
 
-// Bundle is the trust bundle: the root, and the keys that verify JWT-SVIDs.
+// commonName is for people who read certificates; it has 64 characters at most (RFC 5280, ub-common-name).
+func commonName(id spiffeid.ID) string {
+	name := id.Path()[strings.LastIndexByte(id.Path(), '/')+1:]
+	return name[:min(len(name), 64)]
+}
+
+// Bundle is the trust bundle: the roots, and the keys that verify JWT-SVIDs.
 func (a *Authority) Bundle() (wire.Bundle, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.rotateJWT(a.config.Clock.Now()); err != nil {
+	now := a.config.Clock.Now()
+	if _, err := a.signingRoot(now); err != nil {
 		return wire.Bundle{}, err
 	}
+	a.rotateJWT(now)
 	jwks, err := a.jwks()
 	if err != nil {
 		return wire.Bundle{}, err
 	}
-	return wire.Bundle{Sequence: a.sequence, X509: [][]byte{a.root.cert.Raw}, JWKS: jwks}, nil
+	b := wire.Bundle{Sequence: a.sequence, JWKS: jwks}
+	for _, r := range a.roots {
+		b.X509 = append(b.X509, r.cert.Raw)
+	}
+	return b, nil
 }
 
 // RootPEM is for people who want to trust the gateway's certificate.
-func (a *Authority) RootPEM() []byte { return pemCertificate(a.root.cert.Raw) }
+func (a *Authority) RootPEM() []byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var out []byte
+	for _, r := range a.roots {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: r.cert.Raw})...)
+	}
+	return out
+}

@@ -7,53 +7,83 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"strings"
+	"log/slog"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/base/pki"
 	"github.com/wardhq/ward/internal/wire"
+)
+
+// Lives around JWT-SVIDs.
+const (
+	jwtLife    = 5 * time.Minute
+	jwtKeyLife = 24 * time.Hour
+	// jwtKeyNotice is how long a new key is in the bundle before it signs.
+	jwtKeyNotice = time.Hour
+	// maxJWTKeys bounds the bundle, whatever the clock does.
+	maxJWTKeys = 4
 )
 
 // jwtKey signs JWT-SVIDs (SPIFFE JWT-SVID §2: ES256 here).
 type jwtKey struct {
 	key  *ecdsa.PrivateKey
 	id   string
-	made time.Time
+	from time.Time // when it begins to sign
 }
 
-func newJWTKey(k *ecdsa.PrivateKey, made time.Time) *jwtKey {
-	point, _ := k.PublicKey.Bytes() // a P-256 key always encodes
-	sum := sha256.Sum256(point)
-	return &jwtKey{key: k, id: b64(sum[:12]), made: made}
-}
-
-func (a *Authority) addJWTKey(now time.Time) error {
+func newJWTKey(from time.Time) (*jwtKey, error) {
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	a.jwt = append([]*jwtKey{newJWTKey(k, now)}, a.jwt...)
-	return nil
+	return jwtKeyOf(k, from), nil
 }
 
-// rotateJWT makes a new signing key each jwtKeyLife, and keeps the old one in the bundle
-// until nothing that it signed is valid; a.mu is held.
-func (a *Authority) rotateJWT(now time.Time) error {
-	if now.Sub(a.jwt[0].made) < jwtKeyLife {
-		return nil
+func jwtKeyOf(k *ecdsa.PrivateKey, from time.Time) *jwtKey {
+	point, _ := k.PublicKey.Bytes() // a P-256 key always encodes
+	sum := sha256.Sum256(point)
+	return &jwtKey{key: k, id: b64(sum[:12]), from: from}
+}
+
+// rotateJWT publishes a new key before the newest one has signed for jwtKeyLife, and takes old ones
+// away when nothing that they signed is valid; a.mu is held. What can't be saved is tried again
+// later: the keys at hand go on serving.
+func (a *Authority) rotateJWT(now time.Time) {
+	keys := a.jwt
+	if now.After(keys[0].from.Add(jwtKeyLife-jwtKeyNotice)) || keys[0].from.After(now.Add(jwtKeyLife)) {
+		k, err := newJWTKey(now.Add(jwtKeyNotice))
+		if err != nil {
+			slog.Error("rotate JWT key", "error", err)
+			return
+		}
+		keys = append([]*jwtKey{k}, keys...)
 	}
-	if err := a.addJWTKey(now); err != nil {
-		return fmt.Errorf("rotate JWT key: %w", err)
+	for n := len(keys); n > 1 && (n > maxJWTKeys || now.After(keys[n-2].from.Add(jwtLife+pki.Leeway))); n-- {
+		keys = keys[:n-1]
 	}
-	// Two keys: the new one, and the one that signed until now.
-	a.jwt = a.jwt[:2]
+	if len(keys) == len(a.jwt) && keys[0] == a.jwt[0] {
+		return
+	}
+	old := a.jwt
+	a.jwt = keys
 	a.sequence++
 	if err := a.save(); err != nil {
-		return fmt.Errorf("rotate JWT key: %w", err)
+		slog.Error("rotate JWT key", "error", err)
+		a.jwt = old
+		a.sequence--
 	}
-	return nil
+}
+
+// signingJWTKey is the newest key whose time has come; a.mu is held.
+func (a *Authority) signingJWTKey(now time.Time) *jwtKey {
+	for _, k := range a.jwt {
+		if !now.Before(k.from) {
+			return k
+		}
+	}
+	return a.jwt[len(a.jwt)-1] // the clock was set back
 }
 
 func (a *Authority) jwks() (json.RawMessage, error) {
@@ -87,16 +117,14 @@ func (a *Authority) SignJWT(r wire.JWTRequest) (wire.JWTReply, error) {
 			return wire.JWTReply{}, fault.New(fault.Invalid, "an audience has 1 to 256 bytes")
 		}
 	}
-	if !strings.HasPrefix(r.ID, "spiffe://"+a.config.TrustDomain+"/") {
-		return wire.JWTReply{}, fault.New(fault.Invalid, "not a SPIFFE ID of this trust domain")
+	if _, err := a.ownID(r.ID); err != nil {
+		return wire.JWTReply{}, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.config.Clock.Now()
-	if err := a.rotateJWT(now); err != nil {
-		return wire.JWTReply{}, err
-	}
-	k := a.jwt[0]
+	a.rotateJWT(now)
+	k := a.signingJWTKey(now)
 	header, err := json.Marshal(map[string]string{"alg": "ES256", "kid": k.id, "typ": "JWT"})
 	if err != nil {
 		return wire.JWTReply{}, fmt.Errorf("sign JWT: %w", err)
@@ -118,7 +146,3 @@ func (a *Authority) SignJWT(r wire.JWTRequest) (wire.JWTReply, error) {
 }
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-func pemCertificate(der []byte) []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}

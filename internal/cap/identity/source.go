@@ -7,13 +7,15 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/base/pki"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -27,80 +29,6 @@ type Issuer interface {
 // signIn bounds one request for a certificate.
 const signIn = 5 * time.Second
 
-// Bundles keeps the trust bundle, renewed as control changes it. Safe for concurrent use.
-type Bundles struct {
-	issuer Issuer
-
-	mu      sync.Mutex
-	bundle  wire.Bundle    // guarded by mu
-	pool    *x509.CertPool // guarded by mu
-	changed chan struct{}  // guarded by mu: closed and replaced at each change
-}
-
-// NewBundles fetches the bundle once.
-func NewBundles(ctx context.Context, i Issuer) (*Bundles, error) {
-	b := &Bundles{issuer: i, changed: make(chan struct{})}
-	got, err := i.Bundle(ctx, "")
-	if err == nil {
-		err = b.set(got)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("fetch trust bundle: %w", err)
-	}
-	return b, nil
-}
-
-// Follow keeps the bundle up to date until ctx ends.
-func (b *Bundles) Follow(ctx context.Context) {
-	for ctx.Err() == nil {
-		have, _ := b.Current()
-		got, err := b.issuer.Bundle(ctx, strconv.FormatUint(have.Sequence, 10))
-		if err == nil {
-			err = b.set(got)
-		}
-		if err != nil {
-			select {
-			case <-time.After(time.Second): // control is away: the last bundle stands
-			case <-ctx.Done():
-			}
-		}
-	}
-}
-
-func (b *Bundles) set(w wire.Bundle) error {
-	pool := x509.NewCertPool()
-	for _, der := range w.X509 {
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			return fmt.Errorf("read trust bundle: %w", err)
-		}
-		pool.AddCert(c)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if w.Sequence == b.bundle.Sequence && b.pool != nil {
-		return nil
-	}
-	b.bundle, b.pool = w, pool
-	close(b.changed)
-	b.changed = make(chan struct{})
-	return nil
-}
-
-// Current is the bundle in force, and a channel that is closed at the next change.
-func (b *Bundles) Current() (wire.Bundle, <-chan struct{}) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.bundle, b.changed
-}
-
-// Roots is the bundle's X.509 part.
-func (b *Bundles) Roots() (*x509.CertPool, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.pool, nil
-}
-
 // Source is one identity whose key never leaves this process's memory. It implements pki.Source
 // and is safe for concurrent use.
 type Source struct {
@@ -108,12 +36,14 @@ type Source struct {
 	id     string
 	issuer Issuer
 	clock  clock.Clock
+	tokens tokens
+	retry  pause
 
-	renewing sync.Mutex // one renewal at a time
+	renewing sync.Mutex // one renewal at a time; guards retry
 	mu       sync.Mutex
 	cert     *tls.Certificate // guarded by mu
+	due      time.Time        // guarded by mu: when cert is to be renewed
 	updated  chan struct{}    // guarded by mu: closed and replaced at each renewal
-	asked    bool             // guarded by mu: a renewal is under way
 }
 
 // NewSource returns the source of a SPIFFE ID; it fetches at first use.
@@ -124,62 +54,58 @@ func NewSource(id string, i Issuer, b *Bundles, c clock.Clock) *Source {
 // ID is the SPIFFE ID.
 func (s *Source) ID() string { return s.id }
 
-// Certificate is the SVID in force. Past half of its life it is renewed in the
-// background; past its end, first.
+// Certificate is the SVID in force. Around half of its life Keep renews it in the
+// background; past its end, it is renewed first.
 func (s *Source) Certificate() (*tls.Certificate, error) {
 	now := s.clock.Now()
 	s.mu.Lock()
 	c := s.cert
-	half := c != nil && now.After(midlife(c.Leaf))
-	ask := half && !s.asked
-	s.asked = s.asked || ask
 	s.mu.Unlock()
-	if c != nil && now.Before(c.Leaf.NotAfter) && now.After(c.Leaf.NotBefore) {
-		if ask {
-			go func() {
-				if err := s.renew(c); err != nil {
-					slog.Warn("renew SVID", "id", s.id, "error", err)
-				}
-			}()
-		}
+	if inForce(c, now) {
 		return c, nil
 	}
-	if err := s.renew(c); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cert, nil
+	return s.renew(c)
 }
 
-func midlife(leaf *x509.Certificate) time.Time {
-	return leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore) / 2)
+func inForce(c *tls.Certificate, now time.Time) bool {
+	return c != nil && now.Before(c.Leaf.NotAfter) && !now.Before(c.Leaf.NotBefore)
 }
 
-// renew replaces the certificate old, unless somebody has done so already.
-func (s *Source) renew(old *tls.Certificate) error {
+// renewalDue is between 40 and 50 % of a certificate's life, so that those which were
+// issued together aren't renewed together.
+func renewalDue(leaf *x509.Certificate) time.Time {
+	life := leaf.NotAfter.Sub(leaf.NotBefore)
+	spread := time.Duration(leaf.SerialNumber.Bits()[0]%1000) * (life / 10) / 1000
+	return leaf.NotBefore.Add(life/2 - spread)
+}
+
+// renew replaces the certificate old, unless somebody has done so already, and returns the one in force.
+func (s *Source) renew(old *tls.Certificate) (*tls.Certificate, error) {
 	s.renewing.Lock()
 	defer s.renewing.Unlock()
 	s.mu.Lock()
-	done := s.cert != old
+	c := s.cert
 	s.mu.Unlock()
-	if done {
-		return nil
+	if c != old {
+		return c, nil
 	}
-	fresh, err := s.fetch()
+	var fresh *tls.Certificate
+	err := s.retry.run(s.clock.Now(), func() (err error) {
+		fresh, err = s.fetchSVID()
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("get SVID of %s: %w", s.id, err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked = false
-	if err != nil {
-		return fmt.Errorf("get SVID of %s: %w", s.id, err)
-	}
-	s.cert = fresh
+	s.cert, s.due = fresh, renewalDue(fresh.Leaf)
 	close(s.updated)
 	s.updated = make(chan struct{})
-	return nil
+	return fresh, nil
 }
 
-func (s *Source) fetch() (*tls.Certificate, error) {
+func (s *Source) fetchSVID() (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -194,14 +120,41 @@ func (s *Source) fetch() (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(reply.Chain) == 0 {
-		return nil, fmt.Errorf("control sent no certificate")
+	var chain []*x509.Certificate
+	for _, der := range reply.Chain {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, err
+		}
+		chain = append(chain, c)
 	}
-	leaf, err := x509.ParseCertificate(reply.Chain[0])
-	if err != nil {
+	if len(chain) == 0 || !key.PublicKey.Equal(chain[0].PublicKey) {
+		return nil, errors.New("control sent no certificate of the key that it was asked for")
+	}
+	if err := s.check(ctx, chain); err != nil {
 		return nil, err
 	}
-	return &tls.Certificate{Certificate: reply.Chain, PrivateKey: key, Leaf: leaf}, nil
+	return &tls.Certificate{Certificate: reply.Chain, PrivateKey: key, Leaf: chain[0]}, nil
+}
+
+// check keeps a certificate that no peer would take from replacing one that works. A root that is
+// newer than our bundle makes us fetch it.
+func (s *Source) check(ctx context.Context, chain []*x509.Certificate) error {
+	rest := strings.TrimPrefix(s.id, "spiffe://")
+	trustDomain, _, _ := strings.Cut(rest, "/")
+	for last := false; ; last = true {
+		pool, _ := s.pooled()
+		id, err := pki.Verify(chain, pool, trustDomain, s.clock.Now())
+		if err == nil && id != s.id {
+			return fmt.Errorf("control sent a certificate of %s", id)
+		}
+		if err == nil || last {
+			return err
+		}
+		if err := s.fetch(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // Updated is closed when the certificate is next renewed.
@@ -211,15 +164,10 @@ func (s *Source) Updated() <-chan struct{} {
 	return s.updated
 }
 
-// Keep renews the SVID at half its life, also while nobody asks for it, until ctx ends.
+// Keep renews the SVID around half its life, also while nobody asks for it, until ctx ends.
 func (s *Source) Keep(ctx context.Context) {
 	for ctx.Err() == nil {
-		wait := time.Second
-		if c, err := s.Certificate(); err != nil {
-			slog.Warn("get SVID", "id", s.id, "error", err)
-		} else {
-			wait = min(max(midlife(c.Leaf).Sub(s.clock.Now())+time.Millisecond, 100*time.Millisecond), time.Minute)
-		}
+		wait := s.keepOnce()
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -227,8 +175,33 @@ func (s *Source) Keep(ctx context.Context) {
 	}
 }
 
-// JWT gets a JWT-SVID for an audience.
+// keepOnce renews if it is time to, and tells when to look again.
+func (s *Source) keepOnce() time.Duration {
+	now := s.clock.Now()
+	s.mu.Lock()
+	c, due := s.cert, s.due
+	s.mu.Unlock()
+	if !inForce(c, now) || now.After(due) {
+		if _, err := s.renew(c); err != nil {
+			if !errors.Is(err, errPausing) { // said when it happened
+				slog.Warn("renew SVID", "id", s.id, "error", err, "in_force", inForce(c, now))
+			}
+			s.renewing.Lock()
+			defer s.renewing.Unlock()
+			return max(s.retry.length, minPause)
+		}
+		s.mu.Lock()
+		due = s.due
+		s.mu.Unlock()
+	}
+	// Not longer than a minute: the clock may jump.
+	return min(max(due.Sub(now)+time.Millisecond, minPause), time.Minute)
+}
+
+// JWT gets a JWT-SVID for an audience. The same is returned until half of its life is over.
 func (s *Source) JWT(ctx context.Context, audience []string) (string, error) {
-	r, err := s.issuer.SignJWT(ctx, wire.JWTRequest{ID: s.id, Audience: audience})
-	return r.Token, err
+	return s.tokens.get(audience, s.clock.Now(), func() (string, error) {
+		r, err := s.issuer.SignJWT(ctx, wire.JWTRequest{ID: s.id, Audience: audience})
+		return r.Token, err
+	})
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/jwtbundle"
 	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
@@ -18,6 +19,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -30,28 +32,51 @@ import (
 // (SPIFFE Workload API §6.2).
 const securityHeader = "workload.spiffe.io"
 
-// Bounds of one service's use of its Workload API.
+// Bounds of one service's use of its Workload API: what it can make the agent hold.
 const (
-	maxWorkloadConns   = 64
-	maxWorkloadStreams = 64
+	maxWorkloadConns   = 32
+	maxWorkloadStreams = 128 // over all connections
+	maxStreamsAConn    = 64
 	maxWorkloadMessage = 64 << 10
+	maxWorkloadHeaders = 16 << 10
+	workloadBuffer     = 4 << 10 // of a connection, each way
+	workloadHello      = 10 * time.Second
+	workloadIdle       = 10 * time.Minute
 )
 
 // ServeWorkload answers the SPIFFE Workload API on a service's own listener until
 // ctx ends: X.509 and JWT profiles complete, WIT not implemented. Who asks is known from the listener.
 func ServeWorkload(ctx context.Context, ln net.Listener, src *Source) error {
+	slots := make(chan struct{}, maxWorkloadStreams)
+	admit := func(ctx context.Context) (leave func(), err error) {
+		if err := checkHeader(ctx); err != nil {
+			return nil, err
+		}
+		select {
+		case slots <- struct{}{}:
+			return func() { <-slots }, nil
+		default:
+			return nil, status.Errorf(codes.ResourceExhausted, "more than %d calls at once", maxWorkloadStreams)
+		}
+	}
 	s := grpc.NewServer(
-		grpc.MaxConcurrentStreams(maxWorkloadStreams), grpc.MaxRecvMsgSize(maxWorkloadMessage),
+		grpc.MaxConcurrentStreams(maxStreamsAConn), grpc.MaxRecvMsgSize(maxWorkloadMessage), grpc.MaxHeaderListSize(maxWorkloadHeaders),
+		grpc.ReadBufferSize(workloadBuffer), grpc.WriteBufferSize(workloadBuffer), grpc.ConnectionTimeout(workloadHello),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: workloadIdle}),
 		grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
-			if err := checkHeader(ctx); err != nil {
+			leave, err := admit(ctx)
+			if err != nil {
 				return nil, err
 			}
+			defer leave()
 			return h(ctx, req)
 		}),
 		grpc.StreamInterceptor(func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, h grpc.StreamHandler) error {
-			if err := checkHeader(ss.Context()); err != nil {
+			leave, err := admit(ss.Context())
+			if err != nil {
 				return err
 			}
+			defer leave()
 			return h(srv, ss)
 		}),
 	)
@@ -163,7 +188,7 @@ func (w *workloadAPI) trustDomainID() string {
 // stream calls send with the current SVID and bundle, and again whenever one changes.
 func (w *workloadAPI) stream(ctx context.Context, send func(*tls.Certificate, wire.Bundle) error) error {
 	for {
-		renewed := w.src.Updated()
+		renewed := w.src.Updated() // before the certificate, so that no renewal is missed
 		cert, err := w.src.Certificate()
 		if err != nil {
 			return rpcError(err)
@@ -171,9 +196,6 @@ func (w *workloadAPI) stream(ctx context.Context, send func(*tls.Certificate, wi
 		b, changed := w.src.Current()
 		if err := send(cert, b); err != nil {
 			return err
-		}
-		if c, err := w.src.Certificate(); err == nil && c != cert {
-			continue // it was renewed while we sent
 		}
 		select {
 		case <-renewed:
@@ -207,6 +229,8 @@ func rpcError(err error) error {
 		code = codes.InvalidArgument
 	case fault.Refused:
 		code = codes.PermissionDenied
+	case fault.Exhausted:
+		code = codes.ResourceExhausted
 	}
 	return status.Error(code, fault.PublicText(err))
 }
