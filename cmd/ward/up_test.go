@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"os"
@@ -29,7 +30,7 @@ services:
     run: [./toy]
     env: {NAME: web, GORACE: "atexit_sleep_ms=0"}
     listen: http://:8080
-    expose: {routes: [GET /, GET /call, GET /slow, GET /stream, "GET /items/{id}"], to: anyone}
+    expose: {routes: [GET /, GET /lie, GET /call, GET /slow, GET /stream, "GET /items/{id}"], to: anyone}
     calls: {catalog: [GET /books/**, GET /exit]}
   catalog:
     run: [./toy]
@@ -89,6 +90,21 @@ func TestSpoofedIdentityHeadersDontPass(t *testing.T) {
 	b.ReadFrom(resp.Body)
 	if resp.StatusCode != 200 || strings.Contains(b.String(), "svc/admin") {
 		t.Errorf("%d %s", resp.StatusCode, &b)
+	}
+}
+
+func TestServiceCantSpeakInWardsName(t *testing.T) {
+	w := wardtest.Start(t, twoServices, nil)
+	for _, h2 := range []bool{false, true} {
+		c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: h2}}
+		resp, err := c.Get(w.URL + "/lie")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != 200 || resp.Header.Get("X-Ward-Denial") != "" {
+			t.Errorf("http/2 %v: %d %v", h2, resp.StatusCode, resp.Header)
+		}
 	}
 }
 

@@ -21,7 +21,8 @@ type Engine struct {
 	cfg     Config
 	lim     Limits
 	codec   h1.Limits
-	drop    *dropList
+	drop    *dropList // of requests
+	unsaid  *dropList // of responses; nil for none
 	log     *slog.Logger
 	buffers h1.Buffers
 	blocks  sync.Pool // of *[blockSize]byte, for bodies
@@ -46,6 +47,10 @@ func New(cfg Config) *Engine {
 	}
 	e.codec = h1.Limits{HeadBytes: e.lim.HeadBytes, Fields: e.lim.Fields}
 	e.drop = newDropList(cfg.Strip, cfg.Edge)
+	if !cfg.Edge {
+		// What a service says in Ward's name is a lie; what the agent says, the gateway passes on.
+		e.unsaid = newDropList(nil, false)
+	}
 	e.startH2()
 	return e
 }

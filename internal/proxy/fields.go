@@ -37,7 +37,7 @@ func newDropList(names []string, edge bool) *dropList {
 }
 
 func (d *dropList) has(name string) bool {
-	if !d.first[fold(name[0])] {
+	if d == nil || name == "" || !d.first[fold(name[0])] {
 		return false
 	}
 	for _, n := range d.names {
@@ -209,7 +209,7 @@ func (s *serving) responseHead(dst []byte, out h1.Framing, keep bool) []byte {
 				dst = h1.AppendField(dst, "Content-Length", f.Value)
 			}
 			sized = true
-		case f.Kind != h1.End, nominated(p.Nominated, f.Name), s.verdict.responds(f.Name):
+		case f.Kind != h1.End, nominated(p.Nominated, f.Name), s.verdict.responds(f.Name), s.e.unsaid.has(f.Name):
 		default:
 			dst = h1.AppendField(dst, f.Name, f.Value)
 		}

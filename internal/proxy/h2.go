@@ -295,7 +295,7 @@ func (x *stream) outgoing(ctx context.Context, start *time.Timer) *http.Request 
 func (x *stream) relay(resp *http.Response) {
 	h := x.w.Header()
 	for k, vs := range resp.Header {
-		if !h1.HopByHop(k) && !x.verdict.responds(k) {
+		if !h1.HopByHop(k) && !x.verdict.responds(k) && !x.e.unsaid.has(k) {
 			h[k] = vs
 		}
 	}

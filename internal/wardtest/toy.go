@@ -34,6 +34,7 @@ type Answer struct {
 //	/slow?ms=N    answers after N milliseconds
 //	/exit         ends the process
 //	/stream?n=N   N lines, one each 10 ms
+//	/lie          answers with a field that only Ward may set
 func Toy() {
 	port := os.Getenv("PORT")
 	if port == "" {
@@ -41,6 +42,10 @@ func Toy() {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { os.Exit(3) })
+	mux.HandleFunc("/lie", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Ward-Denial", "d-lie")
+		answer(w, r, nil)
+	})
 	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
 		d, err := time.ParseDuration(r.URL.Query().Get("ms") + "ms")
 		if err != nil {
