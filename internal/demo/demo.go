@@ -84,6 +84,11 @@ var ErrFindings = fault.New(fault.Refused, "an attack that Ward claims to stop w
 // Run runs the demo until it is over (Once) or ctx ends.
 func Run(ctx context.Context, c Config) error {
 	began := time.Now()
+	program := filepath.Join(c.Dir, "ward")
+	if err := copyProgram(c.Program, program); err != nil {
+		return err
+	}
+	c.Program = program
 	outside, err := startOutside()
 	if err != nil {
 		return err
@@ -107,6 +112,9 @@ func Run(ctx context.Context, c Config) error {
 	}
 	report.Seconds = time.Since(began).Seconds()
 	report.judge()
+	if !report.With.OK {
+		fmt.Fprintf(c.Notes, "what 'ward up' and the services said:\n%s", g.log.String())
+	}
 	if err := report.write(&c); err != nil {
 		return err
 	}

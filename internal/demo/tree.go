@@ -2,7 +2,9 @@ package demo
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +33,25 @@ func layOut(dir, program string) error {
 	}
 	if err := os.Symlink(program, filepath.Join(dir, "ward")); err != nil {
 		return fmt.Errorf("lay out the shop: %w", err)
+	}
+	return nil
+}
+
+// copyProgram makes a copy that every user may run, wherever and for whom the program was built.
+func copyProgram(from, to string) error {
+	r, err := os.Open(from)
+	if err != nil {
+		return fmt.Errorf("copy the program: %w", err)
+	}
+	defer r.Close()
+	w, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return fmt.Errorf("copy the program: %w", err)
+	}
+	_, err = io.Copy(w, r)
+	// Whatever the umask says.
+	if err := errors.Join(err, w.Chmod(0o755), w.Close()); err != nil {
+		return fmt.Errorf("copy the program: %w", err)
 	}
 	return nil
 }

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wardhq/ward/internal/cap/sandbox"
+	"github.com/wardhq/ward/internal/demo"
+)
+
+// generous is the shop's model as a careless team would write it: everything is granted.
+func generous(t *testing.T) func(string) string {
+	return func(model string) string {
+		var out []string
+		for line := range strings.Lines(model) {
+			switch trimmed := strings.TrimSpace(line); {
+			case strings.HasPrefix(trimmed, "- {routes: [GET /,"):
+				line = "      - {routes: [\"* /**\", ws /**], to: anyone}\n"
+			case strings.HasPrefix(trimmed, "- {routes:"):
+				continue
+			case strings.HasPrefix(trimmed, "cart: ["):
+				line = "      cart: any\n      mailer: any\n      payments: any\n"
+			case strings.HasPrefix(trimmed, "orders: ["):
+				line = "      orders: any\n    files: {read: [orders]}\n"
+			case strings.HasPrefix(trimmed, "catalog: [GET"):
+				line = "      catalog: any\n"
+			case trimmed == "files: {write: [mailer/data]}":
+				line = "    files: {read: [orders], write: [mailer/data, catalog/data]}\n    calls: {payments: any}\n"
+			}
+			out = append(out, line)
+		}
+		changed := strings.Join(out, "")
+		if changed == model {
+			t.Fatal("the model has changed, and this test hasn't")
+		}
+		return changed
+	}
+}
+
+// runDemo runs the demo; the shop must work, and every attack succeed without Ward.
+func runDemo(t *testing.T, c demo.Config) demo.Report {
+	t.Helper()
+	program, err := exec.LookPath("ward")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	t.Setenv("WARD_KEY_FILE", filepath.Join(dir, "key"))
+	var out bytes.Buffer
+	c.Program, c.Dir, c.Out, c.Notes, c.Once, c.JSON = program, dir, &out, io.Discard, true, true
+	err = demo.Run(t.Context(), c)
+	if err != nil && !errors.Is(err, demo.ErrFindings) {
+		t.Fatal(err)
+	}
+	var r demo.Report
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	if !r.Without.OK || !r.With.OK {
+		t.Errorf("the shop: without Ward %+v, with Ward %+v", r.Without, r.With)
+	}
+	for _, row := range r.Rows {
+		if !row.Without.Succeeded {
+			t.Errorf("without Ward %q came to: %s", row.Attack, row.Without.Evidence)
+		}
+	}
+	if r.OK != (err == nil) {
+		t.Errorf("report says %v, Run says %v", r.OK, err)
+	}
+	return r
+}
+
+// succeeding are the attacks that succeed with Ward.
+func succeeding(r demo.Report) []string {
+	var out []string
+	for _, row := range r.Rows {
+		if row.With.Succeeded {
+			out = append(out, row.Attack)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// open are the holes that the demo itself lists as open.
+func open(more ...string) []string {
+	all := append([]string{
+		"become administrator", "find a card number in the log", "mailer: act as a customer", "read web's own password",
+	}, more...)
+	slices.Sort(all)
+	return all
+}
+
+// TestDemosTableTellsTheTruth widens the model: exactly the rows that the grants stood for must turn, and the
+// demo must say no.
+func TestDemosTableTellsTheTruth(t *testing.T) {
+	tests := []struct {
+		name   string
+		config demo.Config
+		want   []string
+		ok     bool
+	}{
+		{"as it is", demo.Config{}, open(), true},
+		{"a model that grants everything", demo.Config{Change: generous(t)}, open(
+			"read visitor statistics", "read web's process", "read orders by a /docs parameter", "read orders by the cover preview",
+			"read catalog's process by preview", "mailer: charge a card", "mailer: read orders on disk", "mailer: change catalog on disk",
+		), false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := runDemo(t, tt.config)
+			if diff := cmp.Diff(tt.want, succeeding(r)); diff != "" {
+				t.Errorf("succeeds with Ward (-want +got):\n%s", diff)
+			}
+			if r.OK != tt.ok {
+				t.Errorf("the demo says ok=%v", r.OK)
+			}
+		})
+	}
+}
+
+// TestDemoNamesTheLayerThatHeld takes one layer away: the next one holds, and the table says which.
+func TestDemoNamesTheLayerThatHeld(t *testing.T) {
+	r := runDemo(t, demo.Config{Off: sandbox.Off{Landlock: true}})
+	if diff := cmp.Diff(open(), succeeding(r)); diff != "" {
+		t.Errorf("succeeds with Ward (-want +got):\n%s", diff)
+	}
+	for _, row := range r.Rows {
+		if row.Hole == "free egress" && row.With.Layer != "sandbox: no route out" {
+			t.Errorf("%s: %s", row.Attack, row.With.Layer)
+		}
+	}
+}
