@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/wardhq/ward/internal/base/canon"
 )
 
 // Call is one request, as its bytes are sent.
@@ -161,7 +163,7 @@ func readAnswer(r io.Reader, method string) Answer {
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		body, _ = io.ReadAll(io.LimitReader(resp.Body, 256)) // what came is enough
 	}
-	return judge(resp, body)
+	return judge(resp)
 }
 
 // broken is a connection that ended, or went on, without an answer.
@@ -177,26 +179,18 @@ func broken(err error) Answer {
 }
 
 // judge tells Ward's answers from a service's.
-func judge(resp *http.Response, body []byte) Answer {
+func judge(resp *http.Response) Answer {
 	a := Answer{Outcome: Reached, Detail: resp.Status, Denial: resp.Header.Get("X-Ward-Denial")}
 	switch {
 	case a.Denial != "":
 		a.Outcome = Refused
-	case !wardsOwn(resp, body):
+	case resp.Header.Get("X-Ward-Error") == "": // no service's answer carries it
 	case resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusGatewayTimeout:
 		a.Outcome = Passed
 	default:
 		a.Outcome = Refused
 	}
 	return a
-}
-
-// wardsOwn recognises the pages of package proxy: what is refused before it is understood has no denial ID.
-func wardsOwn(resp *http.Response, body []byte) bool {
-	if resp.StatusCode < 400 || resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
-		return false
-	}
-	return len(body) == 0 || bytes.HasPrefix(body, fmt.Appendf(nil, "%d %s\n", resp.StatusCode, http.StatusText(resp.StatusCode)))
 }
 
 // listen waits for a refusal, which is a connection that ends at once.
@@ -267,12 +261,23 @@ func (c *Call) http2(ctx context.Context) Answer {
 	}
 	defer resp.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 256)) // what came is enough
-	a := judge(resp, body)
+	a := judge(resp)
 	if s := resp.Header.Get("Grpc-Status") + resp.Trailer.Get("Grpc-Status"); s != "" {
 		a.Detail = "grpc status " + s
-		if a.Outcome == Reached && s == "14" && resp.Header.Get("Grpc-Status") != "" {
+		switch own := resp.Header.Get("Grpc-Status"); {
+		case a.Outcome != Reached:
+		case own == "14":
 			a.Outcome = Passed
+		case own == "13" && c.malformed(resp.Header.Get("Grpc-Message")):
+			a.Outcome = Refused
 		}
 	}
 	return a
+}
+
+// malformed recognises Ward's refusal of a request that has no one reading: it says why in the words of
+// package canon.
+func (c *Call) malformed(message string) bool {
+	_, err := canon.New(c.Method, c.Host, c.Target)
+	return err != nil && message != "" && strings.Contains(message, err.Error())
 }
