@@ -159,10 +159,6 @@ func readAnswer(r io.Reader, method string) Answer {
 		return broken(err)
 	}
 	defer resp.Body.Close()
-	var body []byte
-	if resp.StatusCode != http.StatusSwitchingProtocols {
-		body, _ = io.ReadAll(io.LimitReader(resp.Body, 256)) // what came is enough
-	}
 	return judge(resp)
 }
 
@@ -260,7 +256,7 @@ func (c *Call) http2(ctx context.Context) Answer {
 		return a
 	}
 	defer resp.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, 256)) // what came is enough
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 256)) // trailers come after the body
 	a := judge(resp)
 	if s := resp.Header.Get("Grpc-Status") + resp.Trailer.Get("Grpc-Status"); s != "" {
 		a.Detail = "grpc status " + s

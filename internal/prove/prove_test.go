@@ -174,10 +174,8 @@ func TestPathsFillEveryPattern(t *testing.T) {
 }
 
 func TestAnswersAreJudged(t *testing.T) {
-	const page = "HTTP/1.1 %d X\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Length: %d\r\n\r\n%s"
-	own := func(status int, text string) string {
-		body := fmt.Sprintf("%d %s\nwhy\n", status, text)
-		return fmt.Sprintf(page, status, len(body), body)
+	own := func(status int) string {
+		return fmt.Sprintf("HTTP/1.1 %d X\r\nX-Ward-Error: %d\r\nContent-Length: 0\r\n\r\n", status, status)
 	}
 	for name, c := range map[string]struct {
 		wire string
@@ -187,12 +185,12 @@ func TestAnswersAreJudged(t *testing.T) {
 		"a service's refusal":           {"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", Reached},
 		"a service's error":             {"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n", Reached},
 		"a denial":                      {"HTTP/1.1 403 Forbidden\r\nX-Ward-Denial: d-abc\r\nContent-Length: 0\r\n\r\n", Refused},
-		"a refusal before the decision": {own(400, "Bad Request"), Refused},
-		"a service that doesn't answer": {own(502, "Bad Gateway"), Passed},
+		"a refusal before the decision": {own(400), Refused},
+		"a service that doesn't answer": {own(502), Passed},
 		"an upgrade":                    {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", Reached},
 		"nothing":                       {"", Refused},
 		"another protocol":              {"-ERR unknown command\r\n", Reached},
-		"a page that looks like Ward's": {fmt.Sprintf(page, 400, 4, "oops"), Reached},
+		"a page that looks like Ward's": {"HTTP/1.1 400 X\r\nCache-Control: no-store\r\nContent-Length: 15\r\n\r\n400 Bad Request", Reached},
 	} {
 		if got := readAnswer(strings.NewReader(c.wire), "GET"); got.Outcome != c.want {
 			t.Errorf("%s: %v (%s), want %v", name, got.Outcome, got.Detail, c.want)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -199,6 +200,15 @@ type answer struct {
 	set    []Header
 }
 
+// mark is the field by which our own pages are known: the denial, or that something else went wrong. No service's
+// answer carries it.
+func (a *answer) mark() Header {
+	if a.denial != "" {
+		return Header{"X-Ward-Denial", a.denial}
+	}
+	return Header{"X-Ward-Error", strconv.Itoa(a.status)}
+}
+
 func denial(v *Verdict) answer {
 	a := answer{status: v.Status, public: v.Public, denial: v.DenialID, set: v.Respond}
 	if a.status < 200 || a.status > 599 {
@@ -243,8 +253,8 @@ func (s *serving) answer(a answer, keep bool) bool {
 	}
 	out = h1.AppendField(out, "Cache-Control", "no-store")
 	out = h1.AppendField(out, "X-Content-Type-Options", "nosniff")
-	if a.denial != "" && h1.ValidField("X-Ward-Denial", a.denial) {
-		out = h1.AppendField(out, "X-Ward-Denial", a.denial)
+	if mark := a.mark(); h1.ValidField(mark.Name, mark.Value) {
+		out = h1.AppendField(out, mark.Name, mark.Value)
 	}
 	if !keep {
 		out = append(out, "Connection: close\r\n"...)

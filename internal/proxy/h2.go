@@ -362,9 +362,7 @@ func (x *stream) answer(a answer) {
 	x.rec.Status = a.status
 	h := x.w.Header()
 	x.respond(h, a.set)
-	if a.denial != "" {
-		x.respond(h, []Header{{"X-Ward-Denial", a.denial}})
-	}
+	x.respond(h, []Header{a.mark()})
 	if x.isGRPC() {
 		text := a.public
 		if text == "" {
