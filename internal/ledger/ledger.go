@@ -1,42 +1,49 @@
 // Package ledger is the append-only, tamper-evident record of what happened: a
 // Merkle log (RFC 6962, by golang.org/x/mod/sumdb/tlog) with signed checkpoints.
 //
-// Guarantee: an event that Append acknowledged is on disk, under a checkpoint signed with a key that
-// lies on disk only sealed; a record that was changed, removed or reordered is
-// found by Verify; a torn tail of a crash is cut off at open, acknowledged events never. Not
-// guaranteed: that nobody puts back an older copy of the whole folder: keep checkpoints
-// elsewhere too.
+// Guarantee: events that Append acknowledged are on disk, all of a call or none, sealed by a MAC over
+// everything before them; a checkpoint signed with a key that lies on disk only sealed follows within a
+// quarter of a second. A record that was changed, removed or reordered is found by Verify, one after
+// the last checkpoint by Open; what a crash tore is put aside and said. Not
+// guaranteed: that nobody puts back an older copy of the folder, or cuts whole batches off behind the
+// checkpoint after a crash: keep checkpoints elsewhere too.
 package ledger
 
 import (
-	"bufio"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/mod/sumdb/tlog"
+	"golang.org/x/sys/unix"
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/wire"
 )
 
-// MaxRecord bounds one record in bytes; longer details are refused.
-const MaxRecord = 64 << 10
+// Bounds.
+const (
+	// MaxRecord bounds one record in bytes; longer details are refused.
+	MaxRecord = 64 << 10
+	// maxBatch bounds what is written with one sync, in bytes, and so what one call may append.
+	maxBatch = 8 << 20
+	// checkpointEvery is how long records may wait for a signature.
+	checkpointEvery = 250 * time.Millisecond
+	// indexEvery is how many records lie between two known offsets.
+	indexEvery = 256
+)
 
 // The files of a ledger.
 const (
 	recordsFile    = "records.jsonl"
-	hashesFile     = "hashes"
 	checkpointFile = "checkpoint"
 	keyFile        = "key.sealed"
 	publicFile     = "key.pub"
@@ -47,29 +54,36 @@ const (
 type Record struct {
 	Index int64 `json:"index"`
 	wire.Event
+	// Commit, in the last record of each batch, is the MAC that seals the batch.
+	Commit string `json:"commit,omitempty"`
 }
 
 // Ledger appends. It is safe for concurrent use; one process has it open.
 type Ledger struct {
 	dir    string
-	signer note.Signer
 	name   string
+	signer note.Signer
+	mac    []byte
 	queue  chan *batch
-	owned  sync.WaitGroup
 	stop   chan struct{}
+	owned  sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows
 	records *os.File
-	hashes  *os.File
-	size    int64             // records
+	tree    frontier
 	bytes   int64             // of records
+	offsets []int64           // of every indexEvery-th record
 	seen    map[string]uint64 // by source, the last sequence number
 	changed chan struct{}     // closed and replaced at each append
 	broken  error             // why nothing can be appended any more
+	signed  int64             // records under the last checkpoint
 }
 
+// batch is what one Append waits for.
 type batch struct {
 	events []wire.Event
+	lines  [][]byte // the events as JSON
+	bytes  int
 	done   chan error
 }
 
@@ -82,7 +96,7 @@ func Open(dir, name string, key secret.Bytes) (*Ledger, error) {
 	if err := l.openKey(key); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	if err := l.openFiles(); err != nil {
+	if err := l.openRecords(); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	l.owned.Go(l.run)
@@ -91,157 +105,31 @@ func Open(dir, name string, key secret.Bytes) (*Ledger, error) {
 
 func (l *Ledger) file(name string) string { return filepath.Join(l.dir, name) }
 
-func (l *Ledger) openKey(key secret.Bytes) error {
-	sealed, err := os.ReadFile(l.file(keyFile))
-	if errors.Is(err, os.ErrNotExist) {
-		skey, vkey, err := note.GenerateKey(rand.Reader, l.name)
-		if err != nil {
-			return err
-		}
-		sealed, err = secret.Seal(key, []byte(skey), sealContext)
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(l.file(publicFile), []byte(vkey+"\n"), 0o644); err != nil {
-			return err
-		}
-		if err := os.WriteFile(l.file(keyFile), sealed, 0o600); err != nil {
-			return err
-		}
-	} else if err != nil {
-		return err
-	}
-	skey, err := secret.Open(key, sealed, sealContext)
-	if err != nil {
-		return fault.Wrap(fault.Refused, "the ledger was sealed with another key; bring back the key file that it was made with", err)
-	}
-	l.signer, err = note.NewSigner(string(skey))
-	return err
-}
+var errClosed = errors.New("append to ledger: it is closed")
 
-func (l *Ledger) openFiles() error {
-	var err error
-	if l.records, err = os.OpenFile(l.file(recordsFile), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return err
-	}
-	if l.hashes, err = os.OpenFile(l.file(hashesFile), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return err
-	}
-	tree, err := l.checkpoint()
-	if err != nil {
-		return err
-	}
-	if err := l.recover(tree); err != nil {
-		return err
-	}
-	return l.sign()
-}
-
-// checkpoint reads the last one; the zero Tree if there is none yet.
-func (l *Ledger) checkpoint() (tlog.Tree, error) {
-	return readCheckpoint(l.dir)
-}
-
-// recover reads all records: whole ones count, a torn tail beyond the checkpoint is cut off.
-// It refuses a log that is shorter than its checkpoint, or has another root.
-func (l *Ledger) recover(tree tlog.Tree) error {
-	r := bufio.NewReaderSize(l.records, 1<<16)
-	var size, bytes int64
-	for {
-		line, err := readLine(r)
-		if err != nil {
-			break // the end, or a torn or damaged tail: judged below
-		}
-		var rec Record
-		if json.Unmarshal(line, &rec) != nil || rec.Index != size {
-			break
-		}
-		l.seen[rec.Source] = max(l.seen[rec.Source], rec.Seq)
-		size++
-		bytes += int64(len(line)) + 1
-	}
-	if size < tree.N {
-		return damaged(fmt.Sprintf("record %d is missing or damaged", size))
-	}
-	l.size, l.bytes = size, bytes
-	if err := l.records.Truncate(bytes); err != nil {
-		return err
-	}
-	// The hashes are derived; those on disk may be lost, from before a crash, or of other records.
-	if err := l.rehash(); err != nil {
-		return err
-	}
-	if !l.hasRoot(tree) {
-		return damaged("the records don't match the signed checkpoint")
-	}
-	return nil
-}
-
-func (l *Ledger) hasRoot(tree tlog.Tree) bool {
-	if tree.N == 0 {
-		return true
-	}
-	root, err := tlog.TreeHash(tree.N, l.reader())
-	return err == nil && root == tree.Hash
-}
-
-func damaged(what string) error {
-	return fault.New(fault.Refused, "the ledger has been changed: "+what+"; keep the folder as evidence, and see 'ward audit verify'")
-}
-
-// rehash writes the hashes of all records anew.
-func (l *Ledger) rehash() error {
-	var hashes memoryHashes
-	r := bufio.NewReader(io.NewSectionReader(l.records, 0, l.bytes))
-	for i := range l.size {
-		line, err := readLine(r)
-		if err != nil {
-			return err
-		}
-		hs, err := tlog.StoredHashes(i, line, &hashes)
-		if err != nil {
-			return err
-		}
-		hashes = append(hashes, hs...)
-	}
-	if err := l.hashes.Truncate(0); err != nil {
-		return err
-	}
-	_, err := l.hashes.WriteAt(hashes.bytes(), 0)
-	return err
-}
-
-func (l *Ledger) writeHashes(n int64, record []byte) error {
-	hs, err := tlog.StoredHashes(n, record, l.reader())
-	if err != nil {
-		return err
-	}
-	_, err = l.hashes.WriteAt(memoryHashes(hs).bytes(), tlog.StoredHashIndex(0, n)*tlog.HashSize)
-	return err
-}
-
-func (l *Ledger) reader() tlog.HashReader { return hashReader(l.hashes) }
-
-func hashReader(f io.ReaderAt) tlog.HashReader {
-	return tlog.HashReaderFunc(func(indexes []int64) ([]tlog.Hash, error) {
-		out := make([]tlog.Hash, len(indexes))
-		for i, x := range indexes {
-			if _, err := f.ReadAt(out[i][:], x*tlog.HashSize); err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
-	})
-}
-
-// Append keeps events, in order, and returns when they are durable. Events that
-// their source has sent before are left out.
+// Append keeps events, in order and all or none, and returns when they are durable. Events that
+// their source has sent before are left out. An error doesn't always mean that they weren't kept: who sends
+// again under the same sequence numbers is safe.
 func (l *Ledger) Append(ctx context.Context, events []wire.Event) error {
 	b := &batch{events: events, done: make(chan error, 1)}
+	for i := range events {
+		line, err := json.Marshal(&events[i])
+		if err != nil {
+			return fmt.Errorf("append to ledger: %w", err)
+		}
+		if len(line) > MaxRecord-128 { // room for index and commit
+			return fault.New(fault.Invalid, "an event is over the limit of a record")
+		}
+		b.lines = append(b.lines, line)
+		b.bytes += len(line) + 128
+	}
+	if b.bytes > maxBatch {
+		return fault.New(fault.Invalid, "too many events at once")
+	}
 	select {
 	case l.queue <- b:
 	case <-l.stop:
-		return errors.New("append to ledger: it is closed")
+		return errClosed
 	case <-ctx.Done():
 		return fmt.Errorf("append to ledger: %w", ctx.Err())
 	}
@@ -249,182 +137,176 @@ func (l *Ledger) Append(ctx context.Context, events []wire.Event) error {
 	case err := <-b.done:
 		return err
 	case <-l.stop:
-		return errors.New("append to ledger: it is closed")
+	}
+	l.owned.Wait() // what was under way has an answer now
+	select {
+	case err := <-b.done:
+		return err
+	default:
+		return errClosed
 	}
 }
 
-// run writes batches, as many as wait at once, with one sync.
+// run writes batches, as many as wait at once, with one sync; checkpoints follow after the answer.
 func (l *Ledger) run() {
+	due := time.After(checkpointEvery)
 	for {
-		var first *batch
+		var next *batch
 		select {
-		case first = <-l.queue:
+		case next = <-l.queue:
+		case <-due:
+			due = nil
+			if err := l.checkpoint(); err != nil { // the MACs hold; it is tried again
+				due = time.After(checkpointEvery)
+			}
+			continue
 		case <-l.stop:
 			return
 		}
-		batches := []*batch{first}
-		for more := true; more && len(batches) < 256; {
-			select {
-			case b := <-l.queue:
-				batches = append(batches, b)
-			default:
-				more = false
+		for next != nil {
+			batches, bytes := []*batch{next}, next.bytes
+			next = nil
+			for next == nil && len(batches) < cap(l.queue) {
+				select {
+				case b := <-l.queue:
+					if bytes += b.bytes; bytes > maxBatch {
+						next = b
+					} else {
+						batches = append(batches, b)
+					}
+					continue
+				default:
+				}
+				break
+			}
+			err := l.write(batches)
+			for _, b := range batches {
+				b.done <- err
 			}
 		}
-		err := l.write(batches)
-		for _, b := range batches {
-			b.done <- err
+		if due == nil {
+			due = time.After(checkpointEvery)
 		}
 	}
 }
 
-// write appends all events, or none: after a failed write the files are cut back to what
-// they were.
+// write appends all events, or none: after a failed write the file is cut back to what
+// it was.
 func (l *Ledger) write(batches []*batch) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.broken != nil {
 		return l.broken
 	}
-	size, bytes := l.size, l.bytes
-	seen := map[string]uint64{}
-	err := l.writeAll(batches, seen)
-	if err == nil {
-		err = l.sign()
-	}
-	if err == nil {
-		for s, n := range seen {
-			l.seen[s] = n
-		}
-		close(l.changed)
-		l.changed = make(chan struct{})
+	p := l.plan(batches)
+	if p.count == 0 {
 		return nil
 	}
-	l.size, l.bytes = size, bytes
-	if cut := errors.Join(l.records.Truncate(bytes), l.hashes.Truncate(tlog.StoredHashCount(size)*tlog.HashSize)); cut != nil {
-		l.broken = fmt.Errorf("ledger is out of order until control restarts: %w", cut)
+	_, err := l.records.WriteAt(p.text, l.bytes)
+	if err == nil {
+		err = unix.Fdatasync(int(l.records.Fd()))
 	}
-	if errors.Is(err, syscall.ENOSPC) {
+	if err == nil {
+		l.take(p)
+		return nil
+	}
+	// What couldn't be synced must not come up later: it is cut off, and that is synced.
+	if cut := errors.Join(l.records.Truncate(l.bytes), l.records.Sync()); cut != nil {
+		l.broken = fmt.Errorf("the ledger is out of order until control restarts: %w", cut)
+	}
+	if isFull(err) {
 		return fault.Wrap(fault.Exhausted, "the disk that holds the ledger is full", err)
 	}
 	return fmt.Errorf("append to ledger: %w", err)
 }
 
-func (l *Ledger) writeAll(batches []*batch, seen map[string]uint64) error {
-	var buf []byte
-	start := l.bytes
+// isFull tells that there was no room: on the disk, in the quota, or below the process's limit.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
+
+// planned is a batch that isn't written yet.
+type planned struct {
+	text    []byte
+	count   int64
+	tree    frontier
+	offsets []int64
+	seen    map[string]uint64
+}
+
+// plan lays out what is new among the events, sealed as one; l.mu is held.
+func (l *Ledger) plan(batches []*batch) planned {
+	p := planned{tree: l.tree.clone(), seen: map[string]uint64{}}
+	seal := newSeal(l.mac, &l.tree)
+	var line []byte // held back: the last one carries the commit
+	put := func(commit string) {
+		if commit != "" {
+			line = withCommit(line, commit)
+		}
+		if p.tree.n%indexEvery == 0 {
+			p.offsets = append(p.offsets, l.bytes+int64(len(p.text)))
+		}
+		p.tree.add(line)
+		p.text = append(append(p.text, line...), '\n')
+	}
 	for _, b := range batches {
-		for _, e := range b.events {
-			last := max(l.seen[e.Source], seen[e.Source])
-			if e.Seq != 0 && e.Seq <= last {
-				continue
+		for i := range b.events {
+			e := &b.events[i]
+			if e.Seq != 0 {
+				if e.Seq <= max(l.seen[e.Source], p.seen[e.Source]) {
+					continue
+				}
+				p.seen[e.Source] = e.Seq
 			}
-			line, err := json.Marshal(Record{Index: l.size, Event: e})
-			if err != nil {
-				return err
+			if line != nil {
+				put("")
 			}
-			if len(line) > MaxRecord {
-				return fault.New(fault.Invalid, "an event is over the limit of a record")
-			}
-			buf = append(append(buf, line...), '\n')
-			if err := l.writeHashes(l.size, line); err != nil {
-				return err
-			}
-			seen[e.Source] = e.Seq
-			l.size++
+			line = fmt.Appendf(nil, `{"index":%d,%s`, p.tree.n, b.lines[i][1:])
+			seal.add(line)
+			p.count++
 		}
 	}
-	if _, err := l.records.WriteAt(buf, start); err != nil {
-		return err
+	if line != nil {
+		put(seal.sum())
 	}
-	l.bytes = start + int64(len(buf))
-	return l.records.Sync()
+	return p
 }
 
-// sign writes a checkpoint over all records. The hashes aren't synced: they follow from the records.
-func (l *Ledger) sign() error {
-	root, err := tlog.TreeHash(l.size, l.reader())
-	if err != nil {
-		return err
+// take makes a written batch the ledger's state; l.mu is held.
+func (l *Ledger) take(p planned) {
+	l.tree = p.tree
+	l.bytes += int64(len(p.text))
+	l.offsets = append(l.offsets, p.offsets...)
+	for s, n := range p.seen {
+		l.seen[s] = n
 	}
-	text := string(tlog.FormatTree(tlog.Tree{N: l.size, Hash: root}))
-	// The first line of a checkpoint is its origin (C2SP tlog-checkpoint).
-	text = l.name + strings.TrimPrefix(text, "go.sum database tree")
-	signed, err := note.Sign(&note.Note{Text: text}, l.signer)
-	if err != nil {
-		return err
-	}
-	tmp := l.file(checkpointFile + ".new")
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(signed)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp, l.file(checkpointFile))
+	close(l.changed)
+	l.changed = make(chan struct{})
 }
 
-// Close stops appending.
+// Close signs what is there, and stops appending.
 func (l *Ledger) Close() error {
 	close(l.stop)
 	l.owned.Wait()
-	return errors.Join(l.records.Close(), l.hashes.Close())
+	return errors.Join(l.checkpoint(), l.records.Close())
 }
 
 // Size is the number of records, and a channel that is closed at the next append.
 func (l *Ledger) Size() (int64, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.size, l.changed
+	return l.tree.n, l.changed
 }
 
 // Read calls f for every record from index on, until f returns false.
 func (l *Ledger) Read(from int64, f func(Record) bool) error {
 	l.mu.Lock()
-	bytes := l.bytes
+	bytes, start := l.bytes, l.bytes
+	if from = max(from, 0); from < l.tree.n {
+		start = l.offsets[from/indexEvery]
+	}
 	l.mu.Unlock()
-	return scan(io.NewSectionReader(l.records, 0, bytes), func(rec Record, _ []byte) bool {
+	return scan(io.NewSectionReader(l.records, start, bytes-start), func(rec Record, _ []byte) bool {
 		return rec.Index < from || f(rec)
 	})
-}
-
-func scan(r io.Reader, f func(Record, []byte) bool) error {
-	b := bufio.NewReaderSize(r, 1<<16)
-	for n := int64(0); ; n++ {
-		line, err := readLine(b)
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("record %d: %w", n, err)
-		}
-		var rec Record
-		if err := json.Unmarshal(line, &rec); err != nil {
-			return fmt.Errorf("record %d: %w", n, err)
-		}
-		if !f(rec, line) {
-			return nil
-		}
-	}
-}
-
-// readLine returns a line without its end; io.EOF only at the very end, io.ErrUnexpectedEOF for a
-// line that was cut.
-func readLine(r *bufio.Reader) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := r.ReadSlice('\n')
-		line = append(line, part...)
-		switch {
-		case err == nil:
-			return line[:len(line)-1], nil
-		case errors.Is(err, bufio.ErrBufferFull) && len(line) <= MaxRecord:
-		case err == io.EOF && len(line) == 0:
-			return nil, io.EOF
-		default:
-			return nil, io.ErrUnexpectedEOF
-		}
-	}
 }

@@ -1,8 +1,12 @@
 package ledger
 
 import (
+	"bufio"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,11 +19,17 @@ import (
 type Report struct {
 	Records int64  `json:"records"` // under the checkpoint
 	Root    string `json:"root"`
-	Tail    int64  `json:"tail"` // whole records after it, of an append that was under way
+	Key     string `json:"key"` // that the checkpoint is signed with
+	// Tail is whole records after it. Their seal is checked when the ledger is opened, for that takes its key.
+	Tail int64 `json:"tail"`
 }
 
-// readCheckpoint opens the checkpoint with the public key beside it.
+// readCheckpoint opens the checkpoint with the public key beside it; the zero Tree if there is none yet.
 func readCheckpoint(dir string) (tlog.Tree, error) {
+	pub, err := publicKey(dir)
+	if err != nil {
+		return tlog.Tree{}, err
+	}
 	signed, err := os.ReadFile(filepath.Join(dir, checkpointFile))
 	if errors.Is(err, os.ErrNotExist) {
 		if st, statErr := os.Stat(filepath.Join(dir, recordsFile)); statErr == nil && st.Size() > 0 {
@@ -30,11 +40,15 @@ func readCheckpoint(dir string) (tlog.Tree, error) {
 	if err != nil {
 		return tlog.Tree{}, fmt.Errorf("read checkpoint: %w", err)
 	}
+	return ParseCheckpoint(signed, pub)
+}
+
+func publicKey(dir string) (string, error) {
 	pub, err := os.ReadFile(filepath.Join(dir, publicFile))
 	if err != nil {
-		return tlog.Tree{}, fmt.Errorf("read ledger key: %w", err)
+		return "", fmt.Errorf("read ledger key: %w", err)
 	}
-	return ParseCheckpoint(signed, strings.TrimSpace(string(pub)))
+	return strings.TrimSpace(string(pub)), nil
 }
 
 // ParseCheckpoint checks a signed checkpoint (C2SP tlog-checkpoint) against a
@@ -45,8 +59,13 @@ func ParseCheckpoint(signed []byte, verifierKey string) (tlog.Tree, error) {
 		return tlog.Tree{}, fmt.Errorf("read ledger key: %w", err)
 	}
 	n, err := note.Open(signed, note.VerifierList(v))
-	if err != nil {
+	// An unknown signature beside ours would be bytes that nobody vouches for.
+	if err != nil || len(n.Sigs) != 1 || len(n.UnverifiedSigs) != 0 {
 		return tlog.Tree{}, damaged("the checkpoint's signature is not the ledger's")
+	}
+	// Strict: one signature has one spelling.
+	if _, err := base64.StdEncoding.Strict().DecodeString(n.Sigs[0].Base64); err != nil {
+		return tlog.Tree{}, damaged("the checkpoint's signature is not as it was written")
 	}
 	text, ok := strings.CutPrefix(n.Text, v.Name())
 	if !ok {
@@ -61,15 +80,18 @@ func ParseCheckpoint(signed []byte, verifierKey string) (tlog.Tree, error) {
 
 // Verify recomputes every hash of a ledger's folder from its records alone, and compares with
 // the signed checkpoint. verifierKey "" takes the one in the folder; whoever keeps the
-// key elsewhere finds an exchanged folder too.
+// key elsewhere finds an exchanged folder too. It writes nothing, and may run beside an open ledger.
 func Verify(dir, verifierKey string) (Report, error) {
-	tree, err := readCheckpoint(dir)
-	if verifierKey != "" {
-		var signed []byte
-		if signed, err = os.ReadFile(filepath.Join(dir, checkpointFile)); err == nil {
-			tree, err = ParseCheckpoint(signed, verifierKey)
-		}
+	own, err := publicKey(dir)
+	if err != nil {
+		return Report{}, err
 	}
+	if verifierKey == "" {
+		verifierKey = own
+	} else if verifierKey != own {
+		return Report{}, damaged("the key in the folder is another one")
+	}
+	tree, err := readCheckpoint(dir) // before the records: they may grow meanwhile
 	if err != nil {
 		return Report{}, err
 	}
@@ -78,62 +100,80 @@ func Verify(dir, verifierKey string) (Report, error) {
 		return Report{}, fmt.Errorf("open records: %w", err)
 	}
 	defer f.Close()
-	var hashes memoryHashes
-	var n int64
+	var got frontier
 	var bad error
 	err = scan(f, func(rec Record, line []byte) bool {
-		if rec.Index != n {
-			bad = damaged(fmt.Sprintf("record %d stands where record %d belongs", rec.Index, n))
+		if rec.Index != got.n {
+			bad = damaged(fmt.Sprintf("record %d stands where record %d belongs", rec.Index, got.n))
 			return false
 		}
-		if n < tree.N {
-			var hs []tlog.Hash
-			if hs, bad = tlog.StoredHashes(n, line, &hashes); bad != nil {
-				return false
-			}
-			hashes = append(hashes, hs...)
+		got.add(line)
+		if got.n == tree.N && got.root() != tree.Hash {
+			bad = damaged("the records don't match the signed checkpoint")
 		}
-		n++
-		return true
+		return bad == nil
 	})
-	if bad != nil {
+	switch {
+	case bad != nil:
 		return Report{}, bad
-	}
-	if err != nil && n < tree.N {
+	case err != nil && got.n < tree.N:
 		return Report{}, damaged(err.Error())
+	case got.n < tree.N:
+		return Report{}, damaged(fmt.Sprintf("%d of %d records are missing at the end", tree.N-got.n, tree.N))
 	}
-	if n < tree.N {
-		return Report{}, damaged(fmt.Sprintf("%d of %d records are missing at the end", tree.N-n, tree.N))
-	}
-	root, err := tlog.TreeHash(tree.N, &hashes)
+	return Report{Records: tree.N, Root: tree.Hash.String(), Key: verifierKey, Tail: got.n - tree.N}, nil
+}
+
+// ReadDir calls f for the records of a ledger that isn't open, in order, until f returns false. A torn end is no
+// error: the last batch may be under way.
+func ReadDir(dir string, f func(Record) bool) error {
+	file, err := os.Open(filepath.Join(dir, recordsFile))
 	if err != nil {
-		return Report{}, fmt.Errorf("hash records: %w", err)
+		return fmt.Errorf("open records: %w", err)
 	}
-	if root != tree.Hash {
-		return Report{}, damaged("the records don't match the signed checkpoint")
+	defer file.Close()
+	err = scan(file, func(rec Record, _ []byte) bool { return f(rec) })
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil
 	}
-	return Report{Records: tree.N, Root: root.String(), Tail: n - tree.N}, nil
+	return err
 }
 
-// memoryHashes are the stored hashes of a tree that is being recomputed.
-type memoryHashes []tlog.Hash
-
-// ReadHashes implements tlog.HashReader.
-func (m *memoryHashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
-	out := make([]tlog.Hash, len(indexes))
-	for i, x := range indexes {
-		if x >= int64(len(*m)) {
-			return nil, fmt.Errorf("hash %d isn't known yet", x)
+func scan(r io.Reader, f func(Record, []byte) bool) error {
+	b := bufio.NewReaderSize(r, 1<<16)
+	for n := int64(0); ; n++ {
+		line, err := readLine(b)
+		if err == io.EOF {
+			return nil
 		}
-		out[i] = (*m)[x]
+		if err != nil {
+			return fmt.Errorf("record %d: %w", n, err)
+		}
+		var rec Record
+		if err := json.Unmarshal(line, &rec); err != nil {
+			return fmt.Errorf("record %d: %w", n, err)
+		}
+		if !f(rec, line) {
+			return nil
+		}
 	}
-	return out, nil
 }
 
-func (m memoryHashes) bytes() []byte {
-	b := make([]byte, 0, len(m)*tlog.HashSize)
-	for _, h := range m {
-		b = append(b, h[:]...)
+// readLine returns a line without its end; io.EOF only at the very end, io.ErrUnexpectedEOF for a
+// line that was cut.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case err == nil:
+			return line[:len(line)-1], nil
+		case errors.Is(err, bufio.ErrBufferFull) && len(line) <= MaxRecord:
+		case err == io.EOF && len(line) == 0:
+			return nil, io.EOF
+		default:
+			return nil, io.ErrUnexpectedEOF
+		}
 	}
-	return b
 }

@@ -162,7 +162,9 @@ func TestClientsSeeRotation(t *testing.T) {
 		defer x.Close()
 		sources[name] = x
 	}
-	id := func(name string) spiffeid.ID { return spiffeid.RequireFromString("spiffe://" + testDomain + "/svc/" + name) }
+	id := func(name string) spiffeid.ID {
+		return spiffeid.RequireFromString("spiffe://" + testDomain + "/svc/" + name)
+	}
 	ln, err := spiffetls.ListenWithMode(t.Context(), "tcp", "127.0.0.1:0", spiffetls.MTLSServerWithSource(tlsconfig.AuthorizeID(id("a")), sources["b"]))
 	if err != nil {
 		t.Fatal(err)
@@ -379,4 +381,3 @@ func TestGRPCurl(t *testing.T) {
 		t.Errorf("FetchWITSVID: %v\n%s", err, out)
 	}
 }
-
