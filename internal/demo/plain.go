@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -65,7 +64,7 @@ func startPlain(ctx context.Context, program, dir string, out *outside) (*plain,
 	ctx, p.cancel = context.WithCancel(ctx)
 	for i := range m.Services {
 		s := &m.Services[i]
-		env := []string{"PATH=" + os.Getenv("PATH"), "LISTEN=" + p.address(string(s.Name)), fmt.Sprintf("CARDS_URL=http://127.0.0.1:%d", out.cardsPort)}
+		env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LISTEN=" + p.address(string(s.Name)), fmt.Sprintf("CARDS_URL=http://127.0.0.1:%d", out.cardsPort)}
 		for _, e := range s.Env {
 			env = append(env, e.Name+"="+e.Value)
 		}
