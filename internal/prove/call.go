@@ -17,8 +17,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/wardhq/ward/internal/base/canon"
 )
 
 // Call is one request, as its bytes are sent.
@@ -174,16 +172,16 @@ func broken(err error) Answer {
 	return Answer{Outcome: Reached, Detail: err.Error()}
 }
 
-// judge tells Ward's answers from a service's.
+// judge tells Ward's answers from a service's: Ward marks its own, and takes the marks out of all others.
 func judge(resp *http.Response) Answer {
 	a := Answer{Outcome: Reached, Detail: resp.Status, Denial: resp.Header.Get("X-Ward-Denial")}
+	status := resp.Header.Get("X-Ward-Error")
 	switch {
 	case a.Denial != "":
 		a.Outcome = Refused
-	case resp.Header.Get("X-Ward-Error") == "": // no service's answer carries it
-	case resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusServiceUnavailable || resp.StatusCode == http.StatusGatewayTimeout:
+	case slices.Contains([]string{"502", "503", "504"}, status):
 		a.Outcome = Passed
-	default:
+	case status != "":
 		a.Outcome = Refused
 	}
 	return a
@@ -260,20 +258,6 @@ func (c *Call) http2(ctx context.Context) Answer {
 	a := judge(resp)
 	if s := resp.Header.Get("Grpc-Status") + resp.Trailer.Get("Grpc-Status"); s != "" {
 		a.Detail = "grpc status " + s
-		switch own := resp.Header.Get("Grpc-Status"); {
-		case a.Outcome != Reached:
-		case own == "14":
-			a.Outcome = Passed
-		case own == "13" && c.malformed(resp.Header.Get("Grpc-Message")):
-			a.Outcome = Refused
-		}
 	}
 	return a
-}
-
-// malformed recognises Ward's refusal of a request that has no one reading: it says why in the words of
-// package canon.
-func (c *Call) malformed(message string) bool {
-	_, err := canon.New(c.Method, c.Host, c.Target)
-	return err != nil && message != "" && strings.Contains(message, err.Error())
 }

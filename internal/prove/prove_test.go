@@ -346,3 +346,21 @@ web → catalog (route)
 		t.Errorf("JUnit came back as %+v", back)
 	}
 }
+
+func FuzzUnmarshalOutcome(f *testing.F) {
+	f.Add([]byte(`"reached"`))
+	f.Add([]byte(`7`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var o, back Outcome
+		if o.UnmarshalJSON(b) != nil {
+			return
+		}
+		text, err := o.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := back.UnmarshalJSON(text); err != nil || back != o {
+			t.Errorf("%v came back as %v (%v)", o, back, err)
+		}
+	})
+}

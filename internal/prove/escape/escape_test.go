@@ -268,3 +268,21 @@ func TestAsOrdinaryUser(t *testing.T) {
 		t.Errorf("as user %d: %v", nobody, err)
 	}
 }
+
+func FuzzUnmarshalVerdict(f *testing.F) {
+	f.Add([]byte(`"blocked"`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var v, back Verdict
+		if v.UnmarshalJSON(b) != nil {
+			return
+		}
+		text, err := v.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := back.UnmarshalJSON(text); err != nil || back != v {
+			t.Errorf("%v came back as %v (%v)", v, back, err)
+		}
+	})
+}
