@@ -200,3 +200,21 @@ func TestAttackSaysWhatIsWrong(t *testing.T) {
 		})
 	}
 }
+
+// TestAttackRaisesNoFalseAlarm attacks programs that others wrote, each runtime's profile among them.
+func TestAttackRaisesNoFalseAlarm(t *testing.T) {
+	for _, p := range []string{"nginx", "node", "python3", "java", "redis-server"} {
+		wardtest.Need(t, p)
+	}
+	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	if len(bins) == 0 {
+		wardtest.Need(t, "postgres")
+		t.Skip("skipped: PostgreSQL isn't where Debian puts it")
+	}
+	w := wardtest.Start(t, strings.ReplaceAll(partsModel, "{{postgres}}", bins[0]), func(c *up.Config) { writeParts(t, filepath.Dir(c.File), bins[0]) })
+	var out, errs bytes.Buffer
+	if code := run(env{in: strings.NewReader(""), out: &out, err: &errs}, []string{"attack", "-f", w.File}); code != 0 {
+		t.Errorf("exit %d, %s\n%s", code, errs.String(), w.Log)
+	}
+	t.Log(out.String())
+}
