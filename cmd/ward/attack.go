@@ -145,7 +145,8 @@ func (w *battlefield) Probe(ctx context.Context, service string, job prove.Job) 
 		return found, err
 	}
 	if reply.Code != 0 {
-		return found, fmt.Errorf("the probe ended with %d: %s", reply.Code, strings.TrimSpace(reply.Errors))
+		said, _, _ := strings.Cut(strings.TrimSpace(reply.Errors), "\n")
+		return found, fmt.Errorf("the probe ended with %d: %.200s", reply.Code, said)
 	}
 	if err := json.Unmarshal(reply.Output, &found); err != nil {
 		return found, fmt.Errorf("read findings: %w", err)
@@ -193,7 +194,7 @@ func (w *battlefield) ground(service string) *escape.Ground {
 		}
 		g.Files = slices.DeleteFunc(g.Files, visible)
 		// Where the workdir would show them, they must show empty.
-		g.Files = append(g.Files, w.paths.State, w.paths.File, w.paths.Control, w.paths.Logs, w.paths.Run)
+		g.Files = append(g.Files, w.paths.Hidden()...)
 		if !slices.ContainsFunc(own.Files.Write, func(p model.Path) bool { return within(s.Dir, w.absolute(p.Path)) }) {
 			g.ReadOnly = append(g.ReadOnly, s.Dir)
 		}

@@ -218,3 +218,16 @@ func TestAttackRaisesNoFalseAlarm(t *testing.T) {
 	}
 	t.Log(out.String())
 }
+
+// TestKeyAndSocketsStayHidden: where a careless TMPDIR and WARD_KEY_FILE put them into a service's workdir.
+func TestKeyAndSocketsStayHidden(t *testing.T) {
+	w := wardtest.Start(t, attackedServices, func(c *up.Config) {
+		dir := filepath.Dir(c.File)
+		t.Setenv("TMPDIR", dir)
+		t.Setenv("WARD_KEY_FILE", filepath.Join(dir, "key"))
+	})
+	var out, errs bytes.Buffer
+	if code := run(env{in: strings.NewReader(""), out: &out, err: &errs}, []string{"attack", "--from", "inside", "-f", w.File}); code != 0 {
+		t.Errorf("exit %d\n%s%s", code, out.String(), errs.String())
+	}
+}

@@ -120,7 +120,7 @@ func (c *Config) attackFrom(ctx context.Context, set *policy.Set, name string) (
 	}
 	if err != nil {
 		a.Error, a.Differences = err.Error(), 1
-		return a, []Difference{{Attacker: name, Kind: "probe", Request: "probe", Expected: "a probe in the sandbox of " + name, Happened: err.Error()}}
+		return a, []Difference{{Attacker: name, Target: "its sandbox", Kind: "probe", Request: "probe", Expected: "a probe in the sandbox of " + name, Happened: err.Error()}}
 	}
 	return a.compare(attempts, &found)
 }

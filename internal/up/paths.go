@@ -141,6 +141,20 @@ func keyFile() (string, error) {
 	return filepath.Join(dir, "ward", "key"), nil
 }
 
+// Hidden is what no service may see, though its workdir may hold it: state, model, sockets and key.
+func (p Paths) Hidden() []string {
+	out := []string{p.State, p.File, p.Run}
+	if key, err := keyFile(); err == nil {
+		out = append(out, key)
+	}
+	for i := range out {
+		if real, err := filepath.EvalSymlinks(out[i]); err == nil {
+			out[i] = real
+		}
+	}
+	return out
+}
+
 // key reads the 32-byte key that unseals control's state, or makes it at first start. It lies
 // outside the state, so that a copy of the state alone is of no use.
 func (p Paths) key() ([]byte, error) {

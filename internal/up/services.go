@@ -264,7 +264,7 @@ func (in *instance) runOnce(ctx context.Context, ready func()) (sandbox.Exit, er
 func (in *instance) build(ctx context.Context) (*sandbox.Sandbox, error) {
 	h := in.up.host(in.uid)
 	h.WorkloadDir = in.dir
-	h.Hide = []string{in.up.paths.State, in.up.paths.File}
+	h.Hide = in.up.paths.Hidden()
 	spec, err := sandbox.Prepare(&in.service, h)
 	if err != nil {
 		return nil, err

@@ -38,6 +38,9 @@ func execMain() error {
 	if err := unix.Chdir(s.Dir); err != nil {
 		return fmt.Errorf("enter workdir %s: %w", s.Dir, err)
 	}
+	if probe {
+		s.Limits.MemoryBytes = 0 // Ward's own runtime may need more to start than the service is given
+	}
 	if err := setLimits(s.Limits); err != nil {
 		return err
 	}
