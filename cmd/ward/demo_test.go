@@ -101,30 +101,18 @@ func open(more ...string) []string {
 }
 
 // TestDemosTableTellsTheTruth widens the model: exactly the rows that the grants stood for must turn, and the
-// demo must say no.
+// demo must say no. As the model is, script demo.txtar runs it.
 func TestDemosTableTellsTheTruth(t *testing.T) {
-	tests := []struct {
-		name   string
-		config demo.Config
-		want   []string
-		ok     bool
-	}{
-		{"as it is", demo.Config{}, open(), true},
-		{"a model that grants everything", demo.Config{Change: generous(t)}, open(
-			"read visitor statistics", "read web's process", "read orders by a /docs parameter", "read orders by the cover preview",
-			"read catalog's process by preview", "mailer: charge a card", "mailer: read orders on disk", "mailer: change catalog on disk",
-		), false},
+	r := runDemo(t, demo.Config{Change: generous(t)})
+	want := open(
+		"read visitor statistics", "read web's process", "read orders by a /docs parameter", "read orders by the cover preview",
+		"read catalog's process by preview", "mailer: charge a card", "mailer: read orders on disk", "mailer: change catalog on disk",
+	)
+	if diff := cmp.Diff(want, succeeding(r)); diff != "" {
+		t.Errorf("succeeds with Ward (-want +got):\n%s", diff)
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			r := runDemo(t, tt.config)
-			if diff := cmp.Diff(tt.want, succeeding(r)); diff != "" {
-				t.Errorf("succeeds with Ward (-want +got):\n%s", diff)
-			}
-			if r.OK != tt.ok {
-				t.Errorf("the demo says ok=%v", r.OK)
-			}
-		})
+	if r.OK {
+		t.Error("the demo is content")
 	}
 }
 
