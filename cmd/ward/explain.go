@@ -18,23 +18,25 @@ func newExplainCommand(e env) *cobra.Command {
 	var file string
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "explain CALLER TARGET METHOD [PATH]",
+		Use:   "explain CALLER TARGET METHOD [PATH] | ID",
 		Short: "Say whether a request is allowed, and by which line, or which line would allow it",
 		Long: `Say whether a request is allowed, and by which line of ward.yaml, or which line would allow it.
 
 CALLER is a service, or outside for what comes in through the gateway. TARGET is a
 service or an external, with :PORT if one port is meant. METHOD is an HTTP method,
-or grpc, ws or tcp; tcp has no PATH.
+or grpc, ws or tcp; tcp has no PATH. ID is that of a denial, as a 403 and 'ward audit' show it: what
+was asked, which end refused, and what the file says about it today.
 
 Exit code 0: allowed. 1: denied.`,
 		Example: `  ward explain web catalog GET /books/1
   ward explain orders payments grpc shop.v1.Payments/Charge
   ward explain outside web ws /live
-  ward explain cart redis tcp`,
+  ward explain cart redis tcp
+  ward explain d-4kq7zr2mxa`,
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 1:
-				return explainDenial(args[0])
+				return explainDenial(background(c), e, file, args[0], asJSON)
 			case len(args) == 4, len(args) == 3 && args[2] == "tcp":
 				return explainRequest(e, file, asJSON, args)
 			}
@@ -44,12 +46,6 @@ Exit code 0: allowed. 1: denied.`,
 	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
 	return c
-}
-
-// explainDenial is the place of `ward explain ID`: the id of a denial that an
-// agent recorded becomes the request that it was about.
-func explainDenial(id string) error {
-	return fault.New(fault.Usage, fmt.Sprintf("no record of denials to look %q up in; say CALLER TARGET METHOD PATH", id))
 }
 
 func explainRequest(e env, file string, asJSON bool, args []string) error {

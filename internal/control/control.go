@@ -77,12 +77,13 @@ func New(c Config) (*Control, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k.usage, err = openUsage(filepath.Join(c.Dir, "usage.json")); err != nil {
+	if k.usage, err = openUsage(filepath.Join(c.Dir, "usage.json"), c.Clock.Now()); err != nil {
 		return nil, err
 	}
 	if err := k.loadPlan(); err != nil {
 		return nil, err
 	}
+	k.usage.expect(k.state.Plan, c.Clock.Now())
 	return k, nil
 }
 
@@ -162,6 +163,7 @@ func (k *Control) setPlan(ctx context.Context, s wire.PlanState) error {
 	if err := os.Rename(tmp, k.planFile()); err != nil {
 		return fmt.Errorf("keep plan: %w", err)
 	}
+	k.usage.expect(s.Plan, k.config.Clock.Now())
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.state = s

@@ -157,8 +157,10 @@ type UsageReport struct {
 
 // GrantUse is the use of one grant.
 type GrantUse struct {
+	Since time.Time `json:"since"` // when it came into the plan, or counting began
 	Count int64     `json:"count"`
-	Last  time.Time `json:"last"`
+	Last  time.Time `json:"last,omitzero"`  // zero: never
+	Gone  bool      `json:"gone,omitempty"` // no plan in force has it
 }
 
 // GrantKey names a grant by what it says, so that it stays the same when lines move.
