@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/up"
 )
@@ -38,7 +41,25 @@ func loadPlan(e env, file string) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plan.Build(m), nil
+	p := plan.Build(m)
+	for _, x := range m.Externals {
+		if x.CAFile == "" {
+			continue
+		}
+		path := x.CAFile
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(file), path)
+		}
+		pem, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fault.Wrap(fault.Invalid, fmt.Sprintf("%s:%d: external %s: ca: %s can't be read", file, x.Pos.Line, x.Name, x.CAFile), err)
+		}
+		if p.CAs == nil {
+			p.CAs = map[string]string{}
+		}
+		p.CAs[string(x.Name)] = string(pem)
+	}
+	return p, nil
 }
 
 // background is the context of commands that end by themselves.

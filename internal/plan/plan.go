@@ -68,4 +68,7 @@ type Plan struct {
 	Services    []Service        `json:"services"`
 	Externals   []model.External `json:"externals"`
 	Rules       []Rule           `json:"rules"`
+	// CAs are the PEM certificates of externals' own authorities, by external. Build leaves it
+	// empty: whoever may read files fills it.
+	CAs map[string]string `json:"cas,omitempty"`
 }

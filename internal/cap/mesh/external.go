@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +24,7 @@ type external struct {
 	tls     *tls.Config    // for TLSOriginate
 }
 
-func newExternal(x model.External) (*external, error) {
+func newExternal(x model.External, ca string) (*external, error) {
 	e := &external{External: x}
 	for _, a := range x.Addresses {
 		p, err := netip.ParsePrefix(a)
@@ -44,12 +43,8 @@ func newExternal(x model.External) (*external, error) {
 	if x.TLS == model.TLSOriginate {
 		e.tls = &tls.Config{ServerName: x.Host, MinVersion: tls.VersionTLS12}
 		if x.CAFile != "" {
-			pem, err := os.ReadFile(x.CAFile)
-			if err != nil {
-				return nil, fmt.Errorf("external %s: ca: %w", x.Name, err)
-			}
 			e.tls.RootCAs = x509.NewCertPool()
-			if !e.tls.RootCAs.AppendCertsFromPEM(pem) {
+			if !e.tls.RootCAs.AppendCertsFromPEM([]byte(ca)) {
 				return nil, fmt.Errorf("external %s: ca: %s holds no certificate", x.Name, x.CAFile)
 			}
 		}

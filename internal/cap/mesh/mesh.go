@@ -126,7 +126,7 @@ func (m *Mesh) SetPlan(p *plan.Plan, today string) error {
 	}
 	s.ids[plan.Outside] = GatewayID(p.TrustDomain)
 	for i := range p.Externals {
-		x, err := newExternal(p.Externals[i])
+		x, err := newExternal(p.Externals[i], p.CAs[string(p.Externals[i].Name)])
 		if err != nil {
 			return err
 		}
