@@ -41,10 +41,14 @@ type Agent struct {
 	owned       sync.WaitGroup
 
 	mu      sync.Mutex
-	sources map[string]*identity.Source // guarded by mu: by service
-	arrived map[wire.Instance]*arrival  // guarded by mu: attachments that aren't complete
-	serving map[wire.Instance]func()    // guarded by mu: ends an instance's Workload API
+	sources map[string]sources         // guarded by mu: by service
+	arrived map[wire.Instance]*arrival // guarded by mu: attachments that aren't complete
+	serving map[wire.Instance]func()   // guarded by mu: ends an instance's Workload API
 }
+
+// sources are one service's identity, once for the agent's own connections and once for the
+// service itself.
+type sources struct{ link, workload *identity.Source }
 
 // arrival gathers the messages of one Attach.
 type arrival struct {
@@ -65,7 +69,7 @@ func New(ctx context.Context, c *wire.Client, trustDomain, spoolDir string) (*Ag
 	}
 	a := &Agent{
 		trustDomain: trustDomain, control: c, bundles: bundles, clock: clock.System{}, spool: spool,
-		sources: map[string]*identity.Source{}, arrived: map[wire.Instance]*arrival{}, serving: map[wire.Instance]func(){},
+		sources: map[string]sources{}, arrived: map[wire.Instance]*arrival{}, serving: map[wire.Instance]func(){},
 	}
 	a.mesh = mesh.New(mesh.Config{
 		ServerTLS:   pki.Server(a.clock, trustDomain, bundles.Roots, a.choose),
@@ -152,7 +156,7 @@ func (a *Agent) choose(serverName string) (pki.Source, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	s := a.sources[service]
+	s := a.sources[service].link
 	if s == nil {
 		return nil, fmt.Errorf("service %s doesn't run here", service)
 	}
@@ -214,10 +218,13 @@ func (a *Agent) complete(ctx context.Context, m *wire.Attach, arr *arrival) erro
 	a.mu.Lock()
 	delete(a.arrived, m.Instance)
 	src := a.sources[m.Service]
-	if src == nil {
-		src = identity.NewSource("spiffe://"+a.trustDomain+"/svc/"+m.Service, a.control, a.bundles, a.clock)
+	if src.link == nil {
+		id := "spiffe://" + a.trustDomain + "/svc/" + m.Service
+		src.link = identity.NewLinkSource(id, a.control, a.bundles, a.clock)
+		src.workload = identity.NewSource(id, a.control, a.bundles, a.clock)
 		a.sources[m.Service] = src
-		a.owned.Go(func() { src.Keep(ctx) })
+		a.owned.Go(func() { src.link.Keep(ctx) })
+		a.owned.Go(func() { src.workload.Keep(ctx) })
 	}
 	a.mu.Unlock()
 	a.mesh.Attach(m.Instance, m.Upstreams, arr.listeners, arr.inbound)
@@ -227,7 +234,7 @@ func (a *Agent) complete(ctx context.Context, m *wire.Attach, arr *arrival) erro
 		a.serving[m.Instance] = stop
 		a.mu.Unlock()
 		a.owned.Go(func() {
-			if err := identity.ServeWorkload(run, arr.workload, src); err != nil {
+			if err := identity.ServeWorkload(run, arr.workload, src.workload); err != nil {
 				slog.Error("serve Workload API", "service", m.Service, "error", err)
 			}
 		})

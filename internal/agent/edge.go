@@ -78,7 +78,7 @@ func newEdge(ctx context.Context, c *wire.Client, trustDomain string) (*edge, er
 		return nil, err
 	}
 	e := &edge{client: c, bundles: bundles, spool: spool}
-	e.source = identity.NewSource(mesh.GatewayID(trustDomain), c, bundles, clock.System{})
+	e.source = identity.NewLinkSource(mesh.GatewayID(trustDomain), c, bundles, clock.System{})
 	if _, err := e.source.Certificate(); err != nil {
 		return nil, err
 	}

@@ -92,6 +92,8 @@ type PlanState struct {
 type SignRequest struct {
 	ID  string `json:"id"`  // SPIFFE ID
 	CSR []byte `json:"csr"` // DER, signed by the key (RFC 2986)
+	// Link asks for a certificate of Ward's own connections.
+	Link bool `json:"link,omitempty"`
 }
 
 // SignReply is a certificate chain, leaf first, DER.

@@ -43,6 +43,9 @@ const DefaultSVIDLife = time.Hour
 const (
 	rootLife         = 10 * 365 * 24 * time.Hour
 	intermediateLife = 7 * 24 * time.Hour
+	// linkFactor is how much longer the certificates of Ward's own connections live: at least an hour and a half of the
+	// default must be left whenever control goes away.
+	linkFactor = 4
 	// maxSVIDLife keeps an SVID from outliving the intermediate that signed it, which is renewed at half its life.
 	maxSVIDLife = intermediateLife / 2
 	// rootNotice is how long a new root is in the bundle before it signs.
@@ -331,12 +334,16 @@ func (a *Authority) SignX509(r wire.SignRequest, dnsNames ...string) (wire.SignR
 	if err != nil {
 		return wire.SignReply{}, fmt.Errorf("sign SVID: %w", err)
 	}
+	life := a.config.SVIDLife
+	if r.Link {
+		life = min(linkFactor*life, maxSVIDLife)
+	}
 	t := &x509.Certificate{
 		SerialNumber: newSerial(),
 		Subject:      pkix.Name{Organization: []string{"Ward"}, CommonName: commonName(id)},
 		// Clocks differ; yet half of a short life must not lie in the past.
-		NotBefore:   now.Add(-min(pki.Leeway, a.config.SVIDLife/10)),
-		NotAfter:    now.Add(a.config.SVIDLife),
+		NotBefore:   now.Add(-min(pki.Leeway, life/10)),
+		NotAfter:    now.Add(life),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		URIs:        []*url.URL{id.URL()}, DNSNames: dnsNames, BasicConstraintsValid: true,

@@ -34,6 +34,7 @@ const signIn = 5 * time.Second
 type Source struct {
 	*Bundles
 	id     string
+	link   bool
 	issuer Issuer
 	clock  clock.Clock
 	tokens tokens
@@ -49,6 +50,14 @@ type Source struct {
 // NewSource returns the source of a SPIFFE ID; it fetches at first use.
 func NewSource(id string, i Issuer, b *Bundles, c clock.Clock) *Source {
 	return &Source{Bundles: b, id: id, issuer: i, clock: c, updated: make(chan struct{})}
+}
+
+// NewLinkSource returns the source of an identity for Ward's own connections, which never leaves Ward's processes: its
+// certificates live longer, so that traffic goes on while control is away.
+func NewLinkSource(id string, i Issuer, b *Bundles, c clock.Clock) *Source {
+	s := NewSource(id, i, b, c)
+	s.link = true
+	return s
 }
 
 // ID is the SPIFFE ID.
@@ -116,7 +125,7 @@ func (s *Source) fetchSVID() (*tls.Certificate, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), signIn)
 	defer cancel()
-	reply, err := s.issuer.SignX509(ctx, wire.SignRequest{ID: s.id, CSR: csr})
+	reply, err := s.issuer.SignX509(ctx, wire.SignRequest{ID: s.id, CSR: csr, Link: s.link})
 	if err != nil {
 		return nil, err
 	}
