@@ -49,7 +49,7 @@ type Gateway struct {
 	engine  *proxy.Engine
 	tls     *tls.Config
 	state   atomic.Pointer[state]
-	refusal refusals
+	refused *wire.Tally[refusal]
 
 	mu    sync.Mutex
 	pools map[poolKey]*proxy.Upstream // guarded by mu
@@ -71,7 +71,7 @@ type poolKey struct {
 
 // New returns a Gateway that refuses all until SetPlan.
 func New(c Config) *Gateway {
-	g := &Gateway{config: c, pools: map[poolKey]*proxy.Upstream{}, refusal: refusals{record: c.Record, seen: map[refusal]int64{}}}
+	g := &Gateway{config: c, pools: map[poolKey]*proxy.Upstream{}, refused: newRefusals(c.Record)}
 	g.engine = proxy.New(proxy.Config{Decide: g.decide, Edge: true, Log: c.Log, Limits: proxy.Limits{Conns: 20_000, Idle: 75 * time.Second}})
 	g.tls = &tls.Config{
 		MinVersion: tls.VersionTLS12, // TLS 1.3 wherever the client can
@@ -203,7 +203,7 @@ func (g *Gateway) closed(s *state, r *proxy.Request, reason policy.Reason) proxy
 }
 
 func (g *Gateway) refuse(r *proxy.Request, target string, status int, public string) proxy.Verdict {
-	id := g.refusal.note(refusal{method: r.Method, path: r.Path, host: r.Host, status: status})
+	id := g.refused.Note(refusal{method: wire.Clip(r.Method), path: wire.Clip(r.Path), host: wire.Clip(r.Host), status: status})
 	return proxy.Verdict{Status: status, Public: public, DenialID: id}
 }
 
@@ -264,8 +264,8 @@ func (g *Gateway) Shutdown(ctx context.Context) {
 	if err := g.engine.Shutdown(ctx); err != nil {
 		g.config.Log.Warn("drain", "error", err)
 	}
-	g.refusal.flush()
+	g.refused.Flush()
 }
 
 // Flush writes the counts of refusals that repeat.
-func (g *Gateway) Flush() { g.refusal.flush() }
+func (g *Gateway) Flush() { g.refused.Flush() }

@@ -7,7 +7,6 @@ import (
 	"github.com/wardhq/ward/internal/base/canon"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/proxy"
-	"github.com/wardhq/ward/internal/wire"
 )
 
 // decide is the one place where a request meets policy: the caller's end and the target's
@@ -19,7 +18,7 @@ func (m *Mesh) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
 		d.Allow, d.Rule = true, -1
 	}
 	if !d.Allow {
-		id := m.denials.note(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, reason: d.Reason, end: end})
+		id := m.note(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, reason: d.Reason, end: end})
 		return proxy.Verdict{DenialID: id, Public: l.caller + " may not do this at " + l.target}
 	}
 	res := m.resolve(l)
@@ -27,14 +26,14 @@ func (m *Mesh) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
 		return proxy.Verdict{Public: "no plan is in force"}
 	}
 	if l.external && !res.state.externals[l.target].isHost(r.Host) {
-		id := m.denials.note(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, host: r.Host, end: "outbound"})
+		id := m.note(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, host: r.Host, end: "outbound"})
 		return proxy.Verdict{Status: 421, DenialID: id, Public: "the Host isn't that of the external"}
 	}
 	if d.Rule >= 0 {
 		res.state.hits[d.Rule].Add(1)
 	}
 	if d.Reason == policy.AllowedByObserve {
-		m.denials.note(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, observed: true, end: "outbound"})
+		m.note(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, observed: true, end: "outbound"})
 	}
 	v := proxy.Verdict{Allow: true, Upstream: res.pool}
 	if !l.external {
@@ -68,7 +67,7 @@ func (m *Mesh) serveTCP(ctx context.Context, c net.Conn, l *link) {
 	d, end := m.both(l, &r)
 	note := denied{caller: l.caller, target: l.target, port: l.port, method: "TCP", reason: d.Reason, end: end}
 	if !d.Allow {
-		m.denials.note(note)
+		m.note(note)
 		c.Close()
 		return
 	}
@@ -77,7 +76,7 @@ func (m *Mesh) serveTCP(ctx context.Context, c net.Conn, l *link) {
 		checked, name, err := readSNI(c)
 		if err != nil || !x.isHost(name) {
 			note.host, note.end = name, "outbound"
-			m.denials.note(note)
+			m.note(note)
 			c.Close()
 			return
 		}
@@ -92,7 +91,7 @@ func (m *Mesh) serveTCP(ctx context.Context, c net.Conn, l *link) {
 	}
 	if d.Reason == policy.AllowedByObserve {
 		note.observed = true
-		m.denials.note(note)
+		m.note(note)
 	}
 	m.engine.ServeTCP(ctx, c, proxy.ConnInfo{Peer: l}, proxy.Verdict{Allow: true, Upstream: res.pool})
 }
@@ -107,7 +106,7 @@ func (m *Mesh) done(r *proxy.Record) {
 		return
 	}
 	// Refused before it was understood: an ambiguous or malformed request is a sign of attack.
-	m.denials.note(denied{caller: l.caller, target: l.target, port: l.port, method: "?", malformed: r.Err.Error(), end: "parse"})
+	m.note(denied{caller: l.caller, target: l.target, port: l.port, method: "?", malformed: r.Err.Error(), end: "parse"})
 }
 
 func methodOf(r *canon.Request) string {
@@ -118,18 +117,4 @@ func methodOf(r *canon.Request) string {
 		return "GRPC"
 	}
 	return r.Method
-}
-
-// event describes a denial for the ledger.
-func (d *denied) event(kind, id string, count int64) wire.Event {
-	detail := map[string]string{"id": id, "method": d.method, "port": itoa(d.port)}
-	for k, v := range map[string]string{"path": clip(d.path), "end": d.end, "host": clip(d.host), "malformed": clip(d.malformed)} {
-		if v != "" {
-			detail[k] = v
-		}
-	}
-	if !d.observed && d.malformed == "" {
-		detail["reason"] = d.reason.String()
-	}
-	return wire.Event{Kind: kind, Subject: d.caller, Object: d.target, Detail: detail, Count: count}
 }

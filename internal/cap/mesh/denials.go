@@ -1,12 +1,7 @@
 package mesh
 
 import (
-	"crypto/sha256"
-	"encoding/base32"
-	"fmt"
 	"strconv"
-	"strings"
-	"sync"
 
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/wire"
@@ -29,88 +24,44 @@ type denied struct {
 	observed       bool   // not a denial: an observe rule let it pass
 }
 
-type denials struct {
-	record func(wire.Event)
-
-	mu     sync.Mutex
-	groups map[denied]*group // guarded by mu
-}
-
-type group struct {
-	id    string
-	count int64 // since the last event
-}
-
-func newDenials(record func(wire.Event)) *denials {
-	return &denials{record: record, groups: map[denied]*group{}}
-}
-
 // note counts a denial and returns its ID. It returns after the first of its
 // kind has been kept for the ledger.
-func (d *denials) note(n denied) string {
-	n.caller, n.target = strings.Clone(n.caller), strings.Clone(n.target)
-	n.path, n.host, n.method = strings.Clone(clip(n.path)), strings.Clone(clip(n.host)), strings.Clone(n.method)
-	d.mu.Lock()
-	g := d.groups[n]
-	if g == nil && len(d.groups) >= maxGroups {
-		n.method, n.path, n.host, n.malformed = "*", "", "", ""
-		g = d.groups[n]
-	}
-	first := g == nil
-	if first {
-		g = &group{id: n.id()}
-		d.groups[n] = g
-	} else {
-		g.count++
-	}
-	d.mu.Unlock()
-	if first {
-		d.record(n.event(n.kind(), g.id, 1))
-	}
-	return g.id
+func (m *Mesh) note(d denied) string {
+	d.method, d.path, d.host = wire.Clip(d.method), wire.Clip(d.path), wire.Clip(d.host)
+	return m.denials.Note(d)
 }
 
-func (n *denied) kind() string {
+func newDenials(record func(wire.Event)) *wire.Tally[denied] {
+	return &wire.Tally[denied]{
+		Prefix: "d-", Most: maxGroups, Record: record,
+		Rest: func(d denied) denied {
+			d.method, d.path, d.host, d.malformed = "*", "", "", ""
+			return d
+		},
+		Event: func(d denied, id string, count int64) wire.Event { return d.event(id, count) },
+	}
+}
+
+func (d *denied) kind() string {
 	switch {
-	case n.observed:
+	case d.observed:
 		return "request.observed"
-	case n.malformed != "":
+	case d.malformed != "":
 		return "request.malformed"
 	}
 	return "request.denied"
 }
 
-// id is the same for every denial of a group, so that each can be explained.
-func (n *denied) id() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%+v", *n))
-	return "d-" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:6]))
-}
-
-// flush writes the counts since the last flush, and forgets groups that were quiet.
-func (d *denials) flush() {
-	var events []wire.Event
-	d.mu.Lock()
-	for n, g := range d.groups {
-		if g.count == 0 {
-			delete(d.groups, n)
-			continue
+// event describes a denial for the ledger.
+func (d *denied) event(id string, count int64) wire.Event {
+	detail := map[string]string{"id": id, "method": d.method, "port": strconv.Itoa(d.port)}
+	for k, v := range map[string]string{"path": d.path, "end": d.end, "host": d.host, "malformed": d.malformed} {
+		if v != "" {
+			detail[k] = v
 		}
-		events = append(events, n.event(n.kind(), g.id, g.count))
-		g.count = 0
 	}
-	d.mu.Unlock()
-	for _, e := range events {
-		d.record(e)
+	if !d.observed && d.malformed == "" {
+		detail["reason"] = d.reason.String()
 	}
+	return wire.Event{Kind: d.kind(), Subject: d.caller, Object: d.target, Detail: detail, Count: count}
 }
-
-// clip bounds what an attacker can write into the ledger.
-func clip(s string) string {
-	const most = 256
-	if len(s) > most {
-		return s[:most] + "…"
-	}
-	return s
-}
-
-func itoa(n int) string { return strconv.Itoa(n) }

@@ -64,7 +64,7 @@ type Learner interface {
 type Mesh struct {
 	config  Config
 	engine  *proxy.Engine
-	denials *denials
+	denials *wire.Tally[denied]
 	state   atomic.Pointer[state]
 
 	mu        sync.Mutex
@@ -210,11 +210,11 @@ func (m *Mesh) Shutdown(ctx context.Context) {
 	if err := m.engine.Shutdown(ctx); err != nil {
 		m.config.Log.Warn("drain", "error", err)
 	}
-	m.denials.flush()
+	m.denials.Flush()
 }
 
 // FlushDenials writes the counts of denials that repeat; the owner calls it every second or so.
-func (m *Mesh) FlushDenials() { m.denials.flush() }
+func (m *Mesh) FlushDenials() { m.denials.Flush() }
 
 // Hits returns how often each rule of the plan in force has been used, and sets the counts back.
 func (m *Mesh) Hits() (*plan.Plan, []int64) {
@@ -280,7 +280,7 @@ func (m *Mesh) serveUpstream(in *instance, u *plan.Upstream, ln net.Listener) {
 		}
 		if in.open.Add(1) > maxOpen {
 			in.open.Add(-1)
-			m.denials.note(denied{caller: in.Service, target: u.Target, port: u.TargetPort, method: "*", malformed: "too many open connections", end: "outbound"})
+			m.note(denied{caller: in.Service, target: u.Target, port: u.TargetPort, method: "*", malformed: "too many open connections", end: "outbound"})
 			c.Close()
 			continue
 		}
