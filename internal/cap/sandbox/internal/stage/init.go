@@ -33,24 +33,28 @@ type initProcess struct {
 	probes map[int]int // guarded by mu: pid → Probe.ID
 }
 
-func initMain() error {
+func initMain(args []string) error {
 	// The service has the same user: it must not look into this process.
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("become undumpable: %w", err)
 	}
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGQUIT)
-	control, err := scm.Inherited(fdControl, "control")
+	fds, err := inheritedByInit(args)
+	if err != nil {
+		return err
+	}
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+	}
+	control, err := scm.Inherited(fds[0], "control")
 	if err != nil {
 		return err
 	}
 	p := &initProcess{
 		control: control,
-		file:    os.NewFile(fdSpec, "spec"),
-		streams: [3]*os.File{os.NewFile(fdIn, "stdin"), os.NewFile(fdOut, "stdout"), os.NewFile(fdErr, "stderr")},
+		file:    os.NewFile(uintptr(fds[1]), "spec"),
+		streams: [3]*os.File{os.NewFile(uintptr(fds[2]), "stdin"), os.NewFile(uintptr(fds[3]), "stdout"), os.NewFile(uintptr(fds[4]), "stderr")},
 		probes:  map[int]int{},
-	}
-	for _, fd := range []int{fdSpec, fdIn, fdOut, fdErr} {
-		unix.CloseOnExec(fd)
 	}
 	if p.spec, err = readSpec(p.file); err != nil {
 		return err

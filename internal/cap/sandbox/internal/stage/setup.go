@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -206,26 +207,34 @@ func drop(s *spec.Spec) error {
 	return err
 }
 
-// becomeInit puts the descriptors at their places and executes init.
+// becomeInit executes init with the descriptors that it needs, and tells it their numbers. None is moved to
+// a number of our choice: the runtime's own poller may have it, and dies of losing it.
 func becomeInit(control *scm.Conn, specFile *os.File, streams []*os.File) error {
-	// All are moved above the places first, so that none is overwritten.
-	var high []int
-	for _, f := range append([]*os.File{control.File(), specFile}, streams...) {
-		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 64)
-		if err != nil {
-			return fmt.Errorf("place descriptors: %w", err)
-		}
-		high = append(high, fd)
-	}
-	for i, fd := range high {
-		if err := unix.Dup3(fd, fdControl+i, 0); err != nil && err != unix.EINVAL {
-			return fmt.Errorf("place descriptors: %w", err)
-		}
-	}
-	if err := unix.CloseRange(fdErr+1, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("close descriptors: %w", err)
 	}
-	return fmt.Errorf("start init: %w", unix.Exec(Self, []string{argvInit}, goEnv()))
+	argv := []string{argvInit}
+	for _, f := range append([]*os.File{control.File(), specFile}, streams...) {
+		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD, 3)
+		if err != nil {
+			return fmt.Errorf("hand descriptors on: %w", err)
+		}
+		argv = append(argv, strconv.Itoa(fd))
+	}
+	return fmt.Errorf("start init: %w", unix.Exec(Self, argv, goEnv()))
+}
+
+// inheritedByInit reads what becomeInit told: the numbers of control, spec, and standard input, output and error.
+func inheritedByInit(args []string) (fds [5]int, err error) {
+	if len(args) != len(fds) {
+		return fds, fmt.Errorf("take descriptors: %d instead of %d", len(args), len(fds))
+	}
+	for i, a := range args {
+		if fds[i], err = strconv.Atoi(a); err != nil {
+			return fds, fmt.Errorf("take descriptors: %w", err)
+		}
+	}
+	return fds, nil
 }
 
 // goEnv keeps Ward's own helper processes small.

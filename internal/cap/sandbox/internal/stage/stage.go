@@ -25,11 +25,7 @@ const (
 
 // Descriptors that the stages inherit.
 const (
-	fdControl = 3 // setup and init: the launcher's socket
-	fdSpec    = 4 // init: the spec
-	fdIn      = 5 // init: the service's standard input,
-	fdOut     = 6 // output
-	fdErr     = 7 // and error
+	fdControl = 3 // setup: the launcher's socket
 	fdExec    = 3 // exec: the socket that brings the spec and takes the notify descriptor
 )
 
@@ -45,7 +41,7 @@ func Main(args []string, probe func([]string) int) {
 	case ArgvSetup:
 		err = setup()
 	case argvInit:
-		err = initMain()
+		err = initMain(args[1:])
 	case argvExec:
 		err = execMain()
 	case argvProbe:
