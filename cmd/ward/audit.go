@@ -169,7 +169,7 @@ func showRecord(w io.Writer) func(ledger.Record) error {
 func recordText(r *ledger.Record) string {
 	d := r.Detail
 	switch r.Kind {
-	case "request.denied", "request.observed", "request.malformed":
+	case "request.denied", "request.observed", "request.malformed", "request.learned":
 		return requestText(r)
 	case "certificate.issued":
 		return fmt.Sprintf("%s until %s", r.Object, d["not_after"])
@@ -220,7 +220,7 @@ func requestText(r *ledger.Record) string {
 	if len(why) > 0 {
 		text += "  (" + strings.Join(why, ", ") + ")"
 	}
-	return clean(text) + times(r.Count) + "  " + d["id"]
+	return strings.TrimRight(clean(text)+times(r.Count)+"  "+d["id"], " ")
 }
 
 func times(n int64) string {

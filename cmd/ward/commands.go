@@ -22,6 +22,7 @@ func commands(e env) []*cobra.Command {
 		newDownCommand(e),
 		newAuditCommand(e),
 		newUnusedCommand(e),
+		newLearnCommand(e),
 		newCACommand(e),
 		newAttackCommand(e),
 		newDemoCommand(e),

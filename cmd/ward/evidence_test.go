@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -228,5 +229,88 @@ func TestUnused(t *testing.T) {
 				t.Errorf("the file (-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+const unlearnt = `# ours
+app: test
+gateway: {listen: "127.0.0.1:{{port}}"}
+services:
+  web:
+    run: [./toy]
+    env: {NAME: web, GORACE: "atexit_sleep_ms=0"}
+    listen: http://:8080
+    expose: {routes: [GET /, GET /call], to: anyone} # the face
+    calls: {catalog: GET /books} # what we know
+  catalog:
+    run: [./toy]
+    env: {NAME: catalog, GORACE: "atexit_sleep_ms=0"}
+    listen: http://:8080
+`
+
+// TestLearn runs an application that lacks grants: while it learns they aren't missed, afterwards the file has them, and
+// nothing more was open.
+func TestLearn(t *testing.T) {
+	dir, url := wardtest.Folder(t, unlearnt)
+	file := filepath.Join(dir, "ward.yaml")
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &wardtest.Log{}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- runLearning(ctx, env{in: strings.NewReader(""), out: log, err: log}, file, time.Now().Add(time.Minute))
+	}()
+	get := func(path string) (int, wardtest.Answer) {
+		resp, err := wardtest.Client().Get(url + path)
+		if err != nil {
+			return 0, wardtest.Answer{}
+		}
+		defer resp.Body.Close()
+		var a wardtest.Answer
+		_ = json.NewDecoder(resp.Body).Decode(&a) // refusals aren't answers
+		return resp.StatusCode, a
+	}
+	wardtest.Eventually(t, "the gateway", func() bool { code, _ := get("/"); return code == 200 })
+	catalog := "http://catalog:8080"
+	_, a := get("/call?url=" + catalog + "/books&url=" + catalog + "/books/17&url=" + catalog + "/books/18&url=" + catalog + "/tags/new&url=http://192.0.2.1/")
+	for _, path := range []string{"/books", "/books/17", "/books/18", "/tags/new"} {
+		if !strings.HasPrefix(a.Called[catalog+path], "200 OK") {
+			t.Errorf("while learning, %s: %q", path, a.Called[catalog+path])
+		}
+	}
+	if !strings.HasPrefix(a.Called["http://192.0.2.1/"], "error: ") {
+		t.Errorf("learning opened the outside: %q", a.Called["http://192.0.2.1/"])
+	}
+	if code, _ := get("/closed"); code != 404 {
+		t.Errorf("learning opened the gateway: %d", code)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Fatalf("%v\n%s", err, log)
+	}
+	if !strings.HasPrefix(log.String(), "LEARNING   | until ") {
+		t.Errorf("it isn't said that services are open:\n%s", log)
+	}
+	code, out, errs := say("learn", "--last", "-f", file)
+	for _, want := range []string{"learnt 2 grants from 2 kinds of calls", `-    calls: {catalog: GET /books} # what we know`, `+    calls: {catalog: [GET /books, "GET /books/{id}", GET /tags/new]} # what we know`, "nothing was changed"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("learn --last (%d, %s) lacks %q:\n%s", code, errs, want, out)
+		}
+	}
+	if now, err := os.ReadFile(file); err != nil || !bytes.Equal(now, before) {
+		t.Errorf("the file was changed without --apply: %v", err)
+	}
+	if code, _, errs := say("learn", "--last", "--apply", "-f", file); code != 0 {
+		t.Errorf("learn --last --apply: %d %s", code, errs)
+	}
+	want := strings.Replace(string(before), "GET /books}", `[GET /books, "GET /books/{id}", GET /tags/new]}`, 1)
+	if now, err := os.ReadFile(file); err != nil || string(now) != want {
+		t.Errorf("%v (-want +got)\n%s", err, cmp.Diff(want, string(now)))
+	}
+	if code, out, _ := say("learn", "--last", "-f", file); code != 0 || !strings.Contains(out, "has them all") {
+		t.Errorf("again: %d\n%s", code, out)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -58,7 +57,8 @@ type arrival struct {
 }
 
 // New connects to control and fetches the trust bundle.
-func New(ctx context.Context, c *wire.Client, trustDomain, spoolDir string) (*Agent, error) {
+func New(ctx context.Context, c *wire.Client, role *wire.RoleConfig, spoolDir string) (*Agent, error) {
+	trustDomain := role.TrustDomain
 	spool, err := wire.OpenSpool(spoolDir, "agent")
 	if err != nil {
 		return nil, err
@@ -75,16 +75,9 @@ func New(ctx context.Context, c *wire.Client, trustDomain, spoolDir string) (*Ag
 		ServerTLS:   pki.Server(a.clock, trustDomain, bundles.Roots, a.choose),
 		PeerService: a.peerService,
 		Record:      spool.Append,
+		Learn:       newLearner(role.LearnUntil, a.clock, spool.Append),
 	})
 	return a, nil
-}
-
-// Run keeps plan, bundle and events moving until ctx ends.
-func (a *Agent) Run(ctx context.Context) {
-	a.owned.Go(func() { a.bundles.Follow(ctx) })
-	a.owned.Go(func() { a.spool.Send(ctx, a.control) })
-	a.owned.Go(func() { a.tick(ctx) })
-	a.owned.Wait()
 }
 
 // FollowPlan applies every plan that control has, until ctx ends; first is called after the first.
@@ -254,49 +247,36 @@ func (a *Agent) detach(id wire.Instance) {
 	a.mesh.Detach(id)
 }
 
-// Main is the role's process: it takes its orders from standard input until they end.
+// Main is the agent's process.
 func Main() error {
-	orders, err := wire.OpenOrders()
-	if err != nil {
-		return err
-	}
-	first, _, err := orders.Next()
-	if err != nil || first.Config == nil {
-		return fmt.Errorf("take orders: no configuration came first: %v", err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	client := wire.NewClient(filepath.Join(wire.ControlDir, wire.ControlSocket))
-	a, err := New(ctx, client, first.Config.TrustDomain, wire.SpoolDir)
-	if err != nil {
-		_ = orders.Report(wire.FromRole{Fatal: err.Error()})
-		return err
-	}
-	ended := make(chan struct{})
-	go func() { a.Run(ctx); close(ended) }()
-	a.owned.Go(func() {
-		FollowPlan(ctx, client, a.mesh.SetPlan, func() { _ = orders.Report(wire.FromRole{Ready: true}) }) // without a supervisor we end below
-	})
-	for {
-		m, files, err := orders.Next()
-		if errors.Is(err, io.EOF) || m.Drain {
-			drain, stop := context.WithTimeout(context.Background(), 2*time.Second)
-			a.mesh.Shutdown(drain)
-			stop()
-			cancel()
-			<-ended
-			return nil
-		}
-		if err == nil {
-			err = a.obey(ctx, &m, files)
-		}
+	return wire.RunRole(func(ctx context.Context, c *wire.RoleConfig, ready func()) (wire.Role, error) {
+		a, err := New(ctx, wire.NewClient(filepath.Join(wire.ControlDir, wire.ControlSocket)), c, wire.SpoolDir)
 		if err != nil {
-			return fmt.Errorf("take orders: %w", err)
+			return nil, err
 		}
-	}
+		a.owned.Go(func() { a.bundles.Follow(ctx) })
+		a.owned.Go(func() { a.spool.Send(ctx, a.control) })
+		a.owned.Go(func() { a.tick(ctx) })
+		a.owned.Go(func() { FollowPlan(ctx, a.control, a.mesh.SetPlan, ready) })
+		return a, nil
+	})
 }
 
-func (a *Agent) obey(ctx context.Context, m *wire.ToRole, files []*os.File) error {
+// Drain lets requests end for a moment.
+func (a *Agent) Drain() {
+	ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)
+	defer stop()
+	a.mesh.Shutdown(ctx)
+}
+
+// Close waits for everything.
+func (a *Agent) Close() error {
+	a.owned.Wait()
+	return nil
+}
+
+// Obey carries out one order of the supervisor.
+func (a *Agent) Obey(ctx context.Context, m *wire.ToRole, files []*os.File) error {
 	switch {
 	case m.Attach != nil:
 		return a.attach(ctx, m.Attach, files)

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -20,41 +19,16 @@ import (
 	"github.com/wardhq/ward/internal/wire"
 )
 
-// GatewayMain is the gateway's process: it takes its orders from standard input
-// until they end.
+// GatewayMain is the gateway's process.
 func GatewayMain() error {
-	orders, err := wire.OpenOrders()
-	if err != nil {
-		return err
-	}
-	first, _, err := orders.Next()
-	if err != nil || first.Config == nil {
-		return fmt.Errorf("take orders: no configuration came first: %v", err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	client := wire.NewClient(filepath.Join(wire.ControlDir, wire.ControlSocket))
-	e, err := newEdge(ctx, client, first.Config.TrustDomain)
-	if err != nil {
-		_ = orders.Report(wire.FromRole{Fatal: err.Error()})
-		return err
-	}
-	e.run(ctx, func() { _ = orders.Report(wire.FromRole{Ready: true}) }) // without a supervisor we end below
-	for {
-		m, files, err := orders.Next()
-		if errors.Is(err, io.EOF) || m.Drain {
-			e.drain()
-			cancel()
-			e.owned.Wait()
-			return nil
-		}
-		if err == nil {
-			err = e.obey(ctx, &m, files)
-		}
+	return wire.RunRole(func(ctx context.Context, c *wire.RoleConfig, ready func()) (wire.Role, error) {
+		e, err := newEdge(ctx, wire.NewClient(filepath.Join(wire.ControlDir, wire.ControlSocket)), c.TrustDomain)
 		if err != nil {
-			return fmt.Errorf("take orders: %w", err)
+			return nil, err
 		}
-	}
+		e.run(ctx, ready)
+		return e, nil
+	})
 }
 
 // edge is the gateway with what it lives on.
@@ -127,7 +101,8 @@ func (e *edge) run(ctx context.Context, ready func()) {
 	})
 }
 
-func (e *edge) obey(ctx context.Context, m *wire.ToRole, files []*os.File) error {
+// Obey carries out one order of the supervisor.
+func (e *edge) Obey(ctx context.Context, m *wire.ToRole, files []*os.File) error {
 	if m.Listen == nil {
 		return errors.New("unexpected message")
 	}
@@ -147,11 +122,18 @@ func (e *edge) obey(ctx context.Context, m *wire.ToRole, files []*os.File) error
 	return nil
 }
 
-func (e *edge) drain() {
+// Drain lets requests end for a moment.
+func (e *edge) Drain() {
 	for _, ln := range e.listeners {
 		ln.Close()
 	}
 	ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)
 	defer stop()
 	e.gateway.Shutdown(ctx)
+}
+
+// Close waits for everything.
+func (e *edge) Close() error {
+	e.owned.Wait()
+	return nil
 }

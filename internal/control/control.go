@@ -12,7 +12,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -357,53 +356,56 @@ func (k *Control) serveAudit(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Main is the role's process: it takes its orders from standard input until they end.
+// Main is control's process.
 func Main() error {
-	orders, err := wire.OpenOrders()
-	if err != nil {
-		return err
-	}
-	first, files, err := orders.Next()
-	if err != nil || first.Config == nil || len(files) != 0 {
-		return fmt.Errorf("take orders: no configuration came first: %v", err)
-	}
-	k, err := New(Config{
-		Dir: wire.StateDir, Key: secret.New(first.Config.Key), TrustDomain: first.Config.TrustDomain,
-		SVIDLife: time.Duration(first.Config.SVIDSeconds) * time.Second,
+	return wire.RunRole(func(ctx context.Context, c *wire.RoleConfig, ready func()) (wire.Role, error) {
+		k, err := New(Config{
+			Dir: wire.StateDir, Key: secret.New(c.Key), TrustDomain: c.TrustDomain, SVIDLife: time.Duration(c.SVIDSeconds) * time.Second,
+		})
+		if err != nil {
+			return nil, err
+		}
+		r := &role{control: k, ready: ready, waiting: map[string]http.Handler{
+			wire.ListenForAgent: k.forAgent(), wire.ListenForGateway: k.forGateway(), wire.ListenForAdmin: k.forAdmin(),
+		}}
+		r.owned.Go(func() { k.Run(ctx) })
+		return r, nil
 	})
+}
+
+// role is control as its supervisor drives it.
+type role struct {
+	control *Control
+	ready   func()
+	waiting map[string]http.Handler // what has no socket yet
+	owned   sync.WaitGroup
+}
+
+// Obey serves on a socket; with the last one control is ready.
+func (r *role) Obey(ctx context.Context, m *wire.ToRole, files []*os.File) error {
+	if m.Listen == nil || r.waiting[m.Listen.Purpose] == nil {
+		return errors.New("unexpected message")
+	}
+	ln, err := wire.Listener(files)
 	if err != nil {
-		_ = orders.Report(wire.FromRole{Fatal: err.Error()})
 		return err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	var owned sync.WaitGroup
-	owned.Go(func() { k.Run(ctx) })
-	handlers := map[string]http.Handler{wire.ListenForAgent: k.forAgent(), wire.ListenForGateway: k.forGateway(), wire.ListenForAdmin: k.forAdmin()}
-	for served := 0; ; {
-		m, files, err := orders.Next()
-		if errors.Is(err, io.EOF) || m.Drain {
-			cancel()
-			owned.Wait()
-			return k.Close()
-		}
-		if err != nil {
-			return err
-		}
-		if m.Listen == nil || handlers[m.Listen.Purpose] == nil {
-			return fmt.Errorf("take orders: unexpected message")
-		}
-		ln, err := wire.Listener(files)
-		if err != nil {
-			return err
-		}
-		owned.Go(func() { serve(ctx, ln, handlers[m.Listen.Purpose]) })
-		if served++; served == len(handlers) {
-			if err := orders.Report(wire.FromRole{Ready: true}); err != nil {
-				return err
-			}
-		}
+	h := r.waiting[m.Listen.Purpose]
+	delete(r.waiting, m.Listen.Purpose)
+	r.owned.Go(func() { serve(ctx, ln, h) })
+	if len(r.waiting) == 0 {
+		r.ready()
 	}
+	return nil
+}
+
+// Drain does nothing: every answer is short.
+func (r *role) Drain() {}
+
+// Close waits for everything, and closes the state.
+func (r *role) Close() error {
+	r.owned.Wait()
+	return r.control.Close()
 }
 
 func serve(ctx context.Context, ln net.Listener, h http.Handler) {

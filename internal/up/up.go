@@ -38,6 +38,8 @@ type Config struct {
 	Ready chan<- struct{}
 	// SVIDSeconds is the life of SVIDs, for tests; 0 for the default.
 	SVIDSeconds int
+	// LearnUntil: see wire.RoleConfig. Load then returns a plan that package learn has widened.
+	LearnUntil time.Time
 	// Off switches single guards off, for tests that show what each stops.
 	Off sandbox.Off
 }
@@ -157,7 +159,7 @@ func (s *Supervisor) startRoles(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	base := wire.RoleConfig{TrustDomain: s.plan.TrustDomain, SVIDSeconds: s.config.SVIDSeconds, Agent: "local"}
+	base := wire.RoleConfig{TrustDomain: s.plan.TrustDomain, SVIDSeconds: s.config.SVIDSeconds, Agent: "local", LearnUntil: s.config.LearnUntil}
 	withKey := base
 	withKey.Key = key
 	s.control = s.newRole("control", withKey, []string{wire.ListenForAgent, wire.ListenForGateway, wire.ListenForAdmin},

@@ -1,34 +1,61 @@
 package wire
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 
 	"github.com/wardhq/ward/internal/base/scm"
 )
 
-// Orders is a role's end of the supervisor's channel.
-type Orders struct{ conn *scm.Conn }
+// Role is one of Ward's own processes, as its supervisor drives it.
+type Role interface {
+	// Obey carries out one order. It owns the files; ctx ends with the role.
+	Obey(ctx context.Context, m *ToRole, files []*os.File) error
+	// Drain finishes what has begun, within a moment.
+	Drain()
+	// Close waits for everything; the role's context has ended.
+	Close() error
+}
 
-// OpenOrders takes the channel from standard input.
-func OpenOrders() (*Orders, error) {
-	c, err := scm.Inherited(int(os.Stdin.Fd()), "orders")
+// RunRole is a role's main: it takes orders from standard input until they end or one says to drain. begin
+// starts the role, which calls ready once when it serves.
+func RunRole(begin func(ctx context.Context, c *RoleConfig, ready func()) (Role, error)) error {
+	conn, err := scm.Inherited(int(os.Stdin.Fd()), "orders")
 	if err != nil {
-		return nil, fmt.Errorf("take orders from standard input: %w", err)
+		return fmt.Errorf("take orders from standard input: %w", err)
 	}
-	return &Orders{conn: c}, nil
+	var first ToRole
+	if _, err := conn.Recv(&first); err != nil || first.Config == nil {
+		return fmt.Errorf("take orders: no configuration came first: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	// When nobody listens the orders end too, which is noticed below.
+	role, err := begin(ctx, first.Config, func() { _ = conn.Send(FromRole{Ready: true}) })
+	if err != nil {
+		_ = conn.Send(FromRole{Fatal: err.Error()})
+		return err
+	}
+	for {
+		var m ToRole
+		files, err := conn.Recv(&m)
+		if errors.Is(err, io.EOF) || m.Drain {
+			role.Drain()
+			cancel()
+			return role.Close()
+		}
+		if err == nil {
+			err = role.Obey(ctx, &m, files)
+		}
+		if err != nil {
+			return fmt.Errorf("take orders: %w", err)
+		}
+	}
 }
-
-// Next waits for the next order. The caller owns the files. io.EOF tells that the supervisor is gone.
-func (o *Orders) Next() (ToRole, []*os.File, error) {
-	var m ToRole
-	files, err := o.conn.Recv(&m)
-	return m, files, err
-}
-
-// Report tells the supervisor.
-func (o *Orders) Report(m FromRole) error { return o.conn.Send(m) }
 
 // Listener turns the one file of a Listen order into a listener.
 func Listener(files []*os.File) (net.Listener, error) {

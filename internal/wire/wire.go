@@ -38,6 +38,9 @@ type RoleConfig struct {
 	SVIDSeconds int `json:"svid_seconds,omitempty"`
 	// Agent names the agent of this host.
 	Agent string `json:"agent,omitempty"`
+	// LearnUntil: until then the agent lets calls between services pass that no rule allows, and records
+	// them. Zero: never.
+	LearnUntil time.Time `json:"learn_until,omitzero"`
 }
 
 // Listen names a socket's purpose.

@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"github.com/wardhq/ward/internal/base/canon"
+	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/proxy"
 )
@@ -14,7 +15,7 @@ import (
 func (m *Mesh) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
 	l := r.Conn.Peer.(*link)
 	d, end := m.both(l, &r.Request)
-	if !d.Allow && m.config.Learn != nil && m.config.Learn.Learn(l.caller, l.target, l.port, r) {
+	if !d.Allow && m.learned(l, &r.Request) {
 		d.Allow, d.Rule = true, -1
 	}
 	if !d.Allow {
@@ -42,6 +43,12 @@ func (m *Mesh) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
 	return v
 }
 
+// learned tells whether a denied call passes because grants are being learnt. What comes from outside or goes to an
+// external never does.
+func (m *Mesh) learned(l *link, r *canon.Request) bool {
+	return m.config.Learn != nil && !l.external && l.caller != plan.Outside && m.config.Learn.Learn(l.caller, l.target, l.port, r)
+}
+
 // both asks both ends; what comes back is the first refusal, or the caller's end's permission.
 func (m *Mesh) both(l *link, r *canon.Request) (d policy.Decision, end string) {
 	res := m.resolve(l)
@@ -65,6 +72,9 @@ func (m *Mesh) both(l *link, r *canon.Request) (d policy.Decision, end string) {
 func (m *Mesh) serveTCP(ctx context.Context, c net.Conn, l *link) {
 	r := canon.Request{Protocol: canon.TCP}
 	d, end := m.both(l, &r)
+	if !d.Allow && m.learned(l, &r) {
+		d.Allow, d.Rule = true, -1
+	}
 	note := denied{caller: l.caller, target: l.target, port: l.port, method: "TCP", reason: d.Reason, end: end}
 	if !d.Allow {
 		m.note(note)

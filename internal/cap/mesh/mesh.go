@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/wardhq/ward/internal/base/canon"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
@@ -50,14 +51,14 @@ type Config struct {
 	// Record takes an event for the ledger. It returns when the event is kept.
 	Record func(wire.Event)
 	Log    *slog.Logger
-	// Learn, if not nil, is told of every call, and lets calls between services pass that no rule allows. See package learn.
+	// Learn, if not nil, is told of calls between services that no rule allows, and may let them pass.
 	Learn Learner
 }
 
 // Learner watches calls while grants are being learnt.
 type Learner interface {
 	// Learn notes a call that policy denied and tells whether to let it pass.
-	Learn(caller, target string, port int, r *proxy.Request) bool
+	Learn(caller, target string, port int, r *canon.Request) bool
 }
 
 // Mesh is the data plane of one host. Its methods are safe for concurrent use.
