@@ -94,16 +94,24 @@ func (k *Control) Run(ctx context.Context) {
 	for {
 		select {
 		case e := <-k.events:
-			if err := k.ledger.Append(ctx, []wire.Event{e}); err != nil && ctx.Err() == nil {
-				slog.Error("event not kept", "kind", e.Kind, "error", err)
-			}
+			k.keep(e)
 		case <-flush.C:
 			if err := k.usage.save(); err != nil {
 				slog.Error("usage not kept", "error", err)
 			}
 		case <-ctx.Done():
+			for len(k.events) > 0 {
+				k.keep(<-k.events)
+			}
 			return
 		}
+	}
+}
+
+// keep brings one of control's own events into the ledger.
+func (k *Control) keep(e wire.Event) {
+	if err := k.ledger.Append(context.Background(), []wire.Event{e}); err != nil {
+		slog.Error("event not kept", "kind", e.Kind, "error", err)
 	}
 }
 
