@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,6 +45,9 @@ func run(e env, args []string) int {
 	fmt.Fprintln(e.err, "ward:", err)
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return fault.KindOf(err).Exit()
+	}
+	if strings.HasPrefix(err.Error(), "unknown command") { // cobra has no type for it
+		return fault.Usage.Exit()
 	}
 	return 1
 }

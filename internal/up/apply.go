@@ -25,6 +25,7 @@ func (s *Supervisor) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		s.flags.Flush()
 		now := s.stamp()
 		if now == last || now == "" {
 			continue // an editor may have taken it away for a moment

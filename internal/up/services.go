@@ -273,9 +273,7 @@ func (in *instance) build(ctx context.Context) (*sandbox.Sandbox, error) {
 	defer out.Close()
 	box, err := in.up.launcher.Start(ctx, sandbox.Config{
 		Spec: spec, Stdout: out, Stderr: out, CgroupName: in.label(), CPU: in.service.Limits.CPU,
-		Flag: func(f sandbox.Flag) {
-			in.up.record(wire.Event{Kind: "flag." + f.Kind, Subject: in.label(), Detail: map[string]string{"what": f.Detail}})
-		},
+		Flag: func(f sandbox.Flag) { in.up.flags.Note(flagged{in.label(), wire.Clip(f.Kind), wire.Clip(f.Detail)}) },
 	})
 	if err != nil {
 		return nil, err

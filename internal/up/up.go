@@ -48,6 +48,7 @@ type Config struct {
 type Supervisor struct {
 	config   Config
 	paths    Paths
+	flags    *wire.Tally[flagged]
 	launcher *sandbox.Launcher
 	printer  *printer
 	admin    *wire.Client
@@ -92,6 +93,7 @@ func Run(ctx context.Context, c Config) error {
 		sockets: map[string]*os.File{}, services: map[string][]*instance{}, slots: map[string]int{}, plan: p, stop: stop,
 		events: make(chan wire.Event, 1024),
 	}
+	s.flags = newFlags(s.record)
 	defer s.closeSockets()
 	err = s.run(ctx)
 	if errors.Is(context.Cause(ctx), errDown) {

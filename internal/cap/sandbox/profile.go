@@ -417,11 +417,24 @@ func (b *builder) network(s *plan.Service) {
 	b.spec.Files = append(b.spec.Files, spec.File{Path: "/etc/hosts", Text: text.String()})
 }
 
+// programDirs are the folders of what may be executed, where PATH would not find it: "#!/usr/bin/env python3" looks there.
+func (b *builder) programDirs() []string {
+	var dirs []string
+	for _, p := range b.spec.Execs {
+		d := filepath.Dir(p)
+		if strings.Contains(filepath.Base(p), "ld-") || slices.Contains(dirs, d) || slices.Contains([]string{"/usr/local/bin", "/usr/bin", "/bin"}, d) {
+			continue
+		}
+		dirs = append(dirs, d)
+	}
+	return dirs
+}
+
 // environment is the model's, and the few variables without which programs stumble; nothing of
 // the host's comes along, for it may hold secrets.
 func (b *builder) environment(s *plan.Service) {
 	env := map[string]string{
-		"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8", "USER": "svc",
+		"PATH": strings.Join(append(b.programDirs(), "/usr/local/bin", "/usr/bin", "/bin"), ":"), "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8", "USER": "svc",
 	}
 	if b.host.WorkloadDir != "" {
 		b.mount(spec.Mount{Source: b.host.WorkloadDir, Target: workloadInside, Socket: true, OwnerUID: -1, OwnerGID: -1})
