@@ -5,6 +5,12 @@ import "golang.org/x/sys/unix"
 const namespaceFlags = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS |
 	unix.CLONE_NEWIPC | unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWNET
 
+// setIDBits are S_ISUID and S_ISGID of a file's mode.
+const setIDBits = unix.S_ISUID | unix.S_ISGID
+
+// oTmpfile is O_TMPFILE's own bit: the rest of it is O_DIRECTORY (open(2)).
+const oTmpfile = unix.O_TMPFILE &^ unix.O_DIRECTORY
+
 // argumentRules are the calls that depend on their arguments.
 var argumentRules = []argRule{
 	// No new namespaces: each is a new piece of kernel to attack.
@@ -23,6 +29,15 @@ var argumentRules = []argRule{
 	{nr: unix.SYS_SOCKETPAIR, tests: []argTest{{arg: 0, values: []uint32{unix.AF_UNIX}}}, deny: unix.EPERM},
 	// Its own limits only: init has the same user, and could be starved by another number.
 	{nr: unix.SYS_PRLIMIT64, tests: []argTest{{arg: 0, values: []uint32{0}}}, deny: unix.EPERM},
+	// A set-user-ID file in a folder that is shown for writing would be the team's, or root's, on the host: whoever
+	// has a shell there could become its owner.
+	{nr: unix.SYS_FCHMOD, tests: []argTest{{arg: 1, mask: setIDBits, values: []uint32{0}}}, deny: unix.EPERM},
+	{nr: unix.SYS_FCHMODAT, tests: []argTest{{arg: 2, mask: setIDBits, values: []uint32{0}}}, deny: unix.EPERM},
+	{nr: unix.SYS_OPENAT, tests: []argTest{
+		// Without these flags the mode is whatever the register held.
+		{arg: 2, mask: unix.O_CREAT | oTmpfile, values: []uint32{0}, last: true},
+		{arg: 3, mask: setIDBits, values: []uint32{0}},
+	}, deny: unix.EPERM},
 	// PER_LINUX, and the query; others switch off address randomisation.
 	{nr: unix.SYS_PERSONALITY, tests: []argTest{{arg: 0, values: []uint32{0, 0xffffffff}}}, deny: unix.EPERM},
 }
@@ -30,6 +45,7 @@ var argumentRules = []argRule{
 // absent calls answer ENOSYS, because programs then use an older way that the filter can see through.
 var absent = []int{
 	unix.SYS_CLONE3,       // flags are behind a pointer
+	unix.SYS_OPENAT2,      // so is the mode of the file that it makes
 	unix.SYS_MEMFD_CREATE, // memfd and exec get round Landlock's execute right
 	unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 }
@@ -44,7 +60,7 @@ var allowed = []int{
 	unix.SYS_CLOSE, unix.SYS_CLOSE_RANGE, unix.SYS_CONNECT, unix.SYS_COPY_FILE_RANGE, unix.SYS_DUP, unix.SYS_DUP3,
 	unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EPOLL_PWAIT2, unix.SYS_EVENTFD2,
 	unix.SYS_EXECVE, unix.SYS_EXIT, unix.SYS_EXIT_GROUP, unix.SYS_FACCESSAT, unix.SYS_FACCESSAT2,
-	unix.SYS_FADVISE64, unix.SYS_FALLOCATE, unix.SYS_FCHDIR, unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT,
+	unix.SYS_FADVISE64, unix.SYS_FALLOCATE, unix.SYS_FCHDIR, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT,
 	unix.SYS_FCNTL, unix.SYS_FDATASYNC, unix.SYS_FGETXATTR, unix.SYS_FLISTXATTR, unix.SYS_FLOCK,
 	unix.SYS_FREMOVEXATTR, unix.SYS_FSETXATTR, unix.SYS_FSTAT, unix.SYS_FSTATFS, unix.SYS_FSYNC, unix.SYS_FTRUNCATE,
 	unix.SYS_FUTEX, unix.SYS_FUTEX_WAITV, unix.SYS_GETCPU, unix.SYS_GETCWD, unix.SYS_GETDENTS64, unix.SYS_GETEGID, unix.SYS_GETEUID,
@@ -60,7 +76,7 @@ var allowed = []int{
 	unix.SYS_MADVISE, unix.SYS_MEMBARRIER, unix.SYS_MINCORE, unix.SYS_MKDIRAT, unix.SYS_MLOCK, unix.SYS_MLOCK2, unix.SYS_MLOCKALL,
 	unix.SYS_MMAP, unix.SYS_MPROTECT, unix.SYS_MREMAP, unix.SYS_MSYNC, unix.SYS_MUNLOCK, unix.SYS_MUNLOCKALL, unix.SYS_MUNMAP,
 	unix.SYS_MSGCTL, unix.SYS_MSGGET, unix.SYS_MSGRCV, unix.SYS_MSGSND,
-	unix.SYS_NANOSLEEP, unix.SYS_NEWFSTATAT, unix.SYS_OPENAT, unix.SYS_OPENAT2,
+	unix.SYS_NANOSLEEP, unix.SYS_NEWFSTATAT,
 	unix.SYS_PIDFD_OPEN, unix.SYS_PIDFD_SEND_SIGNAL, unix.SYS_PIPE2,
 	unix.SYS_PKEY_ALLOC, unix.SYS_PKEY_FREE, unix.SYS_PKEY_MPROTECT, unix.SYS_PPOLL, unix.SYS_PRCTL,
 	unix.SYS_PREAD64, unix.SYS_PREADV, unix.SYS_PREADV2, unix.SYS_PSELECT6, unix.SYS_PWRITE64, unix.SYS_PWRITEV, unix.SYS_PWRITEV2,

@@ -9,3 +9,6 @@ const x32Bit = 0
 
 // allowedArch is empty: arm64 has none of the old calls.
 var allowedArch = []int{}
+
+// archRules is empty for the same reason.
+var archRules = []argRule{}

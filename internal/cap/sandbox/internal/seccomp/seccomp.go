@@ -2,9 +2,10 @@
 // (seccomp(2), classic BPF).
 //
 // Guarantee: what is not listed is refused: with ENOSYS where programs have a
-// fallback (clone3, io_uring, memfd_create, calls newer than the list), else with
+// fallback (clone3, openat2, io_uring, memfd_create, calls newer than the list), else with
 // EPERM; a foreign instruction set ends the process. clone may not make namespaces;
-// sockets are Unix, routing netlink, and TCP or UDP only.
+// sockets are Unix, routing netlink, and TCP or UDP only; no file gets a set-user-ID or
+// set-group-ID bit.
 // Not guaranteed: anything about paths: that is Landlock's and the private root's.
 package seccomp
 
@@ -81,6 +82,7 @@ func Program(o Options) ([]bpf.RawInstruction, error) {
 		b.ifEqual(unix.SYS_BIND, retNotify)
 	}
 	b.rules(argumentRules)
+	b.rules(archRules)
 	for _, nr := range absent {
 		b.ifEqual(uint32(nr), errno(unix.ENOSYS))
 	}
@@ -152,6 +154,8 @@ type argTest struct {
 	arg    int
 	mask   uint32
 	values []uint32
+	// last: a pass allows the call whatever the tests after it say, and a failure goes on to them.
+	last bool
 }
 
 // rules adds, for each rule: if nr matches, each test in turn, allow; else go on
@@ -166,7 +170,14 @@ func (b *builder) rules(rules []argRule) {
 			}
 			for i, v := range t.values {
 				// A hit skips the other values and the refusal.
+				if t.last {
+					body = append(body, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipFalse: 1}, bpf.RetConstant{Val: retAllow})
+					continue
+				}
 				body = append(body, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipTrue: uint8(len(t.values) - i)})
+			}
+			if t.last {
+				continue
 			}
 			body = append(body, bpf.RetConstant{Val: errno(r.deny)})
 		}
