@@ -15,6 +15,7 @@ import (
 	"github.com/wardhq/ward/internal/prove"
 	"github.com/wardhq/ward/internal/up"
 	"github.com/wardhq/ward/internal/wardtest"
+	"github.com/wardhq/ward/internal/wardtest/need"
 )
 
 const attackedServices = `
@@ -204,12 +205,11 @@ func TestAttackSaysWhatIsWrong(t *testing.T) {
 // TestAttackRaisesNoFalseAlarm attacks programs that others wrote, each runtime's profile among them.
 func TestAttackRaisesNoFalseAlarm(t *testing.T) {
 	for _, p := range []string{"nginx", "node", "python3", "java", "redis-server"} {
-		wardtest.Need(t, p)
+		need.Program(t, p)
 	}
 	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if len(bins) == 0 {
-		wardtest.Need(t, "postgres")
-		t.Skip("skipped: PostgreSQL isn't where Debian puts it")
+		need.Missing(t, "Debian's PostgreSQL isn't installed")
 	}
 	w := wardtest.Start(t, strings.ReplaceAll(partsModel, "{{postgres}}", bins[0]), func(c *up.Config) { writeParts(t, filepath.Dir(c.File), bins[0]) })
 	var out, errs bytes.Buffer

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wardhq/ward/internal/up"
 	"github.com/wardhq/ward/internal/wardtest"
+	"github.com/wardhq/ward/internal/wardtest/need"
 )
 
 // partsModel guards programs that others wrote, as Debian ships them. All of the HTTP ones listen on 8080.
@@ -98,12 +99,11 @@ public class Server { public static void main(String[] a) throws Exception {
 
 func TestProgramsOfOthersRunUnchanged(t *testing.T) {
 	for _, p := range []string{"nginx", "node", "python3", "java", "redis-server"} {
-		wardtest.Need(t, p)
+		need.Program(t, p)
 	}
 	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if len(bins) == 0 {
-		wardtest.Need(t, "postgres")
-		t.Skip("skipped: PostgreSQL isn't where Debian puts it")
+		need.Missing(t, "Debian's PostgreSQL isn't installed")
 	}
 	w := wardtest.Start(t, strings.ReplaceAll(partsModel, "{{postgres}}", bins[0]), func(c *up.Config) { writeParts(t, filepath.Dir(c.File), bins[0]) })
 	for path, want := range map[string]string{

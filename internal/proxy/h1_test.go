@@ -19,6 +19,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/canon"
 	"github.com/wardhq/ward/internal/proxy"
+	"github.com/wardhq/ward/internal/wardtest/need"
 )
 
 func TestBodiesOfAllSizesPassBothWays(t *testing.T) {
@@ -430,10 +431,7 @@ func TestResponseMayComeBeforeTheRequestEnds(t *testing.T) {
 }
 
 func TestCurl(t *testing.T) {
-	curl, err := exec.LookPath("curl")
-	if err != nil {
-		t.Skip("no curl")
-	}
+	curl := need.Program(t, "curl")
 	w := front(t, setup{}, func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		_, _ = fmt.Fprintf(w, "%s %d", r.Method, len(b))

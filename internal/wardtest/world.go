@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -191,19 +190,4 @@ func Eventually(t testing.TB, what string, f func() bool) {
 		}
 	}
 	t.Fatalf("not within ten seconds: %s", what)
-}
-
-// Need finds a program that a test can't do without: it skips the test if there is none, but in CI, where everything
-// is installed, it fails it.
-func Need(t testing.TB, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("WARD_CI") != "" {
-		t.Fatalf("%s isn't installed; .ci/run must install it", program)
-	}
-	t.Skipf("skipped: %s isn't installed", program)
-	return ""
 }

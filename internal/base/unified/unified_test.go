@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/wardhq/ward/internal/wardtest/need"
 )
 
 func TestDiff(t *testing.T) {
@@ -33,10 +35,7 @@ func TestDiff(t *testing.T) {
 
 // TestPatchAppliesIt gives random differences to patch(1).
 func TestPatchAppliesIt(t *testing.T) {
-	patch, err := exec.LookPath("patch")
-	if err != nil {
-		t.Skip("patch(1) isn't installed: the table shows the form")
-	}
+	patch := need.Program(t, "patch")
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 60 {
 		var before, after strings.Builder

@@ -25,8 +25,13 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/wardtest/need"
 )
 
 func client(t testing.TB, socket string) *workloadapi.Client {
@@ -297,10 +302,7 @@ func TestOneServiceCannotExhaustTheAgent(t *testing.T) {
 }
 
 func TestOpenSSLVerifiesTheChain(t *testing.T) {
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("openssl isn't installed: the chain is checked by Go's and go-spiffe's verifiers only")
-	}
+	openssl := need.Program(t, "openssl")
 	k := newControl(t, clock.System{}, 0)
 	dir := t.TempDir()
 	write := func(name string, der ...[]byte) string {
@@ -346,22 +348,25 @@ func TestOpenSSLVerifiesTheChain(t *testing.T) {
 	}
 }
 
-// TestGRPCurl speaks the Workload API with a client that knows only the standard's proto file.
+// TestGRPCurl speaks the Workload API with a client that knows only the standard's description.
 func TestGRPCurl(t *testing.T) {
-	grpcurl, err := exec.LookPath("grpcurl")
-	if err != nil {
-		t.Skip("grpcurl isn't installed; go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4")
+	grpcurl := need.Program(t, "grpcurl") // github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4
+	protoset := filepath.Join(t.TempDir(), "workload.protoset")
+	set := &descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{
+		protodesc.ToFileDescriptorProto(structpb.File_google_protobuf_struct_proto), protodesc.ToFileDescriptorProto(workload.File_workload_proto),
+	}}
+	b, err := proto.Marshal(set)
+	if err == nil {
+		err = os.WriteFile(protoset, b, 0o600)
 	}
-	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/spiffe/go-spiffe/v2")
-	dir, err := list.Output()
 	if err != nil {
-		t.Skipf("the proto file of go-spiffe isn't here: %v", err)
+		t.Fatal(err)
 	}
 	k := newControl(t, clock.System{}, 0)
 	s := newTestSource(t, k, clock.System{}, "orders")
 	socket := serve(t, s)
 	call := func(extra ...string) (string, error) {
-		args := []string{"-plaintext", "-unix", "-max-time", "2", "-import-path", filepath.Join(strings.TrimSpace(string(dir)), "proto", "spiffe", "workload"), "-proto", "workload.proto"}
+		args := []string{"-plaintext", "-unix", "-max-time", "2", "-protoset", protoset}
 		out, err := exec.Command(grpcurl, append(args, extra...)...).CombinedOutput()
 		return string(out), err
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/wardtest/need"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -62,12 +63,7 @@ func exitOn(err error) {
 }
 
 func TestServicesCallEachOtherAcrossHosts(t *testing.T) {
-	if _, err := exec.LookPath("ip"); err != nil {
-		if os.Getenv("WARD_CI") != "" {
-			t.Fatal("ip isn't installed; .ci/run must install iproute2")
-		}
-		t.Skip("skipped: ip (iproute2) isn't installed")
-	}
+	need.Program(t, "ip") // iproute2
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), "MESH_TEST_ROLE=cable", "MESH_TEST_DIR="+t.TempDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{
