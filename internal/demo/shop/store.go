@@ -78,7 +78,12 @@ func (s *store[T]) put(name string, v T) error {
 	if err != nil {
 		return fmt.Errorf("write store: %w", err)
 	}
-	if err := os.WriteFile(s.path, b, 0o644); err != nil {
+	// As a whole, so that nobody reads half of it.
+	tmp := s.path + ".new"
+	if err := os.WriteFile(tmp, b, 0o644); err != nil {
+		return fmt.Errorf("write store: %w", err)
+	}
+	if err := os.Rename(tmp, s.path); err != nil {
 		return fmt.Errorf("write store: %w", err)
 	}
 	return nil
