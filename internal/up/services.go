@@ -70,6 +70,16 @@ func (s *Supervisor) host(uid int) sandbox.Host {
 	if h.UID == 0 {
 		h.Root, h.UID, h.GID = true, uid, uid
 	}
+	p := s.currentPlan()
+	for i := range p.Services {
+		for _, w := range p.Services[i].Files.Write {
+			path := w.Path
+			if !filepath.IsAbs(path) {
+				path = filepath.Join(h.Base, path)
+			}
+			h.Write = append(h.Write, path)
+		}
+	}
 	return h
 }
 

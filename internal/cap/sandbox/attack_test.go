@@ -1,9 +1,13 @@
 package sandbox
 
 import (
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/wardhq/ward/internal/model"
@@ -40,5 +44,196 @@ print("end")
 		if st, err := os.Stat(filepath.Join(dir, "data", name)); err == nil && st.Mode()&(os.ModeSetuid|os.ModeSetgid) != 0 {
 			t.Errorf("%s has mode %v", name, st.Mode())
 		}
+	}
+}
+
+func TestServiceCantChooseWhatItsNextStartShows(t *testing.T) {
+	victim := t.TempDir()
+	for name, c := range map[string]struct {
+		change func(*model.Service)
+		others []string // what other services may write
+	}{
+		"by a link in its own folder":       {func(s *model.Service) { s.Files.Write = []model.Path{{Path: "data"}, {Path: "data/a/b"}} }, nil},
+		"by a link in another service's":    {func(s *model.Service) { s.Files.Read = []model.Path{{Path: "data/a/b"}} }, []string{"data"}},
+		"by a link in place of its workdir": {func(s *model.Service) { s.Workdir = "data/a/b" }, []string{"data"}},
+		"by a link in place of its program": {func(s *model.Service) {
+			s.Run = []string{"data/a/python3"}
+			s.Files.Write = []model.Path{{Path: "data"}}
+		}, nil},
+		"by a link in place of a whole folder": {func(s *model.Service) { s.Files.Write = []model.Path{{Path: "."}, {Path: "link"}} }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := workdir(t)
+			python, err := filepath.EvalSymlinks("/usr/bin/python3")
+			if err != nil {
+				t.Skip(err)
+			}
+			for path, to := range map[string]string{"data/a/b": victim, "data/a/python3": python, "link": victim} {
+				if err := os.MkdirAll(filepath.Join(dir, "data/a"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Symlink(to, filepath.Join(dir, path)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			svc := service("chooser", []string{"python3"})
+			c.change(&svc.Service)
+			h := testHost(t, dir, 1)
+			for _, w := range c.others {
+				h.Write = append(h.Write, filepath.Join(dir, w))
+			}
+			if sp, err := Prepare(&svc, h); err == nil || !strings.Contains(err.Error(), "symbolic link in a folder that a service may write") {
+				t.Errorf("%v; mounts %+v", err, sp.Mounts)
+			}
+		})
+	}
+}
+
+func TestLinkThatCameAfterPreparingIsNotFollowed(t *testing.T) {
+	l := NewLauncher()
+	defer l.Close()
+	dir, victim := workdir(t), "../../other"
+	for _, d := range []string{"data/a/b", "other"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	svc := service("racer", python(`print("started")`))
+	svc.Files.Write = []model.Path{{Path: "data"}, {Path: "data/a/b"}}
+	sp, err := Prepare(&svc, testHost(t, dir, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "data/a/b")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(victim, filepath.Join(dir, "data/a/b")); err != nil {
+		t.Fatal(err)
+	}
+	box, err := l.Start(t.Context(), Config{Spec: sp, Stdout: os.Stdout, Stderr: os.Stderr, CgroupName: "racer"})
+	if err == nil {
+		box.Kill()
+		<-box.Done()
+		t.Error("it started with the link's target")
+	}
+}
+
+func TestModelCantShareWhatIsNotTheTeams(t *testing.T) {
+	dir := workdir(t)
+	base := filepath.Join(dir, "repo")
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(base, "data"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range map[string]model.Files{
+		"the root":              {Read: []model.Path{{Path: "/"}}},
+		"all configuration":     {Read: []model.Path{{Path: "/etc"}}},
+		"a file of the system":  {Write: []model.Path{{Path: "/etc/hosts"}}},
+		"the user's home":       {Read: []model.Path{{Path: home}}},
+		"the kernel's settings": {Write: []model.Path{{Path: "/proc/sys"}}},
+		"a device":              {Read: []model.Path{{Path: "/dev/null"}}},
+		"the model's parent":    {Write: []model.Path{{Path: dir}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			svc := service("sharer", []string{"python3"})
+			svc.Files = f
+			if _, err := Prepare(&svc, testHost(t, base, 1)); err == nil {
+				t.Error("it may")
+			}
+		})
+	}
+	svc := service("sharer", []string{"python3"})
+	svc.Files = model.Files{Write: []model.Path{{Path: "data"}}, Read: []model.Path{{Path: dir}}}
+	if _, err := Prepare(&svc, testHost(t, base, 1)); err != nil {
+		t.Errorf("folders of the team's: %v", err)
+	}
+}
+
+func TestProgramInAHomeShowsNoMoreThanItself(t *testing.T) {
+	dir := workdir(t)
+	home := filepath.Join(dir, "home")
+	t.Setenv("HOME", home)
+	for _, path := range []string{"bin/tool", ".local/bin/tool", ".local/share/keyring", ".local/lib/x", ".nvm/v22/bin/tool", "app/x"} {
+		path = filepath.Join(home, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for run, want := range map[string][]string{
+		"bin/tool":          {"bin/tool"},
+		".local/bin/tool":   {".local/bin/tool", ".local/lib"},
+		".nvm/v22/bin/tool": {".nvm/v22"},
+	} {
+		svc := service("tool", []string{filepath.Join(home, run)})
+		sp, err := Prepare(&svc, testHost(t, filepath.Join(home, "app"), 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, m := range sp.Mounts {
+			if p, ok := strings.CutPrefix(m.Target, home+"/"); ok && p != "app" {
+				got = append(got, p)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s shows %q, want %q", run, got, want)
+		}
+	}
+}
+
+// privateProgram makes a copy of a program that starts only for its owner.
+func privateProgram(t *testing.T) string {
+	t.Helper()
+	real, err := filepath.EvalSymlinks("/usr/bin/true")
+	if err != nil {
+		t.Skip(err)
+	}
+	prefix := filepath.Join(workdir(t), "tool")
+	if err := os.MkdirAll(filepath.Join(prefix, "bin"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	in, err := os.Open(real)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := os.OpenFile(filepath.Join(prefix, "bin/tool"), os.O_CREATE|os.O_WRONLY, 0o700)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := out.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Name()
+}
+
+func TestPrivateProgramRuns(t *testing.T) {
+	l := NewLauncher()
+	defer l.Close()
+	s := startService(t, l, service("private", []string{privateProgram(t)}), testHost(t, workdir(t), 1))
+	<-s.Done()
+	if e, why := s.Exit(); e.Code != 0 {
+		t.Errorf("%+v %s\n%s", e, why, s.text(t))
+	}
+}
+
+func TestSandboxDoesNotDependOnTheUmask(t *testing.T) {
+	l := NewLauncher()
+	defer l.Close()
+	dir := workdir(t)
+	defer syscall.Umask(syscall.Umask(0o077))
+	s := startService(t, l, service("masked", python(`import os; print("%03o" % os.umask(0))`)), testHost(t, dir, 1))
+	<-s.Done()
+	if e, why := s.Exit(); e.Code != 0 || s.text(t) != fmt.Sprintln("077") {
+		t.Errorf("%+v %s", e, why)
 	}
 }

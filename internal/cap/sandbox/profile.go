@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/wardhq/ward/internal/cap/sandbox/internal/names"
 	"github.com/wardhq/ward/internal/cap/sandbox/internal/spec"
@@ -31,6 +30,8 @@ type Host struct {
 	UID, GID int
 	Root     bool
 	Off      Off
+	// Write are the paths that any service of the plan may write, absolute.
+	Write []string
 }
 
 // FirstUID is the first of the user IDs that services run as when Ward is root; no
@@ -58,6 +59,7 @@ func Prepare(s *plan.Service, h Host) (spec.Spec, error) {
 			OpenFiles:   orDefault(s.Limits.OpenFiles, defaultOpenFiles),
 		},
 	}}
+	b.rememberWritable(s)
 	if err := b.workdir(s.Workdir); err != nil {
 		return spec.Spec{}, fmt.Errorf("service %s: %w", s.Name, err)
 	}
@@ -81,8 +83,21 @@ func orDefault(v, d int) int {
 }
 
 type builder struct {
-	host Host
-	spec spec.Spec
+	host  Host
+	spec  spec.Spec
+	write []string // folders that services may write, without symbolic links
+}
+
+func (b *builder) rememberWritable(s *plan.Service) {
+	all := slices.Clone(b.host.Write)
+	for _, p := range s.Files.Write {
+		all = append(all, b.absolute(p.Path))
+	}
+	for _, p := range all {
+		if real, err := filepath.EvalSymlinks(p); err == nil {
+			b.write = append(b.write, real)
+		}
+	}
 }
 
 func (b *builder) mount(m spec.Mount) {
@@ -100,7 +115,9 @@ func (b *builder) show(path string) {
 		return
 	}
 	if st.Mode()&os.ModeSymlink == 0 {
-		b.mount(spec.Mount{Source: path, Target: path, Optional: true, OwnerUID: -1, OwnerGID: -1})
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			b.mount(spec.Mount{Source: real, Target: path, Optional: true, OwnerUID: -1, OwnerGID: -1})
+		}
 		return
 	}
 	// /lib → usr/lib: the link is made anew; a link into /etc/alternatives or the like is followed.
@@ -114,27 +131,6 @@ func (b *builder) show(path string) {
 	}
 }
 
-// own makes a path of the team's visible, under the service's user.
-func (b *builder) own(path string, write bool) error {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return err
-	}
-	st, err := os.Stat(real)
-	if err != nil {
-		return err
-	}
-	m := spec.Mount{Source: real, Target: real, Write: write, OwnerUID: -1, OwnerGID: -1}
-	if sys, ok := st.Sys().(*syscall.Stat_t); ok && b.host.Root {
-		m.OwnerUID, m.OwnerGID = int(sys.Uid), int(sys.Gid)
-	}
-	b.mount(m)
-	if real != path {
-		b.spec.Links = append(b.spec.Links, spec.Link{Path: path, To: real})
-	}
-	return nil
-}
-
 func (b *builder) absolute(path string) string {
 	if filepath.IsAbs(path) {
 		return filepath.Clean(path)
@@ -144,12 +140,12 @@ func (b *builder) absolute(path string) string {
 
 func (b *builder) workdir(dir string) error {
 	path := b.absolute(dir)
-	real, err := filepath.EvalSymlinks(path)
+	real, err := b.resolve(path)
+	if err == nil {
+		err = tooWide(real)
+	}
 	if err != nil {
 		return fmt.Errorf("workdir %s: %w", dir, err)
-	}
-	if slices.Contains([]string{"/", "/root", "/home", "/etc", "/usr", "/var", "/tmp"}, real) {
-		return fmt.Errorf("workdir %s is too broad to show to a service; choose its own folder", real)
 	}
 	b.spec.Dir = real
 	return b.own(path, false)
@@ -187,7 +183,7 @@ func (b *builder) program(s *plan.Service) error {
 		return err
 	}
 	// The real path: programs look for their libraries and data beside it. They see the name in argv[0].
-	if b.spec.Exe, err = filepath.EvalSymlinks(path); err != nil {
+	if b.spec.Exe, err = b.resolve(path); err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
 	b.shareOf(b.spec.Exe)
@@ -250,6 +246,9 @@ func (b *builder) lookUp(name string) (string, error) {
 			continue
 		}
 		if filepath.Base(dir) == "shims" {
+			if !strings.HasPrefix(name, "python") {
+				continue // it runs outside of any sandbox, and only Python is known to answer
+			}
 			out, err := exec.Command(path, "-c", "import sys; print(sys.executable)").Output()
 			if real := strings.TrimSpace(string(out)); err == nil && executable(real) {
 				return real, nil
@@ -272,11 +271,13 @@ func (b *builder) allowExec(path string, depth int) error {
 	if depth > 3 {
 		return fmt.Errorf("run: %s: interpreters nest too deep", path)
 	}
-	real, err := filepath.EvalSymlinks(path)
+	real, err := b.resolve(path)
+	if err == nil {
+		err = b.showProgram(path, real)
+	}
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
-	b.showProgram(path, real)
 	if slices.Contains(b.spec.Execs, real) {
 		return nil
 	}
@@ -295,24 +296,6 @@ func (b *builder) allowExec(path string, depth int) error {
 		}
 	}
 	return nil
-}
-
-// showProgram shows the program's file and, for one that is installed in a prefix of its own
-// (~/.nvm/versions/node/v22, /usr/lib/jvm/x), that prefix.
-func (b *builder) showProgram(path, real string) {
-	prefix := filepath.Dir(filepath.Dir(real))
-	bin := filepath.Base(filepath.Dir(real))
-	broad := []string{"/", "/usr", "/usr/local", "/home", "/root", "/tmp", "/var", "/opt"}
-	switch {
-	case b.covered(real):
-	case bin == "bin" && !slices.Contains(broad, prefix) && !strings.HasPrefix(b.host.Base+"/", prefix+"/"):
-		b.mount(spec.Mount{Source: prefix, Target: prefix, OwnerUID: -1, OwnerGID: -1})
-	default:
-		b.mount(spec.Mount{Source: real, Target: real, OwnerUID: -1, OwnerGID: -1})
-	}
-	if path != real && !b.covered(path) {
-		b.mount(spec.Mount{Source: real, Target: path, OwnerUID: -1, OwnerGID: -1})
-	}
 }
 
 // covered tells whether the sandbox shows the path already.
@@ -370,16 +353,24 @@ func (b *builder) scriptInterpreters(f *os.File) []string {
 
 func (b *builder) files(f model.Files) error {
 	for _, p := range f.Read {
-		if err := b.own(b.absolute(p.Path), false); err != nil {
+		if err := b.share(p.Path, false); err != nil {
 			return fmt.Errorf("files: read: line %d: %w", p.Pos.Line, err)
 		}
 	}
 	for _, p := range f.Write {
-		if err := b.own(b.absolute(p.Path), true); err != nil {
+		if err := b.share(p.Path, true); err != nil {
 			return fmt.Errorf("files: write: line %d: %w (make the folder first)", p.Pos.Line, err)
 		}
 	}
 	return nil
+}
+
+func (b *builder) share(path string, write bool) error {
+	path = b.absolute(path)
+	if err := b.mayShare(path, write); err != nil {
+		return err
+	}
+	return b.own(path, write)
 }
 
 // ListenerOrder is what the listeners of a service's sandbox are for, in their order: its upstreams, and then
@@ -437,7 +428,11 @@ func (b *builder) environment(s *plan.Service) {
 		"PATH": strings.Join(append(b.programDirs(), "/usr/local/bin", "/usr/bin", "/bin"), ":"), "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8", "USER": "svc",
 	}
 	if b.host.WorkloadDir != "" {
-		b.mount(spec.Mount{Source: b.host.WorkloadDir, Target: workloadInside, Socket: true, OwnerUID: -1, OwnerGID: -1})
+		dir := b.host.WorkloadDir
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			dir = real
+		}
+		b.mount(spec.Mount{Source: dir, Target: workloadInside, Socket: true, OwnerUID: -1, OwnerGID: -1})
 		env["SPIFFE_ENDPOINT_SOCKET"] = "unix://" + workloadInside + "/workload.sock"
 	}
 	for _, e := range s.Env {

@@ -36,6 +36,8 @@ type tree struct {
 
 // Enter builds the root and pivots into it. idMaps are the user namespaces that Mount.IDMap names.
 func Enter(s *spec.Spec, idMaps []*os.File) error {
+	// Who started Ward may keep new files private; what is made here is for the service, which has another user.
+	defer unix.Umask(unix.Umask(0o022))
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
@@ -49,12 +51,14 @@ func Enter(s *spec.Spec, idMaps []*os.File) error {
 	if err := makeScratch(s); err != nil {
 		return err
 	}
-	for _, t := range trees {
-		if err := attach(t); err != nil {
-			return err
-		}
+	// Before the trees: no file of the host's can stand where these are written.
+	if err := writeFiles(s); err != nil {
+		return err
 	}
-	if err := fill(s); err != nil {
+	if err := attachAll(trees); err != nil {
+		return err
+	}
+	if err := makeLinks(s); err != nil {
 		return err
 	}
 	if err := mountProc(); err != nil {
@@ -108,11 +112,17 @@ func cloneTrees(s *spec.Spec, idMaps []*os.File) ([]tree, error) {
 }
 
 func cloneTree(m spec.Mount, idMaps []*os.File) (tree, error) {
-	var st unix.Stat_t
-	if err := unix.Stat(m.Source, &st); err != nil {
+	// The launcher resolved the path; a link that is in it now was put there since, by a service that may write there.
+	source, err := unix.Openat2(unix.AT_FDCWD, m.Source, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
+	if err != nil {
 		return tree{}, err
 	}
-	fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	defer unix.Close(source)
+	var st unix.Stat_t
+	if err := unix.Fstat(source, &st); err != nil {
+		return tree{}, err
+	}
+	fd, err := unix.OpenTree(source, "", unix.AT_EMPTY_PATH|unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
 		return tree{}, err
 	}
@@ -139,32 +149,85 @@ func cloneTree(m spec.Mount, idMaps []*os.File) (tree, error) {
 	return tree{fd: fd, mount: m, dir: st.Mode&unix.S_IFMT == unix.S_IFDIR}, nil
 }
 
-func attach(t tree) error {
+func attachAll(trees []tree) error {
+	root, err := unix.Open(base, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open new root: %w", err)
+	}
+	defer unix.Close(root)
+	for _, t := range trees {
+		if err := attach(root, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func attach(root int, t tree) error {
 	defer unix.Close(t.fd)
-	target := filepath.Join(base, t.mount.Target)
-	if err := place(target, t.dir); err != nil {
+	at, err := place(root, t.mount.Target, t.dir)
+	if err != nil {
 		return fmt.Errorf("make %s in the sandbox: %w", t.mount.Target, err)
 	}
-	err := unix.MoveMount(t.fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	defer unix.Close(at)
+	err = unix.MoveMount(t.fd, "", at, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
 	if err != nil {
 		return fmt.Errorf("mount %s in the sandbox: %w", t.mount.Target, err)
 	}
 	return nil
 }
 
-// place makes an empty folder or file to mount on.
-func place(path string, dir bool) error {
+// place opens what to mount on below root, and makes what is missing of it. It follows no symbolic link: the
+// way may lead through a folder in which a service is writing at this moment.
+func place(root int, target string, dir bool) (int, error) {
+	at, err := unix.FcntlInt(uintptr(root), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	names := strings.Split(strings.Trim(filepath.Clean(target), "/"), "/")
+	for i, name := range names {
+		next, err := step(at, name, dir || i < len(names)-1)
+		unix.Close(at)
+		if err != nil {
+			return -1, err
+		}
+		at = next
+	}
+	return at, nil
+}
+
+func step(at int, name string, dir bool) (int, error) {
+	flags := unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	if dir {
-		return os.MkdirAll(path, 0o755)
+		flags |= unix.O_DIRECTORY
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
+	fd, err := unix.Openat(at, name, flags, 0)
+	if err == unix.ENOENT {
+		if err := makeEmpty(at, name, dir); err != nil {
+			return -1, err
+		}
+		fd, err = unix.Openat(at, name, flags, 0)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o644)
+	if err != nil {
+		return -1, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		unix.Close(fd)
+		return -1, unix.ELOOP
+	}
+	return fd, nil
+}
+
+func makeEmpty(at int, name string, dir bool) error {
+	if dir {
+		return unix.Mkdirat(at, name, 0o755)
+	}
+	fd, err := unix.Openat(at, name, unix.O_CREAT|unix.O_EXCL|unix.O_RDONLY|unix.O_CLOEXEC, 0o644)
 	if err != nil {
 		return err
 	}
-	return f.Close()
+	return unix.Close(fd)
 }
 
 // scratch folders are writable, private and gone with the sandbox.
@@ -192,8 +255,7 @@ func makeScratch(s *spec.Spec) error {
 	return nil
 }
 
-// fill adds what is made rather than mounted.
-func fill(s *spec.Spec) error {
+func writeFiles(s *spec.Spec) error {
 	for _, f := range s.Files {
 		p := filepath.Join(base, f.Path)
 		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
@@ -203,6 +265,10 @@ func fill(s *spec.Spec) error {
 			return fmt.Errorf("write %s: %w", f.Path, err)
 		}
 	}
+	return nil
+}
+
+func makeLinks(s *spec.Spec) error {
 	links := append([]spec.Link{
 		{Path: "/dev/fd", To: "/proc/self/fd"},
 		{Path: "/dev/stdin", To: "/proc/self/fd/0"},
