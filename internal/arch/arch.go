@@ -96,10 +96,19 @@ func level(pkg string) int {
 		{"internal/base/", 0},
 		{"internal/model", 1},
 		{"internal/plan", 2},
-		{"internal/wire", 3}, {"internal/ledger", 3}, {"internal/proxy", 3}, {"internal/learn", 3},
+		{"internal/wire", 3},
+		{"internal/ledger", 3},
+		{"internal/proxy", 3},
+		{"internal/learn", 3},
 		{"internal/cap/", 4},
-		{"internal/control", 5}, {"internal/agent", 5}, {"internal/prove", 5},
-		{"internal/up", 6}, {"internal/wardtest", 7}, {"internal/demo", 7}, {"internal/arch", 0}, {"cmd/", 8},
+		{"internal/control", 5},
+		{"internal/agent", 5},
+		{"internal/prove", 5},
+		{"internal/up", 6},
+		{"internal/wardtest", 7},
+		{"internal/demo", 7},
+		{"internal/arch", 0},
+		{"cmd/", 8},
 	} {
 		if pkg == l.prefix || strings.HasPrefix(pkg, strings.TrimSuffix(l.prefix, "/")+"/") {
 			return l.level

@@ -52,15 +52,21 @@ func TestOnlyWardsOwnRefusalsCountAsStopped(t *testing.T) {
 	}{
 		{"the answer holds what was wanted", 200, "users: Ada", Result{Succeeded: true, Evidence: "users: Ada"}},
 		{"the answer is something else", 200, "hello", Result{Evidence: "status 200: hello"}},
-		{"the gateway has no route", 404, "404 Not Found\nno such route\nid: d-1\n",
-			Result{Layer: "gateway: no such route", Evidence: "status 404: 404 Not Found no such route id: d-1"}},
-		{"the request was ambiguous", 400, "400 Bad Request\nthe path holds a dot segment\n",
-			Result{Layer: "gateway: ambiguous request refused", Evidence: "status 400: 400 Bad Request the path holds a dot segment"}},
+		{
+			"the gateway has no route", 404, "404 Not Found\nno such route\nid: d-1\n",
+			Result{Layer: "gateway: no such route", Evidence: "status 404: 404 Not Found no such route id: d-1"},
+		},
+		{
+			"the request was ambiguous", 400, "400 Bad Request\nthe path holds a dot segment\n",
+			Result{Layer: "gateway: ambiguous request refused", Evidence: "status 400: 400 Bad Request the path holds a dot segment"},
+		},
 		{"the shop has no such page", 404, "404 page not found\n", Result{Evidence: "status 404: 404 page not found"}},
 		{"the shop says no", 403, "internal callers only\n", Result{Evidence: "status 403: internal callers only"}},
 		{"the shop is broken", 502, "oops", Result{Evidence: "status 502: oops"}},
-		{"a file isn't shown", 404, "open /x: no such file or directory",
-			Result{Layer: "sandbox: private root", Evidence: "status 404: open /x: no such file or directory"}},
+		{
+			"a file isn't shown", 404, "open /x: no such file or directory",
+			Result{Layer: "sandbox: private root", Evidence: "status 404: open /x: no such file or directory"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -228,7 +228,8 @@ func TestEachGuardIsNeeded(t *testing.T) {
 		only []string
 	}{
 		"system-call filter": {sandbox.Off{Seccomp: true}, []string{
-			"mptcp-connect", "memory-program", "clone-user", "clone3-user", "unshare-user", "vsock-socket", "io-uring", "userfaultfd", "add-key", "keyctl", "execveat", "personality", "name-to-handle"}},
+			"mptcp-connect", "memory-program", "clone-user", "clone3-user", "unshare-user", "vsock-socket", "io-uring", "userfaultfd", "add-key", "keyctl", "execveat", "personality", "name-to-handle",
+		}},
 		"Landlock":          {sandbox.Off{Landlock: true}, []string{"tcp-connect", "workdir-program", "signal-init"}},
 		"private root":      {sandbox.Off{Root: true}, []string{"host-files", "host-unix-socket", "passwd", "symlink-out", "sysfs"}},
 		"network namespace": {sandbox.Off{Network: true}, []string{"host-tcp", "host-udp", "host-abstract-socket"}},

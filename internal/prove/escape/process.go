@@ -29,8 +29,14 @@ func namespaces() []attempt {
 		name string
 		flag int
 	}{
-		{"user", unix.CLONE_NEWUSER}, {"mount", unix.CLONE_NEWNS}, {"network", unix.CLONE_NEWNET}, {"pid", unix.CLONE_NEWPID},
-		{"ipc", unix.CLONE_NEWIPC}, {"uts", unix.CLONE_NEWUTS}, {"cgroup", unix.CLONE_NEWCGROUP}, {"time", unix.CLONE_NEWTIME},
+		{"user", unix.CLONE_NEWUSER},
+		{"mount", unix.CLONE_NEWNS},
+		{"network", unix.CLONE_NEWNET},
+		{"pid", unix.CLONE_NEWPID},
+		{"ipc", unix.CLONE_NEWIPC},
+		{"uts", unix.CLONE_NEWUTS},
+		{"cgroup", unix.CLONE_NEWCGROUP},
+		{"time", unix.CLONE_NEWTIME},
 	} {
 		out = append(out, attempt{"unshare-" + n.name, "make a " + n.name + " namespace by unshare", byFilter, inChild(unix.SYS_UNSHARE, n.flag)})
 	}
