@@ -10,6 +10,7 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -135,7 +136,7 @@ func (g *Gateway) ServeRedirect(ctx context.Context, ln net.Listener) {
 	}
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
-	if err := s.Serve(ln); err != nil && ctx.Err() == nil {
+	if err := s.Serve(ln); err != nil && ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 		g.config.Log.Error("serve redirects", "error", err)
 	}
 }
