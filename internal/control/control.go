@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ import (
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/ledger"
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/diff"
 	"github.com/wardhq/ward/internal/wire"
@@ -243,6 +245,46 @@ func await[T any](ctx context.Context, look func() (v T, fresh bool, changed <-c
 	}
 }
 
+// maxRoleBody bounds what agent and gateway may send at once, in bytes; their largest message is a batch of events.
+const maxRoleBody = 8 << 20
+
+// forRole is what of a plan a role needs to decide with. How services are started, and what env: tells them, is the
+// supervisor's alone: a gateway or an agent that was taken over must not find the services' secrets.
+func forRole(p *plan.Plan, role string) *plan.Plan {
+	if p == nil {
+		return nil
+	}
+	q := *p
+	q.Services = slices.Clone(p.Services)
+	for i := range q.Services {
+		s := &q.Services[i]
+		s.Env, s.Run, s.Files, s.Workdir = nil, nil, model.Files{}, ""
+		if role == "gateway" {
+			s.Upstreams, s.Calls = nil, nil
+		}
+	}
+	if role == "gateway" {
+		q.Externals, q.CAs = nil, nil
+		q.Rules = slices.DeleteFunc(slices.Clone(p.Rules), func(r plan.Rule) bool { return r.Caller != plan.Outside })
+	}
+	return &q
+}
+
+// maySay tells whether a role has seen what an event tells of: none may tell of the plan, of certificates, or of the
+// administrator, and the gateway of nobody but the outside.
+func maySay(role string, e *wire.Event) bool {
+	if !strings.HasPrefix(e.Source, role) {
+		return false
+	}
+	switch role {
+	case "gateway":
+		return e.Kind == "ledger.lost" || strings.HasPrefix(e.Kind, "request.") && e.Subject == plan.Outside
+	case "agent":
+		return e.Kind == "ledger.lost" || strings.HasPrefix(e.Kind, "request.") || strings.HasPrefix(e.Kind, "learn.")
+	}
+	return true
+}
+
 type none struct{}
 
 // forAgent is what the agent of this host may ask: identities of the plan's services, for it starts them.
@@ -269,7 +311,7 @@ func (k *Control) forAgent() http.Handler {
 		k.usage.add(u, k.config.Clock.Now())
 		return none{}, nil
 	})
-	return mux
+	return http.MaxBytesHandler(mux, maxRoleBody)
 }
 
 // forGateway is what the gateway may ask: its own identity.
@@ -285,7 +327,7 @@ func (k *Control) forGateway() http.Handler {
 		}
 		return k.authority.SignX509(r, gatewayNames(p)...)
 	})
-	return mux
+	return http.MaxBytesHandler(mux, maxRoleBody)
 }
 
 // gatewayNames are the names that the gateway's own certificate is for.
@@ -298,12 +340,18 @@ func gatewayNames(p *plan.Plan) []string {
 }
 
 func (k *Control) common(mux *http.ServeMux, role string) {
-	wire.Handle(mux, "GET /v1/plan", k.getPlan)
+	wire.Handle(mux, "GET /v1/plan", func(ctx context.Context, h wire.Have) (wire.PlanState, error) {
+		s, err := k.getPlan(ctx, h)
+		if role != "up" {
+			s.Plan = forRole(s.Plan, role)
+		}
+		return s, err
+	})
 	wire.Handle(mux, "GET /v1/bundle", k.getBundle)
 	wire.Handle(mux, "POST /v1/events", func(ctx context.Context, events []wire.Event) (none, error) {
 		for i := range events {
-			if !strings.HasPrefix(events[i].Source, role) {
-				return none{}, fault.New(fault.Refused, "events of another process")
+			if !maySay(role, &events[i]) {
+				return none{}, fault.New(fault.Refused, "events that aren't this process's to tell")
 			}
 		}
 		return none{}, k.ledger.Append(ctx, events)
