@@ -23,6 +23,7 @@ type Engine struct {
 	codec   h1.Limits
 	drop    *dropList // of requests
 	unsaid  *dropList // of responses; nil for none
+	said    func([]h1.Field) []h1.Field
 	log     *slog.Logger
 	buffers h1.Buffers
 	blocks  sync.Pool // of *[blockSize]byte, for bodies
@@ -51,6 +52,7 @@ func New(cfg Config) *Engine {
 		// What a service says in Ward's name is a lie; what the agent says, the gateway passes on.
 		e.unsaid = newDropList(nil, false)
 	}
+	e.said = e.cleanSaid // once, for it allocates
 	e.startH2()
 	return e
 }

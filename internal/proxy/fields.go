@@ -236,3 +236,14 @@ func (s *serving) cleanTrailers(ts []h1.Field) []h1.Field {
 	}
 	return kept
 }
+
+// cleanSaid leaves out what a service may not say as a header either.
+func (e *Engine) cleanSaid(ts []h1.Field) []h1.Field {
+	kept := ts[:0]
+	for _, f := range ts {
+		if !e.unsaid.has(f.Name) {
+			kept = append(kept, f)
+		}
+	}
+	return kept
+}

@@ -329,7 +329,7 @@ func (x *exchange) relayResponse() (keep, whole bool, err error) {
 	if body.Done() {
 		err = s.write(s.out)
 	} else {
-		r := relay{e: s.e, to: &s.link, body: body, chunked: out.Kind == h1.Chunked, out: s.out, buffered: c.rd}
+		r := relay{e: s.e, to: &s.link, body: body, chunked: out.Kind == h1.Chunked, out: s.out, buffered: c.rd, trailers: s.e.said}
 		err = r.run()
 		s.out, s.rec.Out = r.out, r.n
 		s.spare = body.Trailers()[:0]

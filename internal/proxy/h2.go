@@ -219,7 +219,9 @@ func (x *stream) withInterim(ctx context.Context) context.Context {
 				return nil // the server side sends 100 by itself
 			}
 			for k, vs := range h {
-				x.w.Header()[k] = vs
+				if !h1.HopByHop(k) && !x.e.unsaid.has(k) {
+					x.w.Header()[k] = vs
+				}
 			}
 			x.w.WriteHeader(code)
 			clear(x.w.Header())
@@ -340,7 +342,9 @@ func (x *stream) relay(resp *http.Response) {
 		}
 	}
 	for k, vs := range resp.Trailer {
-		h[http.TrailerPrefix+k] = vs
+		if !x.e.unsaid.has(k) {
+			h[http.TrailerPrefix+k] = vs
+		}
 	}
 }
 

@@ -104,18 +104,11 @@ func (g *Gateway) SetPlan(p *plan.Plan, today string) error {
 
 // ServeHTTPS accepts the outside until ln is closed.
 func (g *Gateway) ServeHTTPS(ln net.Listener) {
-	for {
-		c, err := ln.Accept()
-		if err != nil {
-			if ne, ok := err.(net.Error); ok && ne.Timeout() {
-				continue
-			}
-			return
-		}
+	proxy.Accept(ln, func(c net.Conn) {
 		g.wg.Go(func() {
 			g.engine.ServeConn(context.Background(), tls.Server(c, g.tls), proxy.ConnInfo{AllowH1: true, AllowH2: true, TLS: true})
 		})
-	}
+	})
 }
 
 // ServeRedirect answers plain HTTP with the way to HTTPS, until ctx ends.

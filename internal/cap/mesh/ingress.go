@@ -8,18 +8,15 @@ import (
 
 	"github.com/wardhq/ward/internal/base/pki"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/proxy"
 )
 
 // ServeIngress accepts the gateway and other agents, mutual TLS on each connection, until
 // ln is closed.
 func (m *Mesh) ServeIngress(ln net.Listener) {
-	for {
-		c, err := ln.Accept()
-		if err != nil {
-			return
-		}
+	proxy.Accept(ln, func(c net.Conn) {
 		m.wg.Go(func() { m.serveIngress(c) })
-	}
+	})
 }
 
 func (m *Mesh) serveIngress(c net.Conn) {

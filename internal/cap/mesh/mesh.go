@@ -271,26 +271,19 @@ func (m *Mesh) resolve(l *link) *resolved {
 // serveUpstream accepts what a service dials.
 func (m *Mesh) serveUpstream(in *instance, u *plan.Upstream, ln net.Listener) {
 	defer ln.Close()
-	for {
-		c, err := ln.Accept()
-		if err != nil {
-			if ne, ok := err.(net.Error); ok && ne.Timeout() {
-				continue
-			}
-			return // closed: the instance has ended, or we drain
-		}
+	proxy.Accept(ln, func(c net.Conn) {
 		if in.open.Add(1) > maxOpen {
 			in.open.Add(-1)
 			m.note(denied{caller: in.Service, target: u.Target, port: u.TargetPort, method: "*", malformed: "too many open connections", end: "outbound"})
 			c.Close()
-			continue
+			return
 		}
 		l := &link{caller: in.Service, target: u.Target, port: u.TargetPort, protocol: u.Protocol, external: u.External, via: "listener"}
 		m.wg.Go(func() {
 			defer in.open.Add(-1)
 			m.serve(c, l)
 		})
-	}
+	})
 }
 
 // serve carries one accepted connection.
