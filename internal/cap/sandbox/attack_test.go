@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -235,5 +236,58 @@ func TestSandboxDoesNotDependOnTheUmask(t *testing.T) {
 	<-s.Done()
 	if e, why := s.Exit(); e.Code != 0 || s.text(t) != fmt.Sprintln("077") {
 		t.Errorf("%+v %s", e, why)
+	}
+}
+
+func TestFloodOfFlagsIsBounded(t *testing.T) {
+	l := NewLauncher()
+	defer l.Close()
+	sp, err := Prepare(new(service("flooder", python(`
+import socket
+for port in range(20000, 21000):
+    s = socket.socket()
+    s.bind(("127.0.0.1", port))
+    s.close()
+`))), testHost(t, workdir(t), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	box, err := l.Start(t.Context(), Config{Spec: sp, Stdout: os.Stdout, Stderr: os.Stderr, CgroupName: "flooder", Flag: func(Flag) { n++ }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := box.Run(); err != nil {
+		t.Fatal(err)
+	}
+	<-box.Done()
+	if e, why := box.Exit(); e.Code != 0 || n == 0 || n > 200 {
+		t.Errorf("%d flags for 1000 ports; %+v %s", n, e, why)
+	}
+}
+
+func TestAgentsNetworkHasNoAbstractSockets(t *testing.T) {
+	l := NewLauncher()
+	defer l.Close()
+	ln, err := net.Listen("unix", "@ward-test-desktop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	h := testHost(t, workdir(t), 1)
+	h.Off.Network = true
+	s := startService(t, l, service("agent", python(`
+import socket
+s = socket.socket(socket.AF_UNIX)
+try: s.connect("\0ward-test-desktop"); print("CONNECTED")
+except OSError as e: print(e.strerror)
+`)), h)
+	text := s.text(t)
+	<-s.Done()
+	if s.Landlock < 6 {
+		t.Skip("Landlock scopes sockets from ABI 6 on")
+	}
+	if !strings.Contains(text, "not permitted") {
+		t.Error(text)
 	}
 }

@@ -77,6 +77,8 @@ type Sandbox struct {
 	started chan struct{}
 	done    chan struct{}
 
+	startOnce sync.Once
+
 	mu     sync.Mutex
 	exit   Exit              // guarded by mu; valid when done is closed
 	probes map[int]chan Exit // guarded by mu
@@ -265,7 +267,7 @@ func (s *Sandbox) follow() {
 func (s *Sandbox) take(m *spec.FromInit) {
 	switch {
 	case m.Started != 0:
-		close(s.started)
+		s.startOnce.Do(func() { close(s.started) }) // whatever init says, it may not end the supervisor
 	case m.Flag != nil && s.flag != nil:
 		s.flag(*m.Flag)
 	case m.Error != "":

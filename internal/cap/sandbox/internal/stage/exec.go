@@ -139,11 +139,12 @@ func restrict(s *spec.Spec, probe bool) error {
 	if err := cfg.RestrictPaths(rules...); err != nil {
 		return fmt.Errorf("restrict paths: %w", err)
 	}
-	if s.Off.Network {
-		return nil
-	}
+	// Also with the host's network: the agent must not reach the abstract sockets of desktops and daemons.
 	if err := cfg.RestrictScoped(); err != nil {
 		return fmt.Errorf("restrict scope: %w", err)
+	}
+	if s.Off.Network {
+		return nil
 	}
 	return restrictConnect(s)
 }

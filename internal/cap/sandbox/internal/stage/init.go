@@ -31,7 +31,13 @@ type initProcess struct {
 	mu     sync.Mutex
 	main   int         // guarded by mu: the service's pid, 0 before Start
 	probes map[int]int // guarded by mu: pid → Probe.ID
+
+	flags   sync.Mutex
+	flagged map[spec.Flag]bool // guarded by flags
 }
+
+// maxFlags bounds what one run of a service may have told of it: each flag is a record in the ledger.
+const maxFlags = 128
 
 func initMain(args []string) error {
 	// The service has the same user: it must not look into this process.
@@ -54,7 +60,7 @@ func initMain(args []string) error {
 		control: control,
 		file:    os.NewFile(uintptr(fds[1]), "spec"),
 		streams: [3]*os.File{os.NewFile(uintptr(fds[2]), "stdin"), os.NewFile(uintptr(fds[3]), "stdout"), os.NewFile(uintptr(fds[4]), "stderr")},
-		probes:  map[int]int{},
+		probes:  map[int]int{}, flagged: map[spec.Flag]bool{},
 	}
 	if p.spec, err = readSpec(p.file); err != nil {
 		return err
@@ -207,8 +213,18 @@ func exitOf(ws unix.WaitStatus, probe int) *spec.Exit {
 	return &spec.Exit{Probe: probe, Code: ws.ExitStatus()}
 }
 
+// flag tells of a sign once.
 func (p *initProcess) flag(kind, detail string) {
-	_ = p.control.Send(spec.FromInit{Flag: &spec.Flag{Kind: kind, Detail: detail}})
+	f := spec.Flag{Kind: kind, Detail: detail}
+	p.flags.Lock()
+	known := p.flagged[f] || len(p.flagged) >= maxFlags
+	if !known {
+		p.flagged[f] = true
+	}
+	p.flags.Unlock()
+	if !known {
+		_ = p.control.Send(spec.FromInit{Flag: &f})
+	}
 }
 
 // serveSockets hands unconnected TCP sockets of this namespace to the agent,
