@@ -13,7 +13,8 @@ import (
 type Tally[K comparable] struct {
 	// Prefix begins every ID.
 	Prefix string
-	// Most bounds the kinds that are told apart between two flushes; Rest is what a further one counts as.
+	// Most bounds the kinds that are told apart between two flushes; Rest is what a further one counts as. Over time a
+	// small share of it may be new with each flush: whoever invents kinds must not fill the disk.
 	Most int
 	Rest func(K) K
 	// Event describes a kind; Record keeps it.
@@ -22,7 +23,11 @@ type Tally[K comparable] struct {
 
 	mu   sync.Mutex
 	seen map[K]int64 // guarded by mu: since the last event
+	used int         // guarded by mu: how much of Most is used up
 }
+
+// share of Most comes back with each flush.
+const share = 256
 
 // Note counts k and returns its ID, the same for every one of its kind. It returns after the first of a kind
 // has been kept.
@@ -32,9 +37,13 @@ func (t *Tally[K]) Note(k K) string {
 		t.seen = map[K]int64{}
 	}
 	_, known := t.seen[k]
-	if !known && len(t.seen) >= t.Most {
-		k = t.Rest(k)
-		_, known = t.seen[k]
+	if !known {
+		if t.used >= t.Most || len(t.seen) >= t.Most {
+			k = t.Rest(k)
+			_, known = t.seen[k]
+		} else {
+			t.used++
+		}
 	}
 	if known {
 		t.seen[k]++
@@ -58,6 +67,7 @@ func (t *Tally[K]) id(k K) string {
 func (t *Tally[K]) Flush() {
 	var events []Event
 	t.mu.Lock()
+	t.used = max(0, t.used-max(1, t.Most/share))
 	for k, n := range t.seen {
 		if n == 0 {
 			delete(t.seen, k)
