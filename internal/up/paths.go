@@ -75,13 +75,9 @@ func privateDir(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return fmt.Errorf("make %s: %w", dir, err)
 	}
-	st, err := os.Lstat(dir)
+	st, err := ownFolder(dir)
 	if err != nil {
-		return fmt.Errorf("make %s: %w", dir, err)
-	}
-	sys, ok := st.Sys().(*syscall.Stat_t)
-	if !st.IsDir() || !ok || int(sys.Uid) != os.Getuid() {
-		return fault.New(fault.Refused, fmt.Sprintf("%s exists and is not a folder of this user; remove it", dir))
+		return err
 	}
 	if st.Mode().Perm() != 0o700 {
 		if err := os.Chmod(dir, 0o700); err != nil {
@@ -89,6 +85,27 @@ func privateDir(dir string) error {
 		}
 	}
 	return nil
+}
+
+func ownFolder(dir string) (os.FileInfo, error) {
+	st, err := os.Lstat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", dir, err)
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !st.IsDir() || !ok || int(sys.Uid) != os.Getuid() {
+		return nil, fault.New(fault.Refused, fmt.Sprintf("%s exists and is not a folder of this user; remove it", dir))
+	}
+	return st, nil
+}
+
+// isPrivate makes sure that nobody else can have put something into a folder.
+func isPrivate(dir string) error {
+	st, err := ownFolder(dir)
+	if err == nil && st.Mode().Perm()&0o022 != 0 {
+		err = fault.New(fault.Refused, dir+" can be written by others; remove it")
+	}
+	return err
 }
 
 func (p Paths) forRole(name string) string { return filepath.Join(p.Run, name) }
@@ -99,11 +116,25 @@ func (p Paths) adminSocket() string { return filepath.Join(p.Run, "admin.sock") 
 
 func (p Paths) upSocket() string { return filepath.Join(p.Run, "up.sock") }
 
-// Up returns a client of the running supervisor's API, and Admin one of control's.
-func (p Paths) Up() *wire.Client { return wire.NewClient(p.upSocket()) }
+// Up returns a client of the running supervisor's API.
+func (p Paths) Up() *wire.Client { return p.client(p.upSocket()) }
 
 // Admin returns a client of control's API for administrators.
-func (p Paths) Admin() *wire.Client { return wire.NewClient(p.adminSocket()) }
+func (p Paths) Admin() *wire.Client { return p.client(p.adminSocket()) }
+
+// client speaks to a socket below Run if that is this user's: while Ward isn't running, anybody could make the folders, answer
+// there, and have a root certificate of theirs trusted.
+func (p Paths) client(socket string) *wire.Client {
+	return wire.NewClientDial(func(ctx context.Context) (net.Conn, error) {
+		for _, dir := range []string{filepath.Dir(p.Run), p.Run} {
+			if err := isPrivate(dir); err != nil {
+				return nil, err
+			}
+		}
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	})
+}
 
 // lock makes sure that one supervisor runs per application.
 func (p Paths) lock() (unlock func(), err error) {
@@ -132,7 +163,7 @@ func (p Paths) lock() (unlock func(), err error) {
 // the user's configuration folder.
 func keyFile() (string, error) {
 	if f := os.Getenv("WARD_KEY_FILE"); f != "" {
-		return f, nil
+		return filepath.Abs(f) // it is hidden from services by its whole path
 	}
 	dir, err := os.UserConfigDir()
 	if err != nil {

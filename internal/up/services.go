@@ -60,6 +60,7 @@ type instance struct {
 	restarts  int              // guarded by mu
 	since     time.Time        // guarded by mu
 	reason    string           // guarded by mu
+	failed    bool             // guarded by mu: how the last run ended
 
 	stop  context.CancelFunc
 	ended chan struct{}
@@ -196,16 +197,19 @@ func (in *instance) keepRunning(ctx context.Context, first chan struct{}) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		exit, err := in.runOnce(ctx, once)
-		once()
 		if ctx.Err() != nil {
 			break
 		}
+		in.mu.Lock()
+		in.failed = err != nil || exit.Code != 0
+		in.mu.Unlock()
 		in.sayEnd(exit, err)
 		again := in.service.Restart == model.RestartAlways || in.service.Restart == model.RestartOnFailure && (err != nil || exit.Code != 0)
 		if !again {
 			in.set(Ended, "")
 			return
 		}
+		once()
 		if time.Since(began) > calm {
 			pause = firstBackoff
 		}

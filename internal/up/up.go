@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,7 +35,8 @@ type Config struct {
 	Load  func() (*plan.Plan, error)
 	Out   io.Writer // one line per service, then their logs
 	Color bool
-	// Ready, if not nil, is closed when everything runs.
+	// Ready, if not nil, is closed when every service has been ready at the same time, or has done its work: never,
+	// if one keeps failing.
 	Ready chan<- struct{}
 	// SVIDSeconds is the life of SVIDs, for tests; 0 for the default.
 	SVIDSeconds int
@@ -124,15 +126,53 @@ func (s *Supervisor) run(ctx context.Context) error {
 		return err
 	}
 	if ctx.Err() == nil {
-		s.printer.say("ready in %s: %s", time.Since(began).Round(10*time.Millisecond), s.url())
-		if s.config.Ready != nil {
-			close(s.config.Ready)
-		}
+		s.announce(ctx, began)
 	}
 	s.watch(ctx)
 	s.printer.say("stopping")
 	s.record(wire.Event{Kind: "ward.stop", Subject: "up"})
 	return nil
+}
+
+// announce says that everything is ready, or what isn't; then it goes on looking.
+func (s *Supervisor) announce(ctx context.Context, began time.Time) {
+	ready := func() {
+		s.printer.say("ready in %s: %s", time.Since(began).Round(10*time.Millisecond), s.url())
+		if s.config.Ready != nil {
+			close(s.config.Ready)
+		}
+	}
+	missing := s.missing()
+	if len(missing) == 0 {
+		ready()
+		return
+	}
+	s.printer.say("started, but not ready: %s; what is ready answers at %s", strings.Join(missing, ", "), s.url())
+	s.owned.Go(func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for len(s.missing()) > 0 {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		ready()
+	})
+}
+
+// missing names the instances that are neither ready nor done.
+func (s *Supervisor) missing() []string {
+	var out []string
+	for _, in := range s.instances() {
+		in.mu.Lock()
+		if in.state != Ready && (in.state != Ended || in.failed) {
+			out = append(out, in.label())
+		}
+		in.mu.Unlock()
+	}
+	return out
 }
 
 // url is where the application answers.

@@ -97,6 +97,10 @@ func Start(t testing.TB, yaml string, change func(*up.Config)) *World {
 	}
 	go func() { w.done <- up.Run(ctx, c) }()
 	t.Cleanup(w.Stop)
+	if c.Off.Seccomp {
+		// Without the supervision of bind, a service can't have a port that its upstream has too.
+		ready = w.Log.says("started, but not ready", ready)
+	}
 	select {
 	case <-ready:
 	case err := <-w.done:
@@ -106,6 +110,22 @@ func Start(t testing.TB, yaml string, change func(*up.Config)) *World {
 		t.Fatalf("up isn't ready\n%s", w.Log)
 	}
 	return w
+}
+
+// says returns a channel that is closed when ready is, or as soon as a line says so.
+func (l *Log) says(line string, ready <-chan struct{}) chan struct{} {
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		for end := time.Now().Add(60 * time.Second); time.Now().Before(end) && !strings.Contains(l.String(), line); {
+			select {
+			case <-ready:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	return said
 }
 
 // Load reads and checks a model.

@@ -1,0 +1,51 @@
+package up
+
+import (
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/wardhq/ward/internal/wire"
+)
+
+func TestCommandsTrustNobodyElsesSockets(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	p, err := FindPaths(filepath.Join(t.TempDir(), "ward.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(p.Run, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("unix", p.upSocket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"app":"forged"}`)) })
+	go func() { _ = wire.Serve(t.Context(), ln, mux) }()
+	ask := func() error { return p.Up().Call(t.Context(), http.MethodGet, "/v1/status", nil, new(Status)) }
+	if err := ask(); err != nil {
+		t.Errorf("in a folder of our own: %v", err)
+	}
+	if err := os.Chmod(p.Run, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if ask() == nil {
+		t.Error("in a folder that all may write: answered")
+	}
+	if err := os.Chmod(p.Run, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if os.Getuid() != 0 {
+		return // only root can make another user's folder
+	}
+	if err := os.Chown(filepath.Dir(p.Run), 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	if ask() == nil {
+		t.Error("in another user's folder: answered")
+	}
+}
