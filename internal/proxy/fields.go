@@ -189,10 +189,18 @@ func (s *serving) requestHead(dst []byte) []byte {
 	if q.Continue {
 		dst = append(dst, "Expect: 100-continue\r\n"...)
 	}
-	if c.Protocol == canon.WebSocket {
+	switch {
+	case c.Protocol == canon.WebSocket:
 		dst = append(dst, "Connection: Upgrade\r\nUpgrade: websocket\r\n"...)
+	case s.lastOnConn():
+		dst = append(dst, "Connection: close\r\n"...)
 	}
 	return append(dst, "\r\n"...)
+}
+
+// lastOnConn tells whether the upstream's connection ends with this request.
+func (s *serving) lastOnConn() bool {
+	return s.head.Body.Kind != h1.None && s.verdict.Upstream.cfg.CloseAfterBody
 }
 
 // responseHead writes the head of the upstream's response for the client.

@@ -337,7 +337,7 @@ func (x *exchange) relayResponse() (keep, whole bool, err error) {
 	if err != nil {
 		return false, false, err
 	}
-	return keep, !s.resp.Close, nil
+	return keep, !s.resp.Close && !s.lastOnConn(), nil
 }
 
 // upgrade answers 101 and joins both sides.

@@ -288,6 +288,7 @@ func (x *stream) outgoing(ctx context.Context, start *time.Timer) *http.Request 
 		ContentLength: x.r.ContentLength, Body: http.NoBody, Trailer: x.r.Trailer,
 	}
 	if x.r.ContentLength != 0 {
+		out.Close = x.verdict.Upstream.cfg.Protocol == H1 && x.verdict.Upstream.cfg.CloseAfterBody
 		out.Body = &countingBody{ReadCloser: x.r.Body, n: &x.in, timer: start, wait: x.e.lim.ResponseStart}
 	}
 	return out.WithContext(ctx)

@@ -33,6 +33,9 @@ type UpstreamConfig struct {
 	// MaxConcurrent bounds the requests in flight, and so the HTTP/1.1 connections;
 	// 1,024. As many again wait for at most DialTimeout; more are refused with 503.
 	MaxConcurrent int
+	// CloseAfterBody ends an HTTP/1.1 connection after a request with a body. A server that leaves a body unread takes
+	// it for the next request, which nobody decided on; "Connection: close" keeps it from reading on.
+	CloseAfterBody bool
 }
 
 // Upstream is a pool of connections to one destination, safe for use by several

@@ -32,12 +32,13 @@ type world struct {
 }
 
 type setup struct {
-	cfg      proxy.Config
-	info     proxy.ConnInfo
-	protocol proxy.Protocol
-	max      int
-	listener net.Listener
-	decide   func(*proxy.Request, *proxy.Verdict)
+	closeAfterBody bool
+	cfg            proxy.Config
+	info           proxy.ConnInfo
+	protocol       proxy.Protocol
+	max            int
+	listener       net.Listener
+	decide         func(*proxy.Request, *proxy.Verdict)
 }
 
 // start proxies to the server at addr; paths under /denied are denied.
@@ -48,7 +49,7 @@ func start(t *testing.T, addr string, s setup) *world {
 		Dial: func(ctx context.Context) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "tcp", addr)
 		},
-		Protocol: s.protocol, MaxConcurrent: s.max,
+		Protocol: s.protocol, MaxConcurrent: s.max, CloseAfterBody: s.closeAfterBody,
 	})
 	s.cfg.Decide = func(_ context.Context, r *proxy.Request) proxy.Verdict {
 		w.mu.Lock()

@@ -319,6 +319,8 @@ func (m *Mesh) pool(s *state, l *link) *proxy.Upstream {
 	default:
 		if m.isRemote(l.target) {
 			key.caller = l.caller // each caller shows its own SVID
+		} else {
+			cfg.CloseAfterBody = true // the agent at the other end of a remote link reads every body
 		}
 		cfg.Dial = func(ctx context.Context) (net.Conn, error) { return m.dialService(ctx, l.caller, l.target, l.port) }
 	}
