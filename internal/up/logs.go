@@ -108,7 +108,7 @@ func openLog(dir, name string) (*logFile, error) {
 }
 
 func (l *logFile) open() error {
-	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := openOwn(l.path, os.O_APPEND|os.O_WRONLY)
 	if err != nil {
 		return err
 	}

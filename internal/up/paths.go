@@ -136,10 +136,31 @@ func (p Paths) client(socket string) *wire.Client {
 	})
 }
 
+// openOwn opens a file of the state folder, or makes it. It must be a plain file: the folder may have come with a repository
+// that somebody cloned, and a link in it would lead what we write, such as what services print, into any file of this user.
+func openOwn(path string, flags int) (*os.File, error) {
+	f, err := os.OpenFile(path, flags|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fault.New(fault.Refused, path+" is a symbolic link, which Ward didn't make; remove it")
+	}
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fault.New(fault.Refused, path+" isn't a plain file, and Ward didn't make it; remove it")
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // lock makes sure that one supervisor runs per application.
 func (p Paths) lock() (unlock func(), err error) {
 	path := filepath.Join(p.State, "up.lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openOwn(path, os.O_RDWR)
 	if err != nil {
 		return nil, fmt.Errorf("open lock: %w", err)
 	}

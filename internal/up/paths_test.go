@@ -49,3 +49,30 @@ func TestCommandsTrustNobodyElsesSockets(t *testing.T) {
 		t.Error("in another user's folder: answered")
 	}
 }
+
+func TestStateThatCameWithARepositoryLeadsNowhere(t *testing.T) {
+	dir := t.TempDir()
+	victim := filepath.Join(t.TempDir(), ".bashrc")
+	const before = "alias ll='ls -l'\n"
+	if err := os.WriteFile(victim, []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := Paths{File: filepath.Join(dir, "ward.yaml"), State: dir}
+	for _, name := range []string{"up.lock", "web.log"} {
+		if err := os.Symlink(victim, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if unlock, err := p.lock(); err == nil {
+		unlock()
+		t.Error("the lock follows a link")
+	}
+	if l, err := openLog(dir, "web"); err == nil {
+		l.write("; run this")
+		l.Close()
+		t.Error("the log follows a link")
+	}
+	if b, err := os.ReadFile(victim); err != nil || string(b) != before {
+		t.Errorf("%q, %v", b, err)
+	}
+}
