@@ -275,19 +275,32 @@ func TestAgentsNetworkHasNoAbstractSockets(t *testing.T) {
 	}
 	defer ln.Close()
 	h := testHost(t, workdir(t), 1)
-	h.Off.Network = true
-	s := startService(t, l, service("agent", python(`
-import socket
+	role, err := PrepareRole(Role{Name: "agent", Argv: []string{"ward"}, Network: true}, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp, err := Prepare(new(service("agent", python(`
+import socket, sys
 s = socket.socket(socket.AF_UNIX)
-try: s.connect("\0ward-test-desktop"); print("CONNECTED")
-except OSError as e: print(e.strerror)
-`)), h)
-	text := s.text(t)
-	<-s.Done()
-	if s.Landlock < 6 {
+try: s.connect("\0ward-test-desktop"); sys.exit(1)
+except PermissionError: sys.exit(0)
+`))), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp.Off, sp.Scoped = role.Off, role.Scoped
+	box, err := l.Start(t.Context(), Config{Spec: sp, Stdout: os.Stdout, Stderr: os.Stderr, CgroupName: "agent"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := box.Run(); err != nil {
+		t.Fatal(err)
+	}
+	<-box.Done()
+	if box.Landlock < 6 {
 		t.Skip("Landlock scopes sockets from ABI 6 on")
 	}
-	if !strings.Contains(text, "not permitted") {
-		t.Error(text)
+	if e, why := box.Exit(); e.Code != 0 {
+		t.Errorf("%+v %s", e, why)
 	}
 }

@@ -31,6 +31,8 @@ type Spec struct {
 	Names    []Name    `json:"names"`    // what the DNS responder and /etc/hosts know
 	Limits   Limits    `json:"limits"`
 	Off      Off       `json:"off"`
+	// Scoped keeps the host's abstract sockets out of reach also where its network is kept (Ward's agent).
+	Scoped bool `json:"scoped,omitempty"`
 }
 
 // Mount shows Source, a path of the host, at Target.

@@ -139,9 +139,10 @@ func restrict(s *spec.Spec, probe bool) error {
 	if err := cfg.RestrictPaths(rules...); err != nil {
 		return fmt.Errorf("restrict paths: %w", err)
 	}
-	// Also with the host's network: the agent must not reach the abstract sockets of desktops and daemons.
-	if err := cfg.RestrictScoped(); err != nil {
-		return fmt.Errorf("restrict scope: %w", err)
+	if !s.Off.Network || s.Scoped {
+		if err := cfg.RestrictScoped(); err != nil {
+			return fmt.Errorf("restrict scope: %w", err)
+		}
 	}
 	if s.Off.Network {
 		return nil
