@@ -45,6 +45,7 @@ func check(e env, file string, asJSON bool) error {
 	} else if m, problems, err = readModel(file); err != nil {
 		return err
 	}
+	problems = withEnded(file, m, problems, today())
 	if asJSON {
 		err = checkJSON(e.out, m, problems)
 	} else {
@@ -54,6 +55,23 @@ func check(e env, file string, asJSON bool) error {
 		return errFindings
 	}
 	return err
+}
+
+// withEnded adds a warning for each observe rule that has ended. It isn't the parser's: a model
+// must mean the same on every day.
+func withEnded(file string, m *model.Model, problems model.Problems, day string) model.Problems {
+	if problems.HasErrors() {
+		return problems
+	}
+	for _, o := range m.Observe {
+		if o.Until < day {
+			problems = append(problems, model.Problem{
+				Severity: model.Warning, File: file, Pos: o.Pos, Message: fmt.Sprintf("this observe rule ended with %s: it allows nothing any more", o.Until),
+				Hint: fmt.Sprintf("remove it; if the call is right, write it under calls of %s", o.From),
+			})
+		}
+	}
+	return problems
 }
 
 func checkText(w io.Writer, file string, m *model.Model, problems model.Problems) error {

@@ -61,9 +61,15 @@ func printStatus(w io.Writer, st *up.Status) error {
 	fmt.Fprintf(w, "%s  %s  plan %.12s  (pid %d)\n\n", st.App, st.URL, st.Revision, st.PID)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tSTATE\tSINCE\tRESTARTS\tPID\t")
+	replicated := map[string]bool{}
+	for _, s := range st.Services {
+		if s.Replica > 0 {
+			replicated[s.Service] = true
+		}
+	}
 	for _, s := range st.Services {
 		name := s.Service
-		if s.Replica > 0 {
+		if replicated[name] {
 			name = fmt.Sprintf("%s.%d", s.Service, s.Replica)
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%s\n", name, s.State, time.Since(s.Since).Round(time.Second), s.Restarts, s.PID, s.Reason)

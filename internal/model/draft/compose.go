@@ -19,7 +19,7 @@ import (
 func Compose(app string, src []byte) ([]byte, error) {
 	doc, serr := source.Parse(src, source.Options{Foreign: true})
 	if serr != nil {
-		return nil, fmt.Errorf("draft: read the Compose file: %w", serr)
+		return nil, fmt.Errorf("read the Compose file: %w", serr)
 	}
 	root := newMapping(doc.Root)
 	if name := text(root.get("name")); name != "" && !strings.Contains(name, "$") {
@@ -30,7 +30,7 @@ func Compose(app string, src []byte) ([]byte, error) {
 	services := newMapping(root.get("services"))
 	for _, name := range services.keys {
 		if len(d.services) == maxServices {
-			return nil, errors.New("draft: the Compose file has too many services")
+			return nil, errors.New("the Compose file has too many services")
 		}
 		s := &service{source: name, note: map[string]string{}}
 		d.unique(s)
@@ -38,7 +38,7 @@ func Compose(app string, src []byte) ([]byte, error) {
 		c.of[s] = newMapping(services.get(name))
 	}
 	if len(d.services) == 0 {
-		return nil, errors.New("draft: the Compose file has no services")
+		return nil, errors.New("the Compose file has no services")
 	}
 	for _, s := range d.services {
 		c.program(s)

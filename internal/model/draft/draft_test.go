@@ -45,6 +45,13 @@ func TestDraftRefuses(t *testing.T) {
 	}
 }
 
+func TestARefusedLineIsNamed(t *testing.T) {
+	_, err := Procfile("a", []byte("# c\nweb: x\nbad line\n"))
+	if want := `line 3: "bad line" is no line of a Procfile, which is name: command`; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 func check(t *testing.T, out []byte, err error) {
 	t.Helper()
 	if err != nil {
