@@ -51,6 +51,7 @@ type Gateway struct {
 	tls     *tls.Config
 	state   atomic.Pointer[state]
 	refused *wire.Tally[refusal]
+	clients clients
 
 	mu    sync.Mutex
 	pools map[poolKey]*proxy.Upstream // guarded by mu
@@ -72,7 +73,7 @@ type poolKey struct {
 
 // New returns a Gateway that refuses all until SetPlan.
 func New(c Config) *Gateway {
-	g := &Gateway{config: c, pools: map[poolKey]*proxy.Upstream{}, refused: newRefusals(c.Record)}
+	g := &Gateway{config: c, pools: map[poolKey]*proxy.Upstream{}, refused: newRefusals(c.Record), clients: clients{open: map[netip.Prefix]int{}}}
 	g.engine = proxy.New(proxy.Config{Decide: g.decide, Edge: true, Log: c.Log, Limits: proxy.Limits{Conns: 20_000, Idle: 75 * time.Second}})
 	g.tls = &tls.Config{
 		MinVersion: tls.VersionTLS12, // TLS 1.3 wherever the client can
@@ -105,7 +106,13 @@ func (g *Gateway) SetPlan(p *plan.Plan, today string) error {
 // ServeHTTPS accepts the outside until ln is closed.
 func (g *Gateway) ServeHTTPS(ln net.Listener) {
 	proxy.Accept(ln, func(c net.Conn) {
+		leave, ok := g.clients.enter(c.RemoteAddr())
+		if !ok {
+			c.Close()
+			return
+		}
 		g.wg.Go(func() {
+			defer leave()
 			g.engine.ServeConn(context.Background(), tls.Server(c, g.tls), proxy.ConnInfo{AllowH1: true, AllowH2: true, TLS: true})
 		})
 	})

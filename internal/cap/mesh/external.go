@@ -105,9 +105,10 @@ func (x *external) resolve(ctx context.Context) ([]netip.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("external %s: %w", x.Name, err)
 	}
+	own := ownAddresses()
 	var ok []netip.Addr
 	for _, a := range all {
-		if x.mayDial(a.Unmap()) {
+		if x.mayDial(a.Unmap()) && (!own[a.Unmap()] || x.names(a.Unmap())) {
 			ok = append(ok, a.Unmap())
 		}
 	}
@@ -137,12 +138,37 @@ var notPublic = [...]netip.Prefix{
 	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"),
 }
 
-// mayDial refuses what a name outside has no business to point at, unless the model names it.
-func (x *external) mayDial(a netip.Addr) bool {
+// ownAddresses are this host's: a name outside that leads back here would reach what trusts its own machine.
+func ownAddresses() map[netip.Addr]bool {
+	own := map[netip.Addr]bool{}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return own // the ranges below still hold
+	}
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok {
+			if ip, ok := netip.AddrFromSlice(n.IP); ok {
+				own[ip.Unmap()] = true
+			}
+		}
+	}
+	return own
+}
+
+// names tells whether the model names the address.
+func (x *external) names(a netip.Addr) bool {
 	for _, p := range x.allowed {
 		if p.Contains(a) {
 			return true
 		}
+	}
+	return false
+}
+
+// mayDial refuses what a name outside has no business to point at, unless the model names it.
+func (x *external) mayDial(a netip.Addr) bool {
+	if x.names(a) {
+		return true
 	}
 	if len(x.Addresses) > 0 {
 		return false // the model says which, and this is none of them

@@ -100,7 +100,7 @@ type instance struct {
 
 // maxOpen bounds the connections that one instance may have open to all its upstreams: a
 // taken-over service can't use up the agent.
-const maxOpen = 4096
+const maxOpen = 1024
 
 // New returns a Mesh that denies all until SetPlan.
 func New(c Config) *Mesh {
