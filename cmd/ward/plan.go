@@ -33,7 +33,7 @@ What isn't listed is closed.`,
 		},
 	}
 	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model")
-	c.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON, as agents get it")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON, with the services' environment")
 	return c
 }
 

@@ -211,6 +211,9 @@ func (w *writer) external(e *model.External, in []*plan.Rule) {
 		model.TLSOriginate:   "Ward speaks verified TLS",
 	}[e.TLS]
 	w.linef("  is %s:%d, %s, %s", e.Host, e.Port, plan.ExternalProtocol(e), tls)
+	if e.TLS == model.TLSOriginate && e.LocalPort != e.Port {
+		w.linef("  services dial %s:%d, without TLS", e.Host, e.LocalPort)
+	}
 	if len(e.Addresses) > 0 {
 		w.linef("  only at %s", strings.Join(e.Addresses, ", "))
 	}
