@@ -72,7 +72,15 @@ func (b *builder) own(path string, write bool) error {
 	if err != nil {
 		return err
 	}
-	if err := b.mountOwn(real, real, write); err != nil {
+	if b.holdsHidden(real) {
+		if write {
+			return fmt.Errorf("%s holds ward.yaml or Ward's state, which no service may write; give the service a folder of its own for what it writes", real)
+		}
+		err = b.ownEntries(real)
+	} else {
+		err = b.mountOwn(real, real, write)
+	}
+	if err != nil {
 		return err
 	}
 	if real != path {

@@ -83,9 +83,10 @@ func orDefault(v, d int) int {
 }
 
 type builder struct {
-	host  Host
-	spec  spec.Spec
-	write []string // folders that services may write, without symbolic links
+	host    Host
+	spec    spec.Spec
+	write   []string // folders that services may write, without symbolic links
+	entries int      // shown one by one so far
 }
 
 func (b *builder) rememberWritable(s *plan.Service) {

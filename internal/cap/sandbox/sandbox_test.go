@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -224,36 +225,70 @@ func TestProbeRunsUnderTheServicesRestrictions(t *testing.T) {
 	}
 }
 
-// TestHiddenPathsShowEmpty: the workdir is the folder of ward.yaml, as in most first models.
-func TestHiddenPathsShowEmpty(t *testing.T) {
-	l := NewLauncher()
-	defer l.Close()
-	dir := workdir(t)
-	if err := os.MkdirAll(filepath.Join(dir, ".ward", "control"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "ward.yaml"), []byte("env: {PASSWORD: of another service}"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+// TestModelStaysHiddenWhenItIsSavedAnew: the workdir is the folder of ward.yaml, as in most first models, and editors save by
+// renaming a new file over the old one.
+func TestModelStaysHiddenWhenItIsSavedAnew(t *testing.T) {
 	const look = `
-import os
-print("state", os.listdir(".ward"), "model", repr(open("ward.yaml").read()))
+import os, time
+def look():
+    try: model = open("ward.yaml").read()
+    except OSError as e: model = type(e).__name__
+    try: state = os.listdir(".ward")
+    except OSError as e: state = type(e).__name__
+    print("model", model, "state", state, "code", open("code.py").read(), flush=True)
+look()
+while not os.path.exists("sub/saved"): time.sleep(0.01)
+look()
 `
+	write := func(dir, name, text string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
-		name string
-		hide []string
-		want string
+		name   string
+		hidden bool
+		want   string
 	}{
-		{"hidden", []string{filepath.Join(dir, ".ward"), filepath.Join(dir, "ward.yaml")}, "state [] model ''"},
-		{"not hidden, so the test can fail", nil, "state ['control'] model 'env: {PASSWORD: of another service}'"},
+		{"hidden", true, "model FileNotFoundError state FileNotFoundError code x\nmodel FileNotFoundError state FileNotFoundError code x"},
+		{"not hidden, so the test can fail", false, "model old state ['key'] code x\nmodel new state ['key'] code x"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			l := NewLauncher()
+			defer l.Close()
+			dir := workdir(t)
+			for name, text := range map[string]string{"ward.yaml": "old", ".ward/key": "k", "code.py": "x", "sub/a": ""} {
+				write(dir, name, text)
+			}
 			h := testHost(t, dir, 5)
-			h.Hide = c.hide
+			if c.hidden {
+				h.Hide = []string{filepath.Join(dir, ".ward"), filepath.Join(dir, "ward.yaml")}
+			}
 			s := startService(t, l, service("reader", python(look)), h)
-			if got := strings.TrimSpace(s.text(t)); got != c.want {
+			lines := bufio.NewScanner(s.out)
+			lines.Scan()
+			got := lines.Text()
+			write(dir, "ward.yaml.new", "new")
+			if err := os.Rename(filepath.Join(dir, "ward.yaml.new"), filepath.Join(dir, "ward.yaml")); err != nil {
+				t.Fatal(err)
+			}
+			write(dir, "sub/saved", "")
+			lines.Scan()
+			if got += "\n" + lines.Text(); got != c.want {
 				t.Errorf("saw %q, want %q", got, c.want)
 			}
 		})
+	}
+	svc := service("writer", python(""))
+	svc.Files.Write = []model.Path{{Path: "."}}
+	h := testHost(t, workdir(t), 6)
+	h.Hide = []string{filepath.Join(h.Base, "ward.yaml")}
+	if _, err := Prepare(&svc, h); err == nil || !strings.Contains(err.Error(), "folder of its own") {
+		t.Errorf("a service may write the folder of ward.yaml: %v", err)
 	}
 }

@@ -55,10 +55,16 @@ func Enter(s *spec.Spec, idMaps []*os.File) error {
 	if err := writeFiles(s); err != nil {
 		return err
 	}
+	if err := makeDirs(s.Dirs); err != nil {
+		return err
+	}
 	if err := attachAll(trees); err != nil {
 		return err
 	}
 	if err := makeLinks(s); err != nil {
+		return err
+	}
+	if err := closeDirs(s.Dirs); err != nil {
 		return err
 	}
 	if err := mountProc(); err != nil {
@@ -282,6 +288,32 @@ func makeLinks(s *spec.Spec) error {
 		}
 		if err := os.Symlink(l.To, p); err != nil && !os.IsExist(err) {
 			return fmt.Errorf("link %s: %w", l.Path, err)
+		}
+	}
+	return nil
+}
+
+// makeDirs makes folders to mount in, each a file system of its own: it may lie in a scratch folder, and must
+// become read-only all the same.
+func makeDirs(dirs []string) error {
+	for _, d := range dirs {
+		p := filepath.Join(base, d)
+		if err := os.MkdirAll(p, 0o755); err != nil {
+			return fmt.Errorf("make %s: %w", d, err)
+		}
+		if err := mountTmpfs(p, "mode=0755,size=256k,nr_inodes=1024"); err != nil {
+			return fmt.Errorf("make %s: %w", d, err)
+		}
+	}
+	return nil
+}
+
+// closeDirs makes them read-only, once everything is mounted in them.
+func closeDirs(dirs []string) error {
+	ro := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	for _, d := range dirs {
+		if err := unix.MountSetattr(unix.AT_FDCWD, filepath.Join(base, d), 0, &ro); err != nil {
+			return fmt.Errorf("make %s read-only: %w", d, err)
 		}
 	}
 	return nil

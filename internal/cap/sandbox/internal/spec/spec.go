@@ -22,6 +22,7 @@ type Spec struct {
 
 	Mounts   []Mount   `json:"mounts"`
 	Hide     []string  `json:"hide"` // paths that show empty, wherever a mount would show them
+	Dirs     []string  `json:"dirs"` // empty folders to mount in
 	Links    []Link    `json:"links"`
 	Files    []File    `json:"files"`
 	ExecTmp  bool      `json:"exec_tmp"` // /tmp may hold libraries to map (jvm)
