@@ -169,7 +169,7 @@ func showRecord(w io.Writer) func(ledger.Record) error {
 func recordText(r *ledger.Record) string {
 	d := r.Detail
 	switch r.Kind {
-	case "request.denied", "request.observed", "request.malformed", "request.learned":
+	case "request.denied", "request.observed", "request.malformed", "request.learned", "request.failed":
 		return requestText(r)
 	case "certificate.issued":
 		return fmt.Sprintf("%s until %s", r.Object, d["not_after"])
@@ -209,7 +209,7 @@ func requestText(r *ledger.Record) string {
 	}
 	text += "  " + strings.TrimRight(d["method"]+" "+d["path"], " ")
 	var why []string
-	for _, k := range []string{"reason", "malformed", "end"} {
+	for _, k := range []string{"reason", "malformed", "failed", "end"} {
 		if d[k] != "" {
 			why = append(why, d[k])
 		}

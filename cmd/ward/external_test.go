@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -26,10 +27,11 @@ services:
     env: {NAME: web, GORACE: "atexit_sleep_ms=0"}
     listen: http://:8080
     expose: {route: GET /call, to: anyone}
-    calls: {cards: GET /charge, plain: GET /ok}
+    calls: {cards: GET /charge, plain: GET /ok, wrong: GET /ok}
 externals:
   cards: {host: example.com, port: CARDS, tls: originate, protocol: http, addresses: [127.0.0.1], ca: ca.pem}
   plain: {host: plain.example, port: PLAIN, protocol: http, addresses: [127.0.0.1]}
+  wrong: {host: wrong.example, port: CARDS, local_port: 81, tls: originate, protocol: http, addresses: [127.0.0.1], ca: ca.pem}
   inside: {host: localhost, port: PLAIN, protocol: http}
 `
 
@@ -54,6 +56,7 @@ func TestExternalsAreReachedByTheirRealNameAndRoutes(t *testing.T) {
 		"http://example.com/refund":                   "403 Forbidden",
 		"http://plain.example:" + port(plain) + "/ok": "200 OK outside plain.example:" + port(plain) + "/ok",
 		"http://plain.example:" + port(plain) + "/no": "403 Forbidden",
+		"http://wrong.example:81/ok":                  "502",
 		"http://localhost:" + port(plain) + "/ok":     "", // see below
 	} {
 		_, a := w.Get("/call?url=" + url)
@@ -68,4 +71,10 @@ func TestExternalsAreReachedByTheirRealNameAndRoutes(t *testing.T) {
 			t.Errorf("%s: %q, want %q", url, got, want)
 		}
 	}
+	// Why an external can't be reached is told to nobody but the ledger.
+	wardtest.Eventually(t, "the failure is in the ledger", func() bool {
+		var out bytes.Buffer
+		code := run(env{out: &out, err: &out}, []string{"audit", "-f", w.File, "--kind", "request.failed"})
+		return code == 0 && strings.Contains(out.String(), "web -> wrong") && strings.Contains(out.String(), "certificate is valid for")
+	})
 }

@@ -2,12 +2,14 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"net"
 
 	"github.com/wardhq/ward/internal/base/canon"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/proxy"
+	"github.com/wardhq/ward/internal/wire"
 )
 
 // decide is the one place where a request meets policy: the caller's end and the target's
@@ -112,7 +114,15 @@ func (m *Mesh) done(r *proxy.Record) {
 		return
 	}
 	l, ok := r.Request.Conn.Peer.(*link)
-	if !ok || r.Request.Method != "" || r.Err == nil {
+	if !ok || r.Err == nil {
+		return
+	}
+	if l.external && errors.Is(r.Err, proxy.ErrDial) {
+		// Nobody else learns why: the service sees a gateway error.
+		m.note(denied{caller: l.caller, target: l.target, port: l.port, method: "*", failed: wire.Clip(r.Err.Error()), end: "outbound"})
+		return
+	}
+	if r.Request.Method != "" || r.Request.Protocol == canon.TCP {
 		return
 	}
 	// Refused before it was understood: an ambiguous or malformed request is a sign of attack.

@@ -19,6 +19,7 @@ type denied struct {
 	method, path   string
 	host           string // where the host was the reason
 	malformed      string // where the request had no one reading
+	failed         string // not a denial: why an external could not be reached
 	reason         policy.Reason
 	end            string // "outbound", "inbound" or "parse"
 	observed       bool   // not a denial: an observe rule let it pass
@@ -35,7 +36,7 @@ func newDenials(record func(wire.Event)) *wire.Tally[denied] {
 	return &wire.Tally[denied]{
 		Prefix: "d-", Most: maxGroups, Record: record,
 		Rest: func(d denied) denied {
-			d.method, d.path, d.host, d.malformed = "*", "", "", ""
+			d.method, d.path, d.host, d.malformed, d.failed = "*", "", "", "", ""
 			return d
 		},
 		Event: func(d denied, id string, count int64) wire.Event { return d.event(id, count) },
@@ -48,6 +49,8 @@ func (d *denied) kind() string {
 		return "request.observed"
 	case d.malformed != "":
 		return "request.malformed"
+	case d.failed != "":
+		return "request.failed"
 	}
 	return "request.denied"
 }
@@ -55,12 +58,15 @@ func (d *denied) kind() string {
 // event describes a denial for the ledger.
 func (d *denied) event(id string, count int64) wire.Event {
 	detail := map[string]string{"id": id, "method": d.method, "port": strconv.Itoa(d.port)}
-	for k, v := range map[string]string{"path": d.path, "end": d.end, "host": d.host, "malformed": d.malformed} {
+	for k, v := range map[string]string{"path": d.path, "end": d.end, "host": d.host, "malformed": d.malformed, "failed": d.failed} {
 		if v != "" {
 			detail[k] = v
 		}
 	}
-	if !d.observed && d.malformed == "" {
+	switch {
+	case d.host != "":
+		detail["reason"] = "wrong_host"
+	case !d.observed && d.malformed == "" && d.failed == "":
 		detail["reason"] = d.reason.String()
 	}
 	return wire.Event{Kind: d.kind(), Subject: d.caller, Object: d.target, Detail: detail, Count: count}
