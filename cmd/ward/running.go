@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,16 +14,27 @@ import (
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/up"
+	"github.com/wardhq/ward/internal/wire"
 )
 
 // The verbs of this file speak to a running 'ward up'.
 
 // notRunning says what to do when nothing answers.
 func notRunning(err error) error {
-	if fault.KindOf(err) == fault.Unavailable {
-		return fault.Wrap(fault.Unavailable, "nothing runs for this file; start it with 'ward up'", nil)
+	if errors.Is(err, wire.ErrNoAnswer) {
+		return fault.New(fault.Unavailable, "nothing runs for this file; start it with 'ward up'")
 	}
 	return err
+}
+
+// unreachable tells of a supervisor that runs but can't be spoken to.
+func unreachable(p up.Paths, err error) error {
+	if errors.Is(err, wire.ErrNoAnswer) {
+		if who := p.Runs(); who != nil {
+			return fault.New(fault.Unavailable, fmt.Sprintf("%v; but its socket in %s doesn't answer: end that process with kill, and start it again", who, p.Run))
+		}
+	}
+	return notRunning(err)
 }
 
 func runningCommand(use, short string, n int, run func(up.Paths, *cobra.Command, []string) error) *cobra.Command {
@@ -34,7 +46,7 @@ func runningCommand(use, short string, n int, run func(up.Paths, *cobra.Command,
 			if err != nil {
 				return err
 			}
-			return notRunning(run(p, c, args))
+			return unreachable(p, run(p, c, args))
 		},
 	}
 	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model that runs")

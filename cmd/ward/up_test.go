@@ -263,6 +263,27 @@ func TestSecondUpSaysWhoRuns(t *testing.T) {
 	}
 }
 
+func TestSupervisorWhoseSocketIsGoneIsNamed(t *testing.T) {
+	w := wardtest.Start(t, twoServices, nil)
+	paths, err := up.FindPaths(w.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(paths.Run, "up.sock")); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	code := run(env{out: &out, err: &out}, []string{"status", "-f", w.File})
+	if code != 1 || !strings.Contains(out.String(), fmt.Sprint("as process ", os.Getpid())) {
+		t.Errorf("exit %d: %s", code, &out)
+	}
+	w.Stop()
+	out.Reset()
+	if code := run(env{out: &out, err: &out}, []string{"status", "-f", w.File}); code != 1 || !strings.Contains(out.String(), "nothing runs") {
+		t.Errorf("after the end: exit %d: %s", code, &out)
+	}
+}
+
 // TestNothingOutlivesAKilledSupervisor runs the real command and kills it with -9.
 func TestNothingOutlivesAKilledSupervisor(t *testing.T) {
 	dir, url := wardtest.Folder(t, twoServices)

@@ -302,6 +302,7 @@ func (s *Supervisor) closeSockets() {
 	for _, f := range s.sockets {
 		f.Close()
 	}
+	_ = os.RemoveAll(s.paths.Run) // everything that used it has ended
 }
 
 func rootCause(err error) error {
@@ -320,6 +321,19 @@ func hostPort(host, listen string) string {
 		return host
 	}
 	return net.JoinHostPort(host, port)
+}
+
+// Runs returns an error that says who runs for the file, nil if nobody does.
+func (p Paths) Runs() error {
+	unlock, err := p.lock()
+	if err == nil {
+		unlock()
+		return nil
+	}
+	if fault.KindOf(err) == fault.Conflict {
+		return err
+	}
+	return nil // there is no state: nobody has ever run
 }
 
 // AwaitEnd waits until no supervisor runs any more.

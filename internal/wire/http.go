@@ -75,6 +75,9 @@ func WriteError(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(errorBody{Kind: k.String(), Error: fault.PublicText(err)}) // the caller has gone
 }
 
+// ErrNoAnswer is in the chain of a call's error if nobody answered at all.
+var ErrNoAnswer = errors.New("no answer")
+
 // Client calls an API on a Unix socket, or wherever dial leads. Safe for concurrent use.
 type Client struct{ http *http.Client }
 
@@ -129,7 +132,7 @@ func (c *Client) Do(ctx context.Context, method, path string, in any) (*http.Res
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fault.Wrap(fault.Unavailable, "Ward's process doesn't answer", err)
+		return nil, fault.Wrap(fault.Unavailable, "Ward's process doesn't answer", errors.Join(ErrNoAnswer, err))
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp, nil
