@@ -263,6 +263,22 @@ func TestSecondUpSaysWhoRuns(t *testing.T) {
 	}
 }
 
+func TestLimitThatIsNotInForceIsSaid(t *testing.T) {
+	w := wardtest.Start(t, strings.Replace(twoServices, "  lonely:", "  lonely:\n    limits: {cpu: 0.5}", 1), nil)
+	// As root the control groups of this machine carry it, where there are any.
+	own := false
+	for _, s := range w.Status().Services {
+		if groups, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", s.PID)); err == nil && s.Service == "lonely" {
+			for line := range strings.Lines(string(groups)) {
+				own = own || strings.Contains(line, "-lonely") && (strings.Contains(line, ":cpu") || strings.HasPrefix(line, "0::"))
+			}
+		}
+	}
+	if said := strings.Contains(w.Log.String(), "cpu is not in force"); said == own {
+		t.Errorf("said %v, and the service has a group of its own: %v", said, own)
+	}
+}
+
 func TestSupervisorWhoseSocketIsGoneIsNamed(t *testing.T) {
 	w := wardtest.Start(t, twoServices, nil)
 	paths, err := up.FindPaths(w.File)

@@ -292,6 +292,9 @@ func (in *instance) build(ctx context.Context) (*sandbox.Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
+	if in.service.Limits.CPU > 0 && !box.CPULimited() {
+		in.up.printer.line(in.label(), "limits: cpu is not in force: this user may make no control group with it; see README of the sandbox")
+	}
 	in.up.mu.Lock()
 	in.up.runs++
 	run := in.up.runs

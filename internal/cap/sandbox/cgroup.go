@@ -11,7 +11,10 @@ import (
 )
 
 // cgroup is the control groups of one sandbox; nil where the host permits none.
-type cgroup struct{ dirs []string }
+type cgroup struct {
+	dirs []string
+	cpu  bool // carries the CPU limit
+}
 
 // setting is one limit in one controller's file.
 type setting struct{ file, value string }
@@ -31,7 +34,7 @@ func joinCgroup(name string, pid int, l *spec.Limits, cpu float64) *cgroup {
 		l.PIDs = 0
 	}
 	if cpu > 0 {
-		g.joinV1("cpu", name, pid, setting{"cpu.cfs_quota_us", strconv.Itoa(int(cpu * 100000))})
+		g.cpu = g.joinV1("cpu", name, pid, setting{"cpu.cfs_quota_us", strconv.Itoa(int(cpu * 100000))})
 	}
 	return g
 }
@@ -62,6 +65,7 @@ func (g *cgroup) joinUnified(name string, pid int, l *spec.Limits, cpu float64) 
 			return false
 		}
 		l.MemoryBytes, l.PIDs = 0, 0
+		g.cpu = len(settings) > 2
 		return true
 	}
 	return false

@@ -328,6 +328,9 @@ func (s *Sandbox) Kill() {
 // Done is closed when everything in the sandbox has ended.
 func (s *Sandbox) Done() <-chan struct{} { return s.done }
 
+// CPULimited tells whether a limit of CPU is in force: only a control group carries one.
+func (s *Sandbox) CPULimited() bool { return s.cgroup != nil && s.cgroup.cpu }
+
 // PID is the host's process ID of the sandbox's init.
 func (s *Sandbox) PID() int { return s.cmd.Process.Pid }
 
