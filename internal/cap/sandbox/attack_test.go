@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/wardtest/need"
 )
 
 func TestServiceLeavesNoSetUserIDFileBehind(t *testing.T) {
@@ -67,7 +68,7 @@ func TestServiceCantChooseWhatItsNextStartShows(t *testing.T) {
 			dir := workdir(t)
 			python, err := filepath.EvalSymlinks("/usr/bin/python3")
 			if err != nil {
-				t.Skip(err)
+				need.Missing(t, "/usr/bin/python3 isn't there")
 			}
 			for path, to := range map[string]string{"data/a/b": victim, "data/a/python3": python, "link": victim} {
 				if err := os.MkdirAll(filepath.Join(dir, "data/a"), 0o755); err != nil {
@@ -193,7 +194,7 @@ func privateProgram(t *testing.T) string {
 	t.Helper()
 	real, err := filepath.EvalSymlinks("/usr/bin/true")
 	if err != nil {
-		t.Skip(err)
+		need.Missing(t, "/usr/bin/true isn't there")
 	}
 	prefix := filepath.Join(workdir(t), "tool")
 	if err := os.MkdirAll(filepath.Join(prefix, "bin"), 0o700); err != nil {
