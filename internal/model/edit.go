@@ -7,6 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wardhq/ward/internal/model/form"
 	"github.com/wardhq/ward/internal/model/lexis"
 	"github.com/wardhq/ward/internal/model/source"
 )
@@ -37,7 +38,6 @@ func RemoveGrants(src []byte, removes []GrantEdit) ([]byte, error) {
 type editor struct {
 	doc *source.Document
 	lay *source.Layout
-	p   printer
 }
 
 func edit(src []byte, edits []GrantEdit, apply func(*editor, *yaml.Node, GrantEdit) ([]byte, error)) ([]byte, error) {
@@ -45,7 +45,7 @@ func edit(src []byte, edits []GrantEdit, apply func(*editor, *yaml.Node, GrantEd
 		if _, err := ParseGrant(e.Grant); err != nil {
 			return nil, fmt.Errorf("edit grant %q: %w", lexis.Clip(e.Grant), err)
 		}
-		if !matcher(reTarget)(e.Target) {
+		if !form.Matcher(form.RETarget)(e.Target) {
 			return nil, fmt.Errorf("edit grant: %q is no target", lexis.Clip(e.Target))
 		}
 		doc, serr := source.Parse(src, source.Options{})
@@ -60,7 +60,7 @@ func edit(src []byte, edits []GrantEdit, apply func(*editor, *yaml.Node, GrantEd
 		if service == nil || service.Kind != yaml.MappingNode || len(service.Content) == 0 {
 			return nil, fmt.Errorf("edit grant: there is no service %q", lexis.Clip(e.Caller))
 		}
-		if src, err = apply(&editor{doc: doc, lay: lay, p: printer{doc: doc, lay: lay}}, service, e); err != nil {
+		if src, err = apply(&editor{doc: doc, lay: lay}, service, e); err != nil {
 			return nil, err
 		}
 	}
@@ -125,7 +125,7 @@ func (d *editor) add(service *yaml.Node, e GrantEdit) ([]byte, error) {
 			return d.doc.Bytes(), nil
 		}
 		start, end := d.lay.Span(call)
-		return d.splice(start, end, "["+d.p.scalarText(call, true)+", "+lexis.Quote(e.Grant, true)+"]"), nil
+		return d.splice(start, end, "["+form.Scalar(call, true)+", "+lexis.Quote(e.Grant, true)+"]"), nil
 	case call.Kind == yaml.SequenceNode && len(call.Content) > 0:
 		if written(call.Content, e.Grant) >= 0 {
 			return d.doc.Bytes(), nil

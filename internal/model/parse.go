@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wardhq/ward/internal/model/form"
 	"github.com/wardhq/ward/internal/model/lexis"
 	"github.com/wardhq/ward/internal/model/source"
 )
@@ -144,9 +145,9 @@ type entry struct {
 
 // entries is the keys of a mapping, each once; what is no mapping is a problem
 // unless it is empty and may be.
-func (p *parser) entries(n *yaml.Node, f *form) ([]entry, bool) {
+func (p *parser) entries(n *yaml.Node, f *form.Form) ([]entry, bool) {
 	if n.Kind != yaml.MappingNode {
-		p.expected(n, f.what)
+		p.expected(n, f.What)
 		return nil, false
 	}
 	out := make([]entry, 0, len(n.Content)/2)
@@ -165,22 +166,22 @@ func (p *parser) entries(n *yaml.Node, f *form) ([]entry, bool) {
 
 // object calls each for every known key of n; unknown, missing and contradicting
 // keys are problems.
-func (p *parser) object(n *yaml.Node, f *form, each func(e entry, f *form)) {
+func (p *parser) object(n *yaml.Node, f *form.Form, each func(e entry, f *form.Form)) {
 	all, ok := p.entries(n, f)
 	if !ok {
 		return
 	}
 	has := make(map[string]bool, len(all))
 	for _, e := range all {
-		sub := f.field(e.key)
+		sub := f.Field(e.key)
 		switch {
 		case sub != nil:
 			has[e.key] = true
 			each(e, sub)
-		case e.key == "when" && f.field("route") != nil:
+		case e.key == "when" && f.Field("route") != nil:
 			p.errorf(e.pos, "leave it out; until then the route is open to whoever \"to\" says", "conditions (when) come with identity")
 		default:
-			near, hint := p.nearest(e.key, f.keys()), "one of "+strings.Join(f.keys(), ", ")
+			near, hint := p.nearest(e.key, f.Keys()), "one of "+strings.Join(f.Keys(), ", ")
 			if near != "" {
 				hint = fmt.Sprintf("did you mean %q?", near)
 				has[near] = true // so that a misspelt key isn't also a missing one
@@ -188,13 +189,13 @@ func (p *parser) object(n *yaml.Node, f *form, each func(e entry, f *form)) {
 			p.errorf(e.pos, hint, "unknown key %q", lexis.Clip(e.key))
 		}
 	}
-	for _, k := range f.always {
+	for _, k := range f.Always {
 		if !has[k] {
 			p.errorf(pos(n), "", "%q is missing", k)
 		}
 	}
-	if len(f.oneOf) == 2 {
-		a, b := f.oneOf[0], f.oneOf[1]
+	if len(f.OneOf) == 2 {
+		a, b := f.OneOf[0], f.OneOf[1]
 		switch {
 		case !has[a] && !has[b]:
 			p.errorf(pos(n), "", "%q is missing (or %q)", a, b)
@@ -205,20 +206,20 @@ func (p *parser) object(n *yaml.Node, f *form, each func(e entry, f *form)) {
 }
 
 // names calls each for every entry of a mapping whose keys are names.
-func (p *parser) names(n *yaml.Node, f *form, what string, each func(e entry)) {
-	if isNull(n) && f.min == 0 {
-		p.errorf(pos(n), "leave the key out where there are none", "expected %s, found nothing", f.what)
+func (p *parser) names(n *yaml.Node, f *form.Form, what string, each func(e entry)) {
+	if isNull(n) && f.Min == 0 {
+		p.errorf(pos(n), "leave the key out where there are none", "expected %s, found nothing", f.What)
 		return
 	}
 	all, ok := p.entries(n, f)
-	if ok && len(all) < f.min {
+	if ok && len(all) < f.Min {
 		p.errorf(pos(n), "", "there must be at least one entry")
 	}
-	match := matcher(f.name)
+	match := form.Matcher(f.Name)
 	for _, e := range all {
 		if !match(e.key) {
 			hint := ""
-			if f.name == reLabel {
+			if f.Name == form.RELabel {
 				hint = "a DNS label has a-z, 0-9 and hyphens inside, and at most 63 characters"
 			}
 			p.errorf(e.pos, hint, "%q is not a name for %s", lexis.Clip(e.key), what)
@@ -229,90 +230,90 @@ func (p *parser) names(n *yaml.Node, f *form, what string, each func(e entry)) {
 }
 
 // items is the elements of a list, or of "one or a list".
-func (p *parser) items(n *yaml.Node, f *form) []*yaml.Node {
+func (p *parser) items(n *yaml.Node, f *form.Form) []*yaml.Node {
 	switch {
 	case n.Kind == yaml.SequenceNode:
-		if len(n.Content) < f.min {
+		if len(n.Content) < f.Min {
 			p.errorf(pos(n), "leave the key out where there are none", "an empty list")
 		}
-		if f.max > 0 && len(n.Content) > f.max {
-			p.errorf(pos(n), "", "a list of %d; the limit is %d", len(n.Content), f.max)
-			return n.Content[:f.max]
+		if f.Max > 0 && len(n.Content) > f.Max {
+			p.errorf(pos(n), "", "a list of %d; the limit is %d", len(n.Content), f.Max)
+			return n.Content[:f.Max]
 		}
 		return n.Content
-	case f.shape == shapeSome && !isNull(n):
+	case f.Shape == form.SomeShape && !isNull(n):
 		return []*yaml.Node{n}
 	}
-	p.expected(n, f.what)
+	p.expected(n, f.What)
 	return nil
 }
 
 // scalar is the text of a scalar of the right type, and one of the words if the
 // form has words.
-func (p *parser) scalar(n *yaml.Node, f *form) (string, bool) {
+func (p *parser) scalar(n *yaml.Node, f *form.Form) (string, bool) {
 	if n.Kind != yaml.ScalarNode || isNull(n) {
-		p.expected(n, f.what)
+		p.expected(n, f.What)
 		return "", false
 	}
-	types := f.types
+	types := f.Types
 	if types == 0 {
-		types = typeString
+		types = form.IsString
 	}
-	is := typeString
+	is := form.IsString
 	switch n.Tag {
 	case "!!int", "!!float":
-		is = typeNumber
+		is = form.IsNumber
 	case "!!bool":
-		is = typeBool
+		is = form.IsBool
 	}
 	if types&is == 0 {
 		hint := ""
-		if f.pattern == reLabel || f.pattern == reNonEmpty || f.pattern == reDomain || f.pattern == `\S` {
+		if f.Pattern == form.RELabel || f.Pattern == form.RENonEmpty || f.Pattern == form.REDomain || f.Pattern == `\S` {
 			hint = fmt.Sprintf("to mean the text, put it in quotes: %q", lexis.Clip(n.Value))
 		}
-		p.errorf(pos(n), hint, "expected %s, found %q", f.what, lexis.Clip(n.Value))
+		p.errorf(pos(n), hint, "expected %s, found %q", f.What, lexis.Clip(n.Value))
 		return "", false
 	}
 	if strings.IndexByte(n.Value, 0) >= 0 {
 		p.errorf(pos(n), "", "a value may not hold a NUL character")
 		return "", false
 	}
-	if len(f.words) > 0 && !slices.Contains(f.words, n.Value) {
-		p.errorf(pos(n), p.suggest(n.Value, f.words), "%q is not %s", lexis.Clip(n.Value), f.what)
+	if len(f.Words) > 0 && !slices.Contains(f.Words, n.Value) {
+		p.errorf(pos(n), p.suggest(n.Value, f.Words), "%q is not %s", lexis.Clip(n.Value), f.What)
 		return "", false
 	}
 	return n.Value, true
 }
 
 // text is a scalar that also has the form's pattern.
-func (p *parser) pattern(n *yaml.Node, f *form, hint string) (string, bool) {
+func (p *parser) pattern(n *yaml.Node, f *form.Form, hint string) (string, bool) {
 	s, ok := p.scalar(n, f)
-	if ok && !matcher(f.pattern)(s) {
-		p.errorf(pos(n), hint, "expected %s, found %q", f.what, lexis.Clip(s))
+	if ok && !form.Matcher(f.Pattern)(s) {
+		p.errorf(pos(n), hint, "expected %s, found %q", f.What, lexis.Clip(s))
 		return "", false
 	}
 	return s, ok
 }
 
 // whole is a whole number within the form's bounds.
-func (p *parser) whole(n *yaml.Node, f *form) int {
+func (p *parser) whole(n *yaml.Node, f *form.Form) int {
 	s, ok := p.scalar(n, f)
 	if !ok {
 		return 0
 	}
 	v, ok := lexis.Decimal(s)
-	if !ok || v < f.min || v > f.max {
-		p.errorf(pos(n), fmt.Sprintf("a whole number from %d to %d", f.min, f.max), "expected %s, found %q", f.what, lexis.Clip(s))
+	if !ok || v < f.Min || v > f.Max {
+		p.errorf(pos(n), fmt.Sprintf("a whole number from %d to %d", f.Min, f.Max), "expected %s, found %q", f.What, lexis.Clip(s))
 		return 0
 	}
 	return v
 }
 
 // grants is one grant or a list of them; what names the place in messages.
-func (p *parser) grants(n *yaml.Node, f *form) []Grant {
+func (p *parser) grants(n *yaml.Node, f *form.Form) []Grant {
 	nodes := p.items(n, f)
 	out := make([]Grant, 0, len(nodes))
-	elem := f.elem
+	elem := f.Elem
 	if elem == nil {
 		elem = f
 	}
@@ -328,7 +329,7 @@ func (p *parser) grants(n *yaml.Node, f *form) []Grant {
 			continue
 		}
 		g.Pos = pos(item)
-		if elem.pattern == reRoute && (g.Kind == GrantAny || g.Kind == GrantTCP) {
+		if elem.Pattern == form.RERoute && (g.Kind == GrantAny || g.Kind == GrantTCP) {
 			p.errorf(g.Pos, `name routes: "GET /books/**", "* /**", "ws /live" or "grpc pkg.Service/Method"`, "%q can't be opened to the outside", s)
 			continue
 		}

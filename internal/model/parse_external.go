@@ -6,13 +6,14 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wardhq/ward/internal/model/form"
 	"github.com/wardhq/ward/internal/model/lexis"
 )
 
-func (p *parser) external(e entry, f *form) {
+func (p *parser) external(e entry, f *form.Form) {
 	x := External{Pos: e.pos, Name: ExternalName(e.key)}
 	at := map[string]Pos{}
-	p.object(e.value, f, func(e entry, f *form) {
+	p.object(e.value, f, func(e entry, f *form.Form) {
 		at[e.key] = pos(e.value)
 		switch e.key {
 		case "host":
@@ -24,15 +25,15 @@ func (p *parser) external(e entry, f *form) {
 			x.LocalPort = p.whole(e.value, f)
 		case "tls":
 			w, _ := p.scalar(e.value, f)
-			x.TLS = ExternalTLS(max(slices.Index(f.words, w), 0))
+			x.TLS = ExternalTLS(max(slices.Index(f.Words, w), 0))
 		case "protocol":
 			w, _ := p.scalar(e.value, f)
-			x.Protocol = Protocol(slices.Index(f.words, w) + 1)
+			x.Protocol = Protocol(slices.Index(f.Words, w) + 1)
 		case "addresses":
 			for _, n := range p.items(e.value, f) {
-				s, ok := p.scalar(n, f.elem)
+				s, ok := p.scalar(n, f.Elem)
 				if ok && !lexis.IsAddress(s) {
-					p.errorf(pos(n), "such as 192.0.2.7 or 10.1.0.0/16, with no bits set beyond the prefix", "expected %s, found %q", f.elem.what, lexis.Clip(s))
+					p.errorf(pos(n), "such as 192.0.2.7 or 10.1.0.0/16, with no bits set beyond the prefix", "expected %s, found %q", f.Elem.What, lexis.Clip(s))
 				}
 				x.Addresses = append(x.Addresses, s)
 			}
@@ -81,9 +82,9 @@ func (p *parser) externalDefaults(x *External, at map[string]Pos, e entry) {
 	}
 }
 
-func (p *parser) observe(n *yaml.Node, f *form) {
+func (p *parser) observe(n *yaml.Node, f *form.Form) {
 	o := Observe{Pos: pos(n)}
-	p.object(n, f, func(e entry, f *form) {
+	p.object(n, f, func(e entry, f *form.Form) {
 		switch e.key {
 		case "from":
 			s, _ := p.pattern(e.value, f, "")
@@ -91,7 +92,7 @@ func (p *parser) observe(n *yaml.Node, f *form) {
 		case "to":
 			o.To, _ = p.pattern(e.value, f, "")
 		case "grant":
-			o.Grants = p.grants(e.value, &form{shape: shapeSome, what: f.what, elem: f})
+			o.Grants = p.grants(e.value, &form.Form{Shape: form.SomeShape, What: f.What, Elem: f})
 			if e.value.Kind == yaml.SequenceNode {
 				p.errorf(pos(e.value), `write "grants" for a list`, "one grant is a text, not a list")
 			}
@@ -100,7 +101,7 @@ func (p *parser) observe(n *yaml.Node, f *form) {
 		case "until":
 			s, ok := p.scalar(e.value, f)
 			if ok && !lexis.IsDate(s) {
-				p.errorf(pos(e.value), "a day of the calendar, YYYY-MM-DD", "expected %s, found %q", f.what, lexis.Clip(s))
+				p.errorf(pos(e.value), "a day of the calendar, YYYY-MM-DD", "expected %s, found %q", f.What, lexis.Clip(s))
 			}
 			o.Until = s
 		}

@@ -6,13 +6,14 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wardhq/ward/internal/model/form"
 	"github.com/wardhq/ward/internal/model/lexis"
 )
 
 // file reads the top level.
 func (p *parser) file(root *yaml.Node) {
 	p.m.Gateway = Gateway{Listen: "127.0.0.1:8443", Host: "localhost", TLS: "internal"}
-	p.object(root, vocabulary(), func(e entry, f *form) {
+	p.object(root, vocabulary(), func(e entry, f *form.Form) {
 		switch e.key {
 		case "app":
 			p.m.App, _ = p.pattern(e.value, f, "a DNS label has a-z, 0-9 and hyphens inside, and at most 63 characters")
@@ -21,12 +22,12 @@ func (p *parser) file(root *yaml.Node) {
 		case "gateway":
 			p.gateway(e, f)
 		case "services":
-			p.names(e.value, f, "a service", func(e entry) { p.service(e, f.elem) })
+			p.names(e.value, f, "a service", func(e entry) { p.service(e, f.Elem) })
 		case "externals":
-			p.names(e.value, f, "an external", func(e entry) { p.external(e, f.elem) })
+			p.names(e.value, f, "an external", func(e entry) { p.external(e, f.Elem) })
 		case "observe":
 			for _, n := range p.items(e.value, f) {
-				p.observe(n, f.elem)
+				p.observe(n, f.Elem)
 			}
 		}
 	})
@@ -35,11 +36,11 @@ func (p *parser) file(root *yaml.Node) {
 	}
 }
 
-func (p *parser) gateway(e entry, f *form) {
+func (p *parser) gateway(e entry, f *form.Form) {
 	g := &p.m.Gateway
 	g.Pos = e.pos
 	var listen, redirect Pos
-	p.object(e.value, f, func(e entry, f *form) {
+	p.object(e.value, f, func(e entry, f *form.Form) {
 		const hint = `host and port: "127.0.0.1:8443", "[::1]:8443", or ":443" for every address`
 		switch e.key {
 		case "listen":
@@ -53,11 +54,11 @@ func (p *parser) gateway(e entry, f *form) {
 			g.Host = strings.ToLower(g.Host)
 		case "tls":
 			if e.value.Kind == yaml.ScalarNode {
-				g.TLS, _ = p.scalar(e.value, f.text)
+				g.TLS, _ = p.scalar(e.value, f.Text)
 				return
 			}
 			g.TLS = "files"
-			p.object(e.value, f.elem, func(e entry, f *form) {
+			p.object(e.value, f.Elem, func(e entry, f *form.Form) {
 				s, _ := p.pattern(e.value, f, "")
 				if e.key == "cert" {
 					g.CertFile = s
@@ -72,7 +73,7 @@ func (p *parser) gateway(e entry, f *form) {
 	}
 }
 
-func (p *parser) service(e entry, f *form) {
+func (p *parser) service(e entry, f *form.Form) {
 	s := Service{Pos: e.pos, Name: ServiceName(e.key), Workdir: ".", Replicas: 1, Ready: Ready{TimeoutSeconds: 60}}
 	if isNull(e.value) {
 		p.errorf(e.pos, "", "service %s says nothing; \"run\" is missing", lexis.Clip(e.key))
@@ -80,11 +81,11 @@ func (p *parser) service(e entry, f *form) {
 		p.m.Services = append(p.m.Services, s)
 		return
 	}
-	p.object(e.value, f, func(e entry, f *form) { p.serviceKey(&s, e, f) })
+	p.object(e.value, f, func(e entry, f *form.Form) { p.serviceKey(&s, e, f) })
 	p.m.Services = append(p.m.Services, s)
 }
 
-func (p *parser) serviceKey(s *Service, e entry, f *form) {
+func (p *parser) serviceKey(s *Service, e entry, f *form.Form) {
 	switch e.key {
 	case "run":
 		s.Run = p.run(e.value, f)
@@ -92,30 +93,30 @@ func (p *parser) serviceKey(s *Service, e entry, f *form) {
 		s.Workdir, _ = p.pattern(e.value, f, "")
 	case "env":
 		p.names(e.value, f, "an environment variable", func(e entry) {
-			v, _ := p.scalar(e.value, f.elem)
+			v, _ := p.scalar(e.value, f.Elem)
 			s.Env = append(s.Env, EnvVar{Pos: e.pos, Name: e.key, Value: v})
 		})
 	case "runtime":
 		w, _ := p.scalar(e.value, f)
-		s.Runtime = Runtime(max(slices.Index(f.words, w), 0))
+		s.Runtime = Runtime(max(slices.Index(f.Words, w), 0))
 	case "listen":
 		before := p.count[Error]
 		for _, n := range p.items(e.value, f) {
-			p.listen(s, n, f.elem)
+			p.listen(s, n, f.Elem)
 		}
 		p.vague[s.Name] = p.count[Error] > before
 	case "expose":
 		for _, n := range p.items(e.value, f) {
-			p.expose(s, n, f.elem)
+			p.expose(s, n, f.Elem)
 		}
 	case "calls":
-		p.names(e.value, f, "a target (service or service:port)", func(e entry) { p.call(s, e, f.elem) })
+		p.names(e.value, f, "a target (service or service:port)", func(e entry) { p.call(s, e, f.Elem) })
 	case "ready":
 		p.ready(s, e, f)
 	case "files":
-		p.object(e.value, f, func(e entry, f *form) {
+		p.object(e.value, f, func(e entry, f *form.Form) {
 			for _, n := range p.items(e.value, f) {
-				v, _ := p.pattern(n, f.elem, "")
+				v, _ := p.pattern(n, f.Elem, "")
 				path := Path{Pos: pos(n), Path: v}
 				if e.key == "read" {
 					s.Files.Read = append(s.Files.Read, path)
@@ -125,23 +126,23 @@ func (p *parser) serviceKey(s *Service, e entry, f *form) {
 			}
 		})
 	case "limits":
-		p.object(e.value, f, func(e entry, f *form) { p.limit(&s.Limits, e, f) })
+		p.object(e.value, f, func(e entry, f *form.Form) { p.limit(&s.Limits, e, f) })
 	case "sensitivity":
 		w, _ := p.scalar(e.value, f)
-		s.Sensitivity = Sensitivity(slices.Index(f.words, w) + 1)
+		s.Sensitivity = Sensitivity(slices.Index(f.Words, w) + 1)
 	case "data":
 		p.data(s, e, f)
 	case "replicas":
 		s.Replicas = p.whole(e.value, f)
 	case "restart":
 		w, _ := p.scalar(e.value, f)
-		s.Restart = Restart(max(slices.Index(f.words, w), 0))
+		s.Restart = Restart(max(slices.Index(f.Words, w), 0))
 	}
 }
 
-func (p *parser) data(s *Service, e entry, f *form) {
+func (p *parser) data(s *Service, e entry, f *form.Form) {
 	for _, n := range p.items(e.value, f) {
-		w, ok := p.pattern(n, f.elem, "such as pii, cards or health")
+		w, ok := p.pattern(n, f.Elem, "such as pii, cards or health")
 		if ok && slices.Contains(s.Data, w) {
 			p.errorf(pos(n), "", "%q stands twice", lexis.Clip(w))
 		}
@@ -149,9 +150,9 @@ func (p *parser) data(s *Service, e entry, f *form) {
 	}
 }
 
-func (p *parser) run(n *yaml.Node, f *form) []string {
+func (p *parser) run(n *yaml.Node, f *form.Form) []string {
 	if n.Kind == yaml.ScalarNode {
-		s, ok := p.scalar(n, f.text)
+		s, ok := p.scalar(n, f.Text)
 		if !ok {
 			return nil
 		}
@@ -162,8 +163,8 @@ func (p *parser) run(n *yaml.Node, f *form) []string {
 		return argv
 	}
 	var argv []string
-	for i, item := range p.items(n, f.elem) {
-		arg, ok := p.scalar(item, f.elem.elem)
+	for i, item := range p.items(n, f.Elem) {
+		arg, ok := p.scalar(item, f.Elem.Elem)
 		if ok && i == 0 && arg == "" {
 			p.errorf(pos(item), "", "the program's name is empty")
 		}
@@ -172,7 +173,7 @@ func (p *parser) run(n *yaml.Node, f *form) []string {
 	return argv
 }
 
-func (p *parser) listen(s *Service, n *yaml.Node, f *form) {
+func (p *parser) listen(s *Service, n *yaml.Node, f *form.Form) {
 	text, ok := p.scalar(n, f)
 	if !ok {
 		return
@@ -217,14 +218,14 @@ func ParseListen(s string) (Listen, error) {
 	return Listen{Protocol: Protocol(i), Port: n}, nil
 }
 
-func (p *parser) expose(s *Service, n *yaml.Node, f *form) {
+func (p *parser) expose(s *Service, n *yaml.Node, f *form.Form) {
 	x := Expose{Pos: pos(n)}
-	p.object(n, f, func(e entry, f *form) {
+	p.object(n, f, func(e entry, f *form.Form) {
 		switch e.key {
 		case "to":
 			x.To = p.to(e.value, f)
 		case "route":
-			x.Routes = p.grants(e.value, &form{shape: shapeSome, what: f.what, elem: f})
+			x.Routes = p.grants(e.value, &form.Form{Shape: form.SomeShape, What: f.What, Elem: f})
 			if e.value.Kind == yaml.SequenceNode {
 				p.errorf(pos(e.value), `write "routes" for a list`, "one route is a text, not a list")
 			}
@@ -235,9 +236,9 @@ func (p *parser) expose(s *Service, n *yaml.Node, f *form) {
 	s.Expose = append(s.Expose, x)
 }
 
-func (p *parser) to(n *yaml.Node, f *form) string {
+func (p *parser) to(n *yaml.Node, f *form.Form) string {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" && n.Value != "anyone" {
-		if p.nearest(n.Value, f.words) == "" {
+		if p.nearest(n.Value, f.Words) == "" {
 			p.errorf(pos(n), `version 1 knows "anyone"; sign-in, groups and MFA come with identity`, "%q can't be enforced yet: sign-in comes with identity", lexis.Clip(n.Value))
 			return ""
 		}
@@ -246,7 +247,7 @@ func (p *parser) to(n *yaml.Node, f *form) string {
 	return w
 }
 
-func (p *parser) call(s *Service, e entry, f *form) {
+func (p *parser) call(s *Service, e entry, f *form.Form) {
 	c := Call{Pos: e.pos, Target: e.key}
 	if e.bad {
 		return
@@ -259,14 +260,14 @@ func (p *parser) call(s *Service, e entry, f *form) {
 	s.Calls = append(s.Calls, c)
 }
 
-func (p *parser) ready(s *Service, e entry, f *form) {
+func (p *parser) ready(s *Service, e entry, f *form.Form) {
 	s.Ready.Pos = e.pos
 	if e.value.Kind == yaml.ScalarNode {
-		p.probe(&s.Ready, e.value, f.text)
+		p.probe(&s.Ready, e.value, f.Text)
 		return
 	}
 	s.Ready.Kind = ReadyDefault
-	p.object(e.value, f.elem, func(e entry, f *form) {
+	p.object(e.value, f.Elem, func(e entry, f *form.Form) {
 		switch e.key {
 		case "probe":
 			p.probe(&s.Ready, e.value, f)
@@ -276,14 +277,14 @@ func (p *parser) ready(s *Service, e entry, f *form) {
 			text, ok := p.scalar(e.value, f)
 			n, fits := lexis.Seconds(text)
 			if ok && !fits {
-				p.errorf(pos(e.value), "a number and s, m or h: 30s", "expected %s, found %q", f.what, lexis.Clip(text))
+				p.errorf(pos(e.value), "a number and s, m or h: 30s", "expected %s, found %q", f.What, lexis.Clip(text))
 			}
 			s.Ready.TimeoutSeconds = n
 		}
 	})
 }
 
-func (p *parser) probe(r *Ready, n *yaml.Node, f *form) {
+func (p *parser) probe(r *Ready, n *yaml.Node, f *form.Form) {
 	text, ok := p.scalar(n, f)
 	if !ok {
 		return
@@ -304,7 +305,7 @@ func (p *parser) probe(r *Ready, n *yaml.Node, f *form) {
 	}
 }
 
-func (p *parser) limit(l *Limits, e entry, f *form) {
+func (p *parser) limit(l *Limits, e entry, f *form.Form) {
 	switch e.key {
 	case "pids":
 		l.PIDs = p.whole(e.value, f)
@@ -328,6 +329,6 @@ func (p *parser) limit(l *Limits, e entry, f *form) {
 		if e.key == "cpu" {
 			hint = "from 0.01 to 1024"
 		}
-		p.errorf(pos(e.value), hint, "expected %s, found %q", f.what, lexis.Clip(text))
+		p.errorf(pos(e.value), hint, "expected %s, found %q", f.What, lexis.Clip(text))
 	}
 }

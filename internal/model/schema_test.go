@@ -8,6 +8,8 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/wardhq/ward/internal/model/form"
 )
 
 func compiledSchema(t testing.TB) *jsonschema.Schema {
@@ -158,11 +160,11 @@ func TestSchemaIsNeverStricterThanParser(t *testing.T) {
 // What a hand-written matcher accepts, its expression in the schema accepts.
 func TestMatchersAgreeWithExpressions(t *testing.T) {
 	texts := []string{"", "a", "A", "a-", "a.b", "a_b", "a:1", "a:0", "a:65536", ":443", "[::1]:1", "::1", "1.2.3.4", "a b", "é", "_x", "1x", "\n", "a\n", "a/b", strings.Repeat("a", 63), strings.Repeat("a", 64)}
-	for _, re := range []string{reLabel, reDomain, reEnvName, reClass, reTarget, reHostPort, reHost, reNonEmpty} {
+	for _, re := range []string{form.RELabel, form.REDomain, form.REEnvName, form.REClass, form.RETarget, form.REHostPort, form.REHost, form.RENonEmpty} {
 		for _, s := range texts {
-			if is := matcher(re)(s); is && !regexp.MustCompile(re).MatchString(s) {
+			if is := form.Matcher(re)(s); is && !regexp.MustCompile(re).MatchString(s) {
 				t.Errorf("%s refuses %q, its matcher accepts", re, s)
-			} else if !is && re != reHost && re != reHostPort && re != reTarget && regexp.MustCompile(re).MatchString(s) {
+			} else if !is && re != form.REHost && re != form.REHostPort && re != form.RETarget && regexp.MustCompile(re).MatchString(s) {
 				t.Errorf("%s accepts %q, its matcher refuses", re, s)
 			}
 		}

@@ -1,4 +1,4 @@
-package model
+package form
 
 import (
 	"strings"
@@ -9,9 +9,9 @@ import (
 	"github.com/wardhq/ward/internal/model/lexis"
 )
 
-// scalarText is a scalar as it is written in one line: as it stands where it was
+// Scalar is a scalar as it is written in one line: as it stands where it was
 // plain, without quotes where none are needed, in double quotes otherwise.
-func (p *printer) scalarText(n *yaml.Node, flow bool) string {
+func Scalar(n *yaml.Node, flow bool) string {
 	plain := n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0
 	switch {
 	case plain && n.Tag != "!!str":

@@ -1,4 +1,4 @@
-package model
+package form
 
 import (
 	"errors"
@@ -19,12 +19,11 @@ const (
 	lineWidth = 110 // what was written inline stays inline up to here
 )
 
-// Format is the canonical form of a ward.yaml: keys of a service in the order
-// of the vocabulary, services in the order of the file, two spaces, short lists
-// inline, no needless quotes. Comments stay with what they stand at. The result
-// parses to the same Model, and Format of it is the same. A text that is no YAML,
-// or has a key twice, is an error; unknown words are not.
-func Format(src []byte) ([]byte, error) {
+// Layout is the canonical form of a text that f describes: keys in the order of f, names in the order of
+// the file, two spaces, short lists inline, no needless quotes. Comments stay with what they stand at. The result
+// has the same values, and Layout of it is the same. A text that is no YAML, or has a key twice, is an error;
+// unknown keys are not.
+func Layout(f *Form, src []byte) ([]byte, error) {
 	doc, serr := source.Parse(src, source.Options{})
 	if serr != nil {
 		return nil, fmt.Errorf("read: %w", serr)
@@ -36,7 +35,7 @@ func Format(src []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &printer{doc: doc, lay: lay, items: map[*yaml.Node]*item{}}
+	p := &printer{form: f, doc: doc, lay: lay, items: map[*yaml.Node]*item{}}
 	p.format()
 	out := []byte(p.b.String())
 	if err := same(doc, lay, out); err != nil {
@@ -126,6 +125,7 @@ type item struct {
 }
 
 type printer struct {
+	form  *Form
 	doc   *source.Document
 	lay   *source.Layout
 	items map[*yaml.Node]*item
@@ -139,22 +139,22 @@ func (p *printer) format() {
 	p.root.block = true
 	if root != nil {
 		root.Style &^= yaml.FlowStyle
-		p.plan(root, vocabulary(), &p.root, 0)
+		p.plan(root, p.form, &p.root, 0)
 	}
 	p.attach()
 	switch {
 	case root == nil:
 	case root.Kind == yaml.ScalarNode:
-		p.b.WriteString(p.scalarText(root, false) + "\n")
+		p.b.WriteString(Scalar(root, false) + "\n")
 	default:
-		p.block(root, vocabulary(), 0)
+		p.block(root, p.form, 0)
 	}
 	p.comments(p.root.foot, 0, p.b.Len() > 0)
 }
 
 // plan decides what is written inline and what in lines, and makes the items.
 // indent is the indentation of n's own items.
-func (p *printer) plan(n *yaml.Node, f *form, up *item, indent int) {
+func (p *printer) plan(n *yaml.Node, f *Form, up *item, indent int) {
 	for i, c := range n.Content {
 		value, sub, width := c, elemForm(f), indent+2
 		if n.Kind == yaml.MappingNode {
@@ -163,7 +163,7 @@ func (p *printer) plan(n *yaml.Node, f *form, up *item, indent int) {
 			}
 			value = n.Content[i+1]
 			sub = keyForm(f, c.Value, value)
-			width = indent + len(p.scalarText(c, false)) + 2
+			width = indent + len(Scalar(c, false)) + 2
 		}
 		it := &item{value: value, up: up}
 		line := c.Line
@@ -185,7 +185,7 @@ func (p *printer) plan(n *yaml.Node, f *form, up *item, indent int) {
 }
 
 // inline says whether a collection is written in one line.
-func (p *printer) inline(n *yaml.Node, f *form, used int) bool {
+func (p *printer) inline(n *yaml.Node, f *Form, used int) bool {
 	start, end := p.lay.Span(n)
 	if n.Style&yaml.FlowStyle == 0 { // the last element's own comment counts
 		end = p.doc.LineEnd(end)
@@ -209,42 +209,42 @@ func (p *printer) inline(n *yaml.Node, f *form, used int) bool {
 }
 
 // elemForm is the form of a list's elements, nil where the vocabulary doesn't know it.
-func elemForm(f *form) *form {
+func elemForm(f *Form) *Form {
 	if f == nil {
 		return nil
 	}
-	return f.elem
+	return f.Elem
 }
 
 // keyForm is the form of a key's value, nil where the vocabulary doesn't know it.
-func keyForm(f *form, key string, value *yaml.Node) *form {
+func keyForm(f *Form, key string, value *yaml.Node) *Form {
 	if f == nil {
 		return nil
 	}
-	var sub *form
-	switch f.shape {
-	case shapeObject:
-		sub = f.field(key)
-	case shapeNames:
-		sub = f.elem
+	var sub *Form
+	switch f.Shape {
+	case ObjectShape:
+		sub = f.Field(key)
+	case NamesShape:
+		sub = f.Elem
 	}
-	if sub != nil && (value.Kind == yaml.MappingNode || sub.shape == shapeEither) && (sub.shape == shapeEither || sub.shape == shapeSome) {
-		return sub.elem
+	if sub != nil && (value.Kind == yaml.MappingNode || sub.Shape == EitherShape) && (sub.Shape == EitherShape || sub.Shape == SomeShape) {
+		return sub.Elem
 	}
 	return sub
 }
 
 // pairs is the indices of a mapping's keys in canonical order: known keys in the
 // order of the vocabulary, then the others in the order of the file.
-func pairs(n *yaml.Node, f *form) []int {
+func pairs(n *yaml.Node, f *Form) []int {
 	out := make([]int, 0, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		out = append(out, i)
 	}
-	if f == nil || f.shape != shapeObject {
+	if f == nil || f.Shape != ObjectShape {
 		return out
 	}
-	keys := f.keys()
+	keys := f.Keys()
 	rank := func(i int) int {
 		if r := slices.Index(keys, n.Content[i].Value); r >= 0 {
 			return r
@@ -256,14 +256,14 @@ func pairs(n *yaml.Node, f *form) []int {
 }
 
 // block writes a collection's items, each in lines of its own.
-func (p *printer) block(n *yaml.Node, f *form, indent int) {
+func (p *printer) block(n *yaml.Node, f *Form, indent int) {
 	if n.Kind == yaml.MappingNode {
 		for k, i := range pairs(n, f) {
 			key, value := n.Content[i], n.Content[i+1]
 			it := p.items[key]
 			p.above(it, indent, k == 0)
 			p.indent(indent)
-			p.b.WriteString(p.scalarText(key, false) + ":")
+			p.b.WriteString(Scalar(key, false) + ":")
 			p.value(it, value, keyForm(f, key.Value, value), indent)
 		}
 		return
@@ -316,7 +316,7 @@ func (p *printer) indent(n int) {
 }
 
 // value writes what follows a key's colon or an element's dash.
-func (p *printer) value(it *item, v *yaml.Node, f *form, indent int) {
+func (p *printer) value(it *item, v *yaml.Node, f *Form, indent int) {
 	tail := ""
 	if it.tail != nil {
 		tail = " " + p.commentText(*it.tail)
@@ -344,19 +344,19 @@ func (p *printer) value(it *item, v *yaml.Node, f *form, indent int) {
 		}
 		return
 	}
-	if text := p.scalarText(v, false); text != "" {
+	if text := Scalar(v, false); text != "" {
 		p.b.WriteString(" " + text)
 	}
 	p.b.WriteString(tail + "\n")
 }
 
 // flow is a node in one line.
-func (p *printer) flow(n *yaml.Node, f *form) string {
+func (p *printer) flow(n *yaml.Node, f *Form) string {
 	if n.Kind == yaml.ScalarNode {
 		if n.Tag == "!!null" && n.Value == "" {
 			return "null"
 		}
-		return p.scalarText(n, true)
+		return Scalar(n, true)
 	}
 	var parts []string
 	if n.Kind == yaml.SequenceNode {
@@ -367,7 +367,7 @@ func (p *printer) flow(n *yaml.Node, f *form) string {
 	}
 	for _, i := range pairs(n, f) {
 		k, v := n.Content[i], n.Content[i+1]
-		parts = append(parts, p.scalarText(k, true)+": "+p.flow(v, keyForm(f, k.Value, v)))
+		parts = append(parts, Scalar(k, true)+": "+p.flow(v, keyForm(f, k.Value, v)))
 	}
 	return "{" + strings.Join(parts, ", ") + "}"
 }

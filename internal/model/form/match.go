@@ -1,4 +1,4 @@
-package model
+package form
 
 import (
 	"strings"
@@ -6,31 +6,31 @@ import (
 	"github.com/wardhq/ward/internal/model/lexis"
 )
 
-// matcher is the Go twin of the vocabulary's expressions: hand-written, because
+// Matcher is the Go twin of the vocabulary's expressions: hand-written, because
 // they run for every line, and compared with the expressions by a test.
-func matcher(re string) func(string) bool {
+func Matcher(re string) func(string) bool {
 	switch re {
-	case reLabel:
+	case RELabel:
 		return lexis.IsLabel
-	case reDomain:
+	case REDomain:
 		return lexis.IsTrustDomain
-	case reEnvName:
+	case REEnvName:
 		return lexis.IsIdent
-	case reClass:
+	case REClass:
 		return func(s string) bool {
 			return len(s) <= 63 && s != "" && s[0] >= 'a' && s[0] <= 'z' && lexis.Only(s, "abcdefghijklmnopqrstuvwxyz0123456789-")
 		}
-	case reTarget:
+	case RETarget:
 		return func(s string) bool {
 			name, port, has := strings.Cut(s, ":")
 			n, ok := lexis.Decimal(port)
 			return lexis.IsLabel(name) && (!has || ok && n >= 1 && n <= 65535)
 		}
-	case reHostPort:
+	case REHostPort:
 		return lexis.IsHostPort
-	case reHost:
+	case REHost:
 		return func(s string) bool { return lexis.IsHost(s) }
-	case reNonEmpty:
+	case RENonEmpty:
 		return func(s string) bool { return s != "" && strings.IndexByte(s, 0) < 0 }
 	}
 	return func(string) bool { return true }

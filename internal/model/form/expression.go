@@ -1,0 +1,25 @@
+package form
+
+// The expressions of the small languages. They are what a JSON Schema can say;
+// the functions that parse each language say the rest.
+const (
+	RELabel    = `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`
+	REDomain   = `^[a-z0-9._-]{1,255}$`
+	REHostPort = `^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]*):[0-9]{1,5}$`
+	REHost     = `^[A-Za-z0-9:]([A-Za-z0-9.:-]*[A-Za-z0-9:])?$`
+	REAddress  = `^[0-9a-fA-F.:]+(/[0-9]{1,3})?$`
+	RETarget   = `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(:[0-9]{1,5})?$`
+	REListen   = `^(http|h2c|grpc|tcp)://:[0-9]{1,5}$`
+	REEnvName  = `^[A-Za-z_][A-Za-z0-9_]*$`
+	REClass    = `^[a-z][a-z0-9-]{0,62}$`
+	RESize     = `^[1-9][0-9]{0,14}(kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$`
+	REDuration = `^[1-9][0-9]{0,4}[smh]$`
+	REDate     = `^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$`
+	REReady    = `^(tcp|none|GET /.*)$`
+	REPath     = `/([^/?#\s]+/)*([^/?#\s]+)?`
+	REGRPC     = `grpc (\*/\*|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*/(\*|[A-Za-z_][A-Za-z0-9_]*))`
+	REHTTP     = `(\*|[A-Z]+(,[A-Z]+)*) ` + REPath
+	REGrant    = `^(any|tcp|ws ` + REPath + `|` + REGRPC + `|` + REHTTP + `)$`
+	RERoute    = `^(ws ` + REPath + `|` + REGRPC + `|` + REHTTP + `)$`
+	RENonEmpty = `^[^\x00]+$`
+)
