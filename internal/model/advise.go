@@ -55,6 +55,9 @@ func (p *parser) adviseCall(s *Service, c Call) {
 
 func (p *parser) adviseExpose(s *Service) {
 	for _, x := range s.Expose {
+		if len(x.Need.Who) > 0 {
+			continue
+		}
 		if s.Sensitivity >= High {
 			p.warnf(x.Pos, "put a less sensitive service in front of it", "service %s has sensitivity %s, and is exposed to anyone", s.Name, s.Sensitivity)
 		}

@@ -24,9 +24,34 @@ func methods() []string {
 }
 
 // ParseGrant reads a grant as it stands in ward.yaml: "GET,POST /books/{id}",
-// "* /x", "ws /live", "grpc shop.v1.Payments/Charge", "tcp" or "any". The
-// Grant's Pos is zero. ParseGrant(g.String()) is g.
+// "* /x", "ws /live", "grpc shop.v1.Payments/Charge", "tcp" or "any"; all but the last two perhaps with
+// " as user" or " as user mfa 15m". The Grant's Pos is zero. ParseGrant(g.String()) is g.
 func ParseGrant(s string) (Grant, error) {
+	right, user, as := strings.Cut(s, " as ")
+	if !as {
+		return parseRight(s)
+	}
+	g, err := parseRight(right)
+	if err != nil {
+		return Grant{}, err
+	}
+	if g.Kind == GrantTCP || g.Kind == GrantAny {
+		return Grant{}, lexis.Errorf("name methods and paths: a user comes with a request", "%q can't be asked for a user", right)
+	}
+	who, age, has := strings.Cut(user, " mfa ")
+	if g.AsUser = who == "user"; !g.AsUser {
+		return Grant{}, lexis.Errorf(`write "as user", or "as user mfa 15m"`, "%q is not whom a call can be made for", lexis.Clip(user))
+	}
+	if has {
+		var ok bool
+		if g.MFA, ok = lexis.Seconds(age); !ok {
+			return Grant{}, lexis.Errorf("a number and s, m or h: 15m", "%q is not a time", lexis.Clip(age))
+		}
+	}
+	return g, nil
+}
+
+func parseRight(s string) (Grant, error) {
 	switch s {
 	case "any":
 		return Grant{Kind: GrantAny}, nil
@@ -207,6 +232,16 @@ func parseGRPC(s string) (string, error) {
 
 // String is the grant as ward.yaml says it.
 func (g Grant) String() string {
+	switch {
+	case g.AsUser && g.MFA > 0:
+		return g.right() + " as user mfa " + lexis.Duration(g.MFA)
+	case g.AsUser:
+		return g.right() + " as user"
+	}
+	return g.right()
+}
+
+func (g Grant) right() string {
 	switch g.Kind {
 	case GrantAny:
 		return "any"
@@ -225,7 +260,7 @@ func (g Grant) String() string {
 // Equal says that two grants give the same right in the same words, wherever
 // they stand.
 func (g Grant) Equal(o Grant) bool {
-	return g.Kind == o.Kind && g.Pattern == o.Pattern && slices.Equal(g.Methods, o.Methods)
+	return g.Kind == o.Kind && g.Pattern == o.Pattern && g.AsUser == o.AsUser && g.MFA == o.MFA && slices.Equal(g.Methods, o.Methods)
 }
 
 // Fits says that a grant of this kind can mean a listener of this protocol.

@@ -28,6 +28,7 @@ type Model struct {
 	Services    []Service  // in the order of the file
 	Externals   []External // in the order of the file
 	Observe     []Observe
+	Users       Users
 }
 
 // Gateway is the one way in.
@@ -92,10 +93,10 @@ type EnvVar struct {
 type Expose struct {
 	Pos    Pos
 	Routes []Grant
-	To     string // who: "anyone" is the only word of version 1; identity adds more
-	// When is a CEL condition; version 1 refuses it with a clear error
-	// ("comes with identity").
-	When string
+	To     string // who, in words: "anyone", "signed-in", "group:staff or role:admin"
+	Need   Need   // the same for the policy, with mfa: and when:
+	// Forward names what passes the gateway although it stops there by default: "cookies", "authorization".
+	Forward []string
 }
 
 // Call grants calls to a service or an external.
@@ -130,6 +131,10 @@ type Grant struct {
 	// end for zero or more segments. For GRPC it is "/pkg.Service/Method", with "*" for a
 	// method or both.
 	Pattern string
+	// AsUser: the call needs the live request of a signed-in user ("GET /orders as user"), and with MFA one whose second factor
+	// is at most so many seconds old ("as user mfa 15m").
+	AsUser bool `json:",omitempty"`
+	MFA    int  `json:",omitempty"`
 }
 
 // Runtime is the base profile of the sandbox.

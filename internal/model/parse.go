@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wardhq/ward/internal/base/condition"
 	"github.com/wardhq/ward/internal/model/form"
 	"github.com/wardhq/ward/internal/model/lexis"
 	"github.com/wardhq/ward/internal/model/source"
@@ -17,7 +18,9 @@ const (
 	maxProblems = 1000 // of each severity; what lies beyond is counted
 	// maxExcerptLine is how long a line may be, in bytes, to be shown.
 	maxExcerptLine = 2000
-	nearBudget     = 10_000_000 // steps of comparing words for suggestions, per file
+	// maxConditions bounds the conditions of a file: each costs about a tenth of a millisecond to compile.
+	maxConditions = 1000
+	nearBudget    = 10_000_000 // steps of comparing words for suggestions, per file
 )
 
 // Parse reads ward.yaml from r; name is what problems call the file. It finds
@@ -59,6 +62,9 @@ type parser struct {
 	near     int    // what is left of nearBudget
 	// vague services have listeners that couldn't be read: nothing follows from them.
 	vague map[ServiceName]bool
+	// conditions compiles when:, made with the first one.
+	conditions *condition.Language
+	compiled   int // of maxConditions
 }
 
 func (p *parser) add(pr Problem) {
@@ -178,8 +184,6 @@ func (p *parser) object(n *yaml.Node, f *form.Form, each func(e entry, f *form.F
 		case sub != nil:
 			has[e.key] = true
 			each(e, sub)
-		case e.key == "when" && f.Field("route") != nil:
-			p.errorf(e.pos, "leave it out; until then the route is open to whoever \"to\" says", "conditions (when) come with identity")
 		default:
 			near, hint := p.nearest(e.key, f.Keys()), "one of "+strings.Join(f.Keys(), ", ")
 			if near != "" {

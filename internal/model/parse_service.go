@@ -25,6 +25,8 @@ func (p *parser) file(root *yaml.Node) {
 			p.names(e.value, f, "a service", func(e entry) { p.service(e, f.Elem) })
 		case "externals":
 			p.names(e.value, f, "an external", func(e entry) { p.external(e, f.Elem) })
+		case "users":
+			p.users(e, f)
 		case "observe":
 			for _, n := range p.items(e.value, f) {
 				p.observe(n, f.Elem)
@@ -223,7 +225,16 @@ func (p *parser) expose(s *Service, n *yaml.Node, f *form.Form) {
 	p.object(n, f, func(e entry, f *form.Form) {
 		switch e.key {
 		case "to":
-			x.To = p.to(e.value, f)
+			p.to(&x, e.value, f)
+		case "mfa":
+			x.Need.MFA = p.seconds(e.value, f)
+		case "when":
+			x.Need.When = p.condition(e.value, f)
+		case "forward":
+			for _, n := range p.items(e.value, f) {
+				w, _ := p.scalar(n, f.Elem)
+				x.Forward = append(x.Forward, w)
+			}
 		case "route":
 			x.Routes = p.grants(e.value, &form.Form{Shape: form.SomeShape, What: f.What, Elem: f})
 			if e.value.Kind == yaml.SequenceNode {
@@ -236,15 +247,37 @@ func (p *parser) expose(s *Service, n *yaml.Node, f *form.Form) {
 	s.Expose = append(s.Expose, x)
 }
 
-func (p *parser) to(n *yaml.Node, f *form.Form) string {
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" && n.Value != "anyone" {
-		if p.nearest(n.Value, f.Words) == "" {
-			p.errorf(pos(n), `version 1 knows "anyone"; sign-in, groups and MFA come with identity`, "%q can't be enforced yet: sign-in comes with identity", lexis.Clip(n.Value))
-			return ""
+// to reads whom a route is open to.
+func (p *parser) to(x *Expose, n *yaml.Node, f *form.Form) {
+	for _, item := range p.items(n, f) {
+		const hint = `one of anyone, signed-in, group:NAME, role:NAME, user:MAIL`
+		w, ok := p.pattern(item, f.Elem, hint)
+		if ok && slices.Contains(x.Need.Who, w) {
+			p.errorf(pos(item), "", "%q stands twice", lexis.Clip(w))
+			ok = false
+		}
+		if ok {
+			x.Need.Who = append(x.Need.Who, w)
 		}
 	}
-	w, _ := p.scalar(n, f)
-	return w
+	x.To = strings.Join(x.Need.Who, " or ")
+	if !slices.Contains(x.Need.Who, "anyone") {
+		return
+	}
+	if len(x.Need.Who) > 1 {
+		p.errorf(pos(n), "", `"anyone" includes all the others`)
+	}
+	x.Need.Who = nil
+}
+
+// seconds is a duration, 0 if it is none.
+func (p *parser) seconds(n *yaml.Node, f *form.Form) int {
+	text, ok := p.scalar(n, f)
+	v, fits := lexis.Seconds(text)
+	if ok && !fits {
+		p.errorf(pos(n), "a number and s, m or h: 30s", "expected %s, found %q", f.What, lexis.Clip(text))
+	}
+	return v
 }
 
 func (p *parser) call(s *Service, e entry, f *form.Form) {
@@ -274,12 +307,7 @@ func (p *parser) ready(s *Service, e entry, f *form.Form) {
 		case "port":
 			s.Ready.Port = p.whole(e.value, f)
 		case "timeout":
-			text, ok := p.scalar(e.value, f)
-			n, fits := lexis.Seconds(text)
-			if ok && !fits {
-				p.errorf(pos(e.value), "a number and s, m or h: 30s", "expected %s, found %q", f.What, lexis.Clip(text))
-			}
-			s.Ready.TimeoutSeconds = n
+			s.Ready.TimeoutSeconds = p.seconds(e.value, f)
 		}
 	})
 }

@@ -101,8 +101,24 @@ func TestProblems(t *testing.T) {
 		{"external kinds", head + "externals: {e: {host: x.example, port: 443, protocol: http}, f: {host: f.example, port: 1, ca: x}}\n", []string{
 			"6:55 error external e: say who speaks TLS on port 443 | tls: originate", "6:96 error external f: \"ca\" means something only | originate",
 		}},
-		{"sign-in", head + "  u: {run: x, listen: http://:1, expose: {route: GET /, to: staff, when: 'user.mfa'}}\n", []string{
-			"6:61 error \"staff\" can't be enforced yet: sign-in comes with identity | ", "6:68 error conditions (when) come with identity | ",
+		{"audience and condition", head + "  u: {run: x, listen: http://:1, expose: {route: GET /, to: staff, when: 'user.mfa'}}\nusers: {}\n", []string{
+			"6:61 error expected anyone, signed-in, group:NAME, role:NAME or user:MAIL, found \"staff\" | group:NAME",
+			"6:74 error condition: at character 1: undeclared reference to 'user' | there are user.id",
+		}},
+		{"sign-in without users", head + "  u: {run: x, listen: http://:1, calls: {t: GET /x as user}, expose: {route: GET /, to: signed-in}}\n", []string{
+			"6:45 error \"GET /x as user\" needs sign-in, and the file has no users: | add users:",
+			"6:70 error \"signed-in\" needs sign-in, and the file has no users: | add users:",
+		}},
+		{"a group that nobody named", head + "  u: {run: x, listen: http://:1, expose: {route: GET /, to: [group:staf, role:root]}}\nusers: {groups: [staff]}\n", []string{
+			"error users: has no group \"staf\" | did you mean \"staff\"?", "error users: has no role \"root\" | roles: [root]",
+		}},
+		{"pages need an origin of their own", head + "users: {host: localhost}\n", []string{"error users.host and gateway.host are the same | id.localhost"}},
+		{"clients", head + "users:\n  clients:\n    a: {redirects: http://shop.example/cb}\n    b: {public: true, service: s, redirects: [https://b.example/*]}\n    c: {public: true, grants: [client_credentials]}\n    d: {secret_sha256: abc}\n", []string{
+			`8:5 error client a is to have exactly one of public: true, secret_sha256, jwks_file and service | `,
+			`8:5 error client a: "http://shop.example/cb" can't be redirected to | https, http on loopback`,
+			`9:5 error client b is to have exactly one`, `9:5 error client b: "https://b.example/*" can't be redirected to | wildcard`,
+			`10:5 error client c is public and can't prove who it is | PKCE`,
+			`11:5 error client d is to have exactly one`, `11:5 error client d has no redirects | `, `11:24 error expected 64 hexadecimal digits`,
 		}},
 		{"sensitive and open", strings.Replace(head, "calls: {t: GET /x}}", "calls: {t: GET /x}, expose: {route: \"* /**\", to: anyone}}", 1), []string{
 			"warning service s has sensitivity high, and is exposed to anyone | ", "warning every route of s, with every method, is open | ",

@@ -19,6 +19,7 @@ type side struct {
 
 // resolve checks what holds between parts of the model.
 func (p *parser) resolve() {
+	p.resolveUsers()
 	sides := make(map[string]side, len(p.m.Services)+len(p.m.Externals))
 	names := make([]string, 0, len(sides))
 	for i := range p.m.Services {

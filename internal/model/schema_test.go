@@ -73,6 +73,7 @@ func templates() map[string]string {
 		"top":      "app: a\nservices: {s: {run: x}}\n%\n",
 		"app":      "app: %\nservices: {s: {run: x}}\n",
 		"gateway":  "app: a\nservices: {s: {run: x}}\ngateway: %\n",
+		"users":    "app: a\nservices: {s: {run: x}}\nusers: %\n",
 		"service":  "app: a\nservices: {s: {run: x, listen: [http://:1, grpc://:2, tcp://:3], %}}\n",
 		"bare":     "app: a\nservices: %\n",
 		"plain":    "app: a\nservices: {s: {%}}\n",
@@ -88,6 +89,7 @@ func TestSchemaAgreesWithParser(t *testing.T) {
 		"top":     {"trust_domain: a.example", "observe: []", "externals: {}"},
 		"app":     {"shop", "a1-b", "\"8\""},
 		"gateway": {"{}", "{listen: ':443'}", "{listen: '[::1]:1', http: a.b:2, host: a.b, tls: internal}", "{tls: {cert: a, key: b}}"},
+		"users": {"{}", "{host: id.example.com, name: Shop, color: '#1a6b4f', register: open, second_factor: optional, sign_in: [passkey]}", "{groups: [staff], roles: [admin], session: {idle: 1h, absolute: 2h}}", "{mail: {from: 'Shop <a@b.example>', smtp: 'smtp://mail.example:587', user: u, password_file: p}, sms: {webhook: 'https://sms.example/x', secret_file: s}}", "{providers: {google: {issuer: 'https://accounts.google.com', client_id: x, secret_file: s, scopes: [openid]}}, issuers: {corp: {issuer: 'https://idp.example', audience: a}}}", "{clients: {app: {public: true, redirects: com.example.app:/cb}, spa: {public: true, redirects: ['https://a.example/cb']}, me: {service: s, grants: [client_credentials], audiences: ['https://x']}}}", "{flags: {brute-force: [slow, mail], new-device: mail}, geoip: x.mmdb, breached: b.filter, texts: {sign-in: Hello}}"},
 		"service": {
 			"workdir: ..", "env: {A: b, B: 1, C: true, D: 1.5, E: ''}", "runtime: jvm", "sensitivity: critical", "data: [pii, cards]",
 			"replicas: 64", "restart: on-failure", "ready: tcp", "ready: none", "ready: GET /h", "ready: {port: 1, timeout: 2m}",
@@ -110,12 +112,13 @@ func TestSchemaAgreesWithParser(t *testing.T) {
 			"replicas: '1'", "replicas: 1.5", "restart: maybe", "ready: maybe", "ready: 1", "ready: {path: /x}", "ready: {port: 0}", "ready: {timeout: 30}", "files: {exec: [a]}", "files: {read: a}", "files: {read: ['']}", "files: [a]",
 			"limits: {memory: 256}", "limits: {memory: 1PB}", "limits: {cpu: 0}", "limits: {cpu: '1'}", "limits: {cpu: 2000}", "limits: {pids: 0}", "limits: {open_files: 1}", "workdir: ''", "unknown: 1",
 			"expose: {route: GET /}", "expose: {to: anyone}", "expose: {route: GET /, routes: [GET /a], to: anyone}", "expose: {route: GET /, to: everyone}", "expose: {route: any, to: anyone}", "expose: {route: tcp, to: anyone}",
-			"expose: {route: [GET /], to: anyone}", "expose: []", "expose: GET /", "expose: {route: GET /, to: anyone, when: x}", "calls: [a]", "calls: null",
+			"expose: {route: [GET /], to: anyone}", "expose: []", "expose: GET /", "expose: {route: GET /, to: group:Staff}", "expose: {route: GET /, to: anyone, mfa: 15}", "expose: {route: GET /, to: anyone, forward: all}", "calls: {t: tcp as user}", "calls: {t: GET / as root}", "calls: {t: GET / as user mfa soon}", "calls: [a]", "calls: null",
 		},
 		"bare":     {"{}", "[]", "null", "{S: {run: x}}", "{s: null}", "{s: {}}", "{s: x}", "{s: {run: []}}", "{s: {run: ''}}", "{s: {run: [[a]]}}", "{s: {run: {a: b}}}", "{s: {run: 5}}"},
 		"plain":    {"listen: http://:1", "run: x, listen: ':80'", "run: x, listen: [http://a:1]", "run: x, listen: []", "run: x, listen: ftp://:1", "run: x, listen: 80"},
 		"call":     {"get /", "GET", "/x", "GET x", "ws", "grpc A", "grpc A/", "grpc */x", "grpc a..B/C", "[]", "[any, any]", "{a: b}", "'GET, POST /x'", "'GET /a?b'", "GET //", "ANY", "true", "'GET,* /'"},
 		"external": {"{port: 1}", "{host: a.b, port: 0}", "{host: a.b, port: '1'}", "{host: a/b, port: 1}", "{host: a, port: 1, tls: yes}", "{host: a, port: 1, protocol: udp}", "{host: a, port: 1, addresses: [x]}", "null", "{host: a, port: 1, adresses: [1.1.1.1]}"},
+		"users":    {"[]", "{host: a/b}", "{color: red}", "{register: maybe}", "{second_factor: no}", "{sign_in: []}", "{sign_in: [email]}", "{groups: [Staff]}", "{groups: [a, a]}", "{mail: {from: a}}", "{mail: {from: a, smtp: 'http://x'}}", "{sms: {webhook: 'https://a', twilio: 'https://b'}}", "{providers: {g: {issuer: x, client_id: y}}}", "{clients: {c: {}, C: {}}}", "{flags: {spray: block}}", "{flags: {brute-force: shout}}", "{session: {idle: 5}}"},
 		"observe":  {"[{from: s, to: t, grant: GET /, until: tomorrow}]", "[{from: s, to: t, until: 2031-01-31}]", "[{to: t, grant: GET /, until: 2031-01-31}]", "{}", "[{from: s, to: t, grant: GET /, grants: [GET /], until: 2031-01-31}]", "[{from: s, to: t, grant: [GET /], until: 2031-01-31}]"},
 	}
 	run := func(valid bool, cases map[string][]string) {

@@ -35,6 +35,21 @@ func runtimeWords() words     { return words{"static", "go", "node", "python", "
 func sensitivityWords() words { return words{"unset", "low", "medium", "high", "critical"} }
 func readyWords() words       { return words{"default", "none", "tcp", "http"} }
 func restartWords() words     { return words{"always", "on-failure", "never"} }
+func forwardWords() words     { return words{"cookies", "authorization"} }
+func registerWords() words    { return words{"closed", "open"} }
+func factorWords() words      { return words{"required", "optional"} }
+func clientGrantWords() words {
+	return words{"authorization_code", "refresh_token", "client_credentials", "device_code", "token_exchange"}
+}
+func flagWords() words {
+	return words{
+		"brute-force", "credential-stuffing", "password-spraying", "refresh-reuse", "passkey-clone", "factor-fatigue",
+		"impossible-travel", "new-device", "session-moved", "factors-removed", "enumeration",
+	}
+}
+func responseWords() words {
+	return words{"record", "slow", "step-up", "block", "end-sessions", "mail"}
+}
 func externalTLSWords() words { return words{"none", "passthrough", "originate"} }
 
 // String is the word of ward.yaml.

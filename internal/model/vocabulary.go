@@ -41,6 +41,7 @@ func vocabulary() *form.Form {
 		form.Key("gateway", "The one way in.", gatewayForm()),
 		form.Key("services", "The services that Ward starts and guards.", &form.Form{Shape: form.NamesShape, What: "services by name", Name: form.RELabel, Elem: serviceForm(), Min: 1}),
 		form.Key("externals", "Destinations outside of the application.", &form.Form{Shape: form.NamesShape, What: "externals by name", Name: form.RELabel, Elem: externalForm()}),
+		form.Key("users", "Who may sign in, and how; without it there is no sign-in.", usersForm()),
 		form.Key("observe", "Grants that only record, until their end date.", &form.Form{Shape: form.ListShape, What: "a list", Elem: observeForm()}),
 	}}
 }
@@ -111,7 +112,10 @@ func exposeForm() *form.Form {
 	return &form.Form{Shape: form.ObjectShape, What: "a mapping with route and to", Inline: true, Always: []string{"to"}, OneOf: []string{"route", "routes"}, Fields: []form.Field{
 		form.Key("route", "One route.", routeForm()),
 		form.Key("routes", "Several routes.", grantsForm(routeForm())),
-		form.Key("to", "Who may come: anyone.", &form.Form{What: `"anyone"`, Words: []string{"anyone"}}),
+		form.Key("to", "Who may come: anyone, signed-in, group:NAME, role:NAME, user:MAIL, or a list of them.", someForm("whom it is open to, or a list", textForm(`anyone, signed-in, group:NAME, role:NAME or user:MAIL`, form.REWho))),
+		form.Key("mfa", "How long ago a second factor may have been shown at most, such as 15m.", textForm("a duration such as 15m", form.REDuration)),
+		form.Key("when", `A condition in CEL over user, params, method, path, ip and now, such as params.id == user.id.`, textForm("a condition", form.RENonEmpty)),
+		form.Key("forward", "What passes although it stops at the gateway: cookies, authorization.", someForm("cookies, authorization, or both", wordForm("cookies or authorization", forwardWords()))),
 	}}
 }
 

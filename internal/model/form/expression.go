@@ -19,7 +19,12 @@ const (
 	REPath     = `/([^/?#\s]+/)*([^/?#\s]+)?`
 	REGRPC     = `grpc (\*/\*|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*/(\*|[A-Za-z_][A-Za-z0-9_]*))`
 	REHTTP     = `(\*|[A-Z]+(,[A-Z]+)*) ` + REPath
-	REGrant    = `^(any|tcp|ws ` + REPath + `|` + REGRPC + `|` + REHTTP + `)$`
+	REGrant    = `^(any|tcp|(ws ` + REPath + `|` + REGRPC + `|` + REHTTP + `)( as user( mfa [1-9][0-9]{0,4}[smh])?)?)$`
 	RERoute    = `^(ws ` + REPath + `|` + REGRPC + `|` + REHTTP + `)$`
+	REWho      = `^(anyone|signed-in|(group|role):[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?|user:[^\s@]+@[^\s@]+)$`
+	REColor    = `^#[0-9a-fA-F]{6}$`
+	REURL      = `^https?://[^\s#]+$`
+	RESMTP     = `^smtps?://[A-Za-z0-9.:\[\]-]+$`
+	RESHA256   = `^[0-9a-f]{64}$`
 	RENonEmpty = `^[^\x00]+$`
 )

@@ -30,8 +30,34 @@ func Matcher(re string) func(string) bool {
 		return lexis.IsHostPort
 	case REHost:
 		return func(s string) bool { return lexis.IsHost(s) }
+	case REColor:
+		return func(s string) bool { return len(s) == 7 && s[0] == '#' && lexis.Only(s[1:], "0123456789abcdefABCDEF") }
+	case RESHA256:
+		return func(s string) bool { return len(s) == 64 && lexis.Only(s, "0123456789abcdef") }
+	case REURL:
+		return func(s string) bool { return lexis.IsURL(s, "http://", "https://") }
+	case RESMTP:
+		return func(s string) bool {
+			return lexis.IsURL(s, "smtp://", "smtps://") && lexis.Only(s[strings.Index(s, "//")+2:], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:[]-")
+		}
+	case REWho:
+		return isWho
 	case RENonEmpty:
 		return func(s string) bool { return s != "" && strings.IndexByte(s, 0) < 0 }
 	}
 	return func(string) bool { return true }
+}
+
+func isWho(s string) bool {
+	kind, name, has := strings.Cut(s, ":")
+	switch kind {
+	case "anyone", "signed-in":
+		return !has
+	case "group", "role":
+		return lexis.IsLabel(name)
+	case "user":
+		user, domain, ok := strings.Cut(name, "@")
+		return ok && user != "" && domain != "" && !strings.ContainsAny(name, " \t\n\v\f\r\u00a0") && !strings.Contains(domain, "@")
+	}
+	return false
 }

@@ -53,6 +53,8 @@ func textSchema(f *Form, s map[string]any) {
 		s["enum"] = f.Words
 	case len(types) > 1:
 		s["type"] = types
+	case f.Types == IsBool:
+		s["type"] = "boolean"
 	case f.Types == IsNumber:
 		s["type"], s["exclusiveMinimum"], s["maximum"] = "number", 0, lexis.MaxCores
 	default:

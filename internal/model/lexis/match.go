@@ -7,7 +7,9 @@ package lexis
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // MaxCores is the most that Cores reads.
@@ -58,6 +60,43 @@ func IsHost(s string) bool {
 		digits = Only(label, "0123456789")
 	}
 	return !digits // a name that ends in a number would be read as an address
+}
+
+// IsURL says that s begins with one of the schemes (as "https://"), names something, and holds no space, control or
+// fragment. It is no full check.
+func IsURL(s string, schemes ...string) bool {
+	if len(s) > 2048 || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' || unicode.IsSpace(r) }) {
+		return false
+	}
+	for _, scheme := range schemes {
+		if rest, ok := strings.CutPrefix(s, scheme); ok && rest != "" && rest[0] != '/' {
+			return true
+		}
+	}
+	return false
+}
+
+// RedirectProblem says what keeps a URI from being redirected to (RFC 9700 §2.1, RFC 8252 §7), "" for nothing: it is
+// absolute, without a fragment, user or wildcard; https, http only on loopback; or, of a native client, a private scheme with a
+// dot in it.
+func RedirectProblem(uri string, native bool) string {
+	scheme, rest, ok := strings.Cut(uri, ":")
+	authority, _, _ := strings.Cut(strings.TrimPrefix(rest, "//"), "/")
+	host := authority
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		host = host[:i]
+	}
+	switch {
+	case !ok || len(uri) > 2048 || strings.ContainsAny(uri, " \\#*\t\r\n") || strings.Contains(authority, "@"):
+		return "write the whole URI, without a fragment, user or wildcard"
+	case scheme == "https" && strings.HasPrefix(rest, "//") && IsHost(strings.Trim(host, "[]")):
+		return ""
+	case scheme == "http" && (host == "localhost" || host == "127.0.0.1" || host == "[::1]"):
+		return ""
+	case native && strings.Contains(scheme, ".") && IsHost(scheme):
+		return ""
+	}
+	return "https, http on loopback, or, of a public client, a scheme like com.example.app"
 }
 
 // IsHostPort says that s is host:port, where an absent host is every address.
@@ -135,6 +174,17 @@ func Seconds(s string) (int, bool) {
 	unit := map[byte]int{'s': 1, 'm': 60, 'h': 3600}[s[len(s)-1]]
 	n, ok := Decimal(s[:len(s)-1])
 	return n * unit, ok && unit > 0 && n > 0 && n < 100_000
+}
+
+// Duration is n seconds as Seconds reads them, in the largest unit that is exact.
+func Duration(n int) string {
+	switch {
+	case n%3600 == 0:
+		return strconv.Itoa(n/3600) + "h"
+	case n%60 == 0:
+		return strconv.Itoa(n/60) + "m"
+	}
+	return strconv.Itoa(n) + "s"
 }
 
 // Cores reads a number such as 0.5, in hundredths at the finest.

@@ -1,0 +1,360 @@
+package model
+
+import (
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/wardhq/ward/internal/base/condition"
+	"github.com/wardhq/ward/internal/model/form"
+	"github.com/wardhq/ward/internal/model/lexis"
+)
+
+const (
+	defaultIdle     = 8 * 3600
+	defaultAbsolute = 24 * 3600
+)
+
+func usersForm() *form.Form {
+	names := func(what string) *form.Form {
+		f := listForm(what, textForm("a name (a-z, 0-9, hyphen)", form.RELabel))
+		f.Unique, f.Max = true, 256
+		return f
+	}
+	url := func(what string) *form.Form { return textForm(what, form.REURL) }
+	path := textForm("a path", form.RENonEmpty)
+	text := textForm("a text", form.RENonEmpty)
+	span := textForm("a duration such as 8h", form.REDuration)
+	factors := listForm("a list of passkey and password", wordForm("passkey or password", words{"passkey", "password"}))
+	return &form.Form{Shape: form.ObjectShape, What: "a mapping", Fields: []form.Field{
+		form.Key("host", "The host name of the sign-in pages, which is their own; id.<gateway's host> if absent.", textForm("a host name", form.REHost)),
+		form.Key("name", "The application's name as people see it.", text),
+		form.Key("color", "The pages' colour, such as #1a6b4f.", textForm("a colour such as #1a6b4f", form.REColor)),
+		form.Key("texts", "Own words for texts of the pages, by key.", &form.Form{Shape: form.NamesShape, What: "texts by key", Name: form.REClass, Elem: text}),
+		form.Key("register", "Whether people may make accounts for themselves; closed if absent.", wordForm("open or closed", registerWords())),
+		form.Key("second_factor", "Whether everybody needs a second factor; required if absent.", wordForm("required or optional", factorWords())),
+		form.Key("sign_in", "With what people sign in; passkey and password if absent.", factors),
+		form.Key("groups", "The groups that rules may name.", names("a list of groups")),
+		form.Key("roles", "The roles that rules may name.", names("a list of roles")),
+		form.Key("session", "How long people stay signed in.", &form.Form{Shape: form.ObjectShape, What: "a mapping with idle and absolute", Inline: true, Fields: []form.Field{
+			form.Key("idle", "Without a request; 8h if absent.", span),
+			form.Key("absolute", "In any case; 24h if absent.", span),
+		}}),
+		form.Key("mail", "How mail is sent; without it, it is written to .ward/mail.", &form.Form{Shape: form.ObjectShape, What: "a mapping with from and smtp", Always: []string{"from", "smtp"}, Inline: true, Fields: []form.Field{
+			form.Key("from", "The sender.", text),
+			form.Key("smtp", "smtp://host:port (with STARTTLS) or smtps://host:port.", textForm("smtp://host:port or smtps://host:port", form.RESMTP)),
+			form.Key("user", "The name to sign in with.", text),
+			form.Key("password_file", "The file that holds the password.", path),
+		}}),
+		form.Key("sms", "How text messages are sent.", &form.Form{Shape: form.ObjectShape, What: "a mapping with webhook or twilio", Inline: true, OneOf: []string{"webhook", "twilio"}, Fields: []form.Field{
+			form.Key("webhook", "The URL that gets each message as JSON.", url("a URL")),
+			form.Key("twilio", "The base URL of a Twilio-compatible API.", url("a URL")),
+			form.Key("account", "The account at that API.", text),
+			form.Key("from", "The sender's number.", text),
+			form.Key("secret_file", "The file of the webhook's key, or of the API's token.", path),
+		}}),
+		form.Key("providers", "OpenID providers that people may sign in with.", &form.Form{Shape: form.NamesShape, What: "providers by name", Name: form.RELabel, Elem: &form.Form{Shape: form.ObjectShape, What: "a mapping with issuer and client_id", Always: []string{"issuer", "client_id"}, Inline: true, Fields: []form.Field{
+			form.Key("title", "What the button says; the name if absent.", text),
+			form.Key("issuer", "Its issuer URL.", url("a URL")),
+			form.Key("client_id", "What it calls this application.", text),
+			form.Key("secret_file", "The file of the client's secret.", path),
+			form.Key("scopes", "What to ask for; openid, email and profile if absent.", listForm("a list of scopes", text)),
+		}}}),
+		form.Key("clients", "OAuth clients.", &form.Form{Shape: form.NamesShape, What: "clients by name", Name: form.RELabel, Elem: clientForm()}),
+		form.Key("issuers", "Foreign authorities whose bearer tokens the gateway accepts.", &form.Form{Shape: form.NamesShape, What: "issuers by name", Name: form.RELabel, Elem: &form.Form{Shape: form.ObjectShape, What: "a mapping with issuer and audience", Always: []string{"issuer", "audience"}, Inline: true, Fields: []form.Field{
+			form.Key("issuer", "Its issuer URL.", url("a URL")),
+			form.Key("audience", "What its tokens name this application.", text),
+			form.Key("jwks", "The URL of its keys; that of its discovery document if absent.", url("a URL")),
+		}}}),
+		form.Key("geoip", "A MaxMind database (.mmdb), for impossible travel.", path),
+		form.Key("breached", "A filter of breached passwords, made by ward users breached.", path),
+		form.Key("flags", "What to do on each red flag.", flagsForm()),
+	}}
+}
+
+func flagsForm() *form.Form {
+	f := &form.Form{Shape: form.ObjectShape, What: "responses by flag"}
+	for _, name := range flagWords() {
+		f.Fields = append(f.Fields, form.Key(name, "What to do on this flag.", someForm("a response, or a list", wordForm("a response", responseWords()))))
+	}
+	return f
+}
+
+func clientForm() *form.Form {
+	url := textForm("a URL", form.RENonEmpty)
+	urls := func() *form.Form { return someForm("a URL, or a list", url) }
+	yes := &form.Form{What: "true or false", Types: form.IsBool}
+	return &form.Form{Shape: form.ObjectShape, What: "a mapping", Fields: []form.Field{
+		form.Key("title", "Its name for people.", textForm("a text", form.RENonEmpty)),
+		form.Key("public", "It can't keep a secret: a browser or a phone.", yes),
+		form.Key("redirects", "Its exact redirect URIs.", urls()),
+		form.Key("logout_redirects", "Its exact post-logout redirect URIs.", urls()),
+		form.Key("backchannel_logout", "Where it is told of sign-outs.", url),
+		form.Key("grants", "What it may ask with; authorization_code and refresh_token if absent.", listForm("a list of grants", wordForm("a grant", clientGrantWords()))),
+		form.Key("scopes", "What it may ask for; openid, profile, email and offline_access if absent.", listForm("a list of scopes", textForm("a scope", form.RENonEmpty))),
+		form.Key("audiences", "The resources that it may ask tokens for.", listForm("a list of URIs", url)),
+		form.Key("secret_sha256", "The SHA-256 (hex) of its random secret.", textForm("64 hexadecimal digits", form.RESHA256)),
+		form.Key("jwks_file", "The file of its public keys, for private_key_jwt.", textForm("a path", form.RENonEmpty)),
+		form.Key("service", "The service that it is: it shows its SVID.", textForm("a service's name", form.RELabel)),
+		form.Key("nonce_only", "It is confidential, sends a nonce, and no PKCE challenge.", yes),
+		form.Key("rs256", "Its ID tokens are signed with RS256.", yes),
+		form.Key("dpop", "Its tokens must be bound to a key.", yes),
+		form.Key("consent", "People are asked before it gets anything.", yes),
+	}}
+}
+
+func (p *parser) users(e entry, f *form.Form) {
+	u := &p.m.Users
+	*u = Users{Pos: e.pos, Passwords: true, Idle: defaultIdle, Absolute: defaultAbsolute}
+	if isNull(e.value) {
+		return
+	}
+	p.object(e.value, f, func(e entry, f *form.Form) { p.usersKey(u, e, f) })
+	if u.Idle > u.Absolute {
+		p.errorf(u.Pos, "make idle the shorter one", "a session of users ends after %s in any case, and after %s without a request", lexis.Duration(u.Absolute), lexis.Duration(u.Idle))
+	}
+}
+
+func (p *parser) usersKey(u *Users, e entry, f *form.Form) {
+	switch e.key {
+	case "host":
+		u.Host, _ = p.pattern(e.value, f, "")
+		u.Host = strings.ToLower(u.Host)
+	case "name":
+		u.Name, _ = p.pattern(e.value, f, "")
+	case "color":
+		u.Color, _ = p.pattern(e.value, f, `in quotes, for # begins a comment: "#1a6b4f"`)
+	case "texts":
+		p.names(e.value, f, "a text", func(e entry) {
+			s, _ := p.pattern(e.value, f.Elem, "")
+			u.Texts = append(u.Texts, Text{Key: e.key, Text: s})
+		})
+	case "register":
+		w, _ := p.scalar(e.value, f)
+		u.Register = Register(max(slices.Index(f.Words, w), 0))
+	case "second_factor":
+		w, _ := p.scalar(e.value, f)
+		u.SecondFactor = SecondFactor(max(slices.Index(f.Words, w), 0))
+	case "sign_in":
+		u.Passwords = slices.Contains(p.list(e.value, f), "password")
+	case "groups":
+		u.Groups = p.list(e.value, f)
+	case "roles":
+		u.Roles = p.list(e.value, f)
+	case "session":
+		p.object(e.value, f, func(e entry, f *form.Form) {
+			if e.key == "idle" {
+				u.Idle = p.seconds(e.value, f)
+			} else {
+				u.Absolute = p.seconds(e.value, f)
+			}
+		})
+	case "mail":
+		p.texts(e.value, f, map[string]*string{"from": &u.Mail.From, "smtp": &u.Mail.SMTP, "user": &u.Mail.User, "password_file": &u.Mail.PasswordFile})
+	case "sms":
+		p.texts(e.value, f, map[string]*string{"webhook": &u.SMS.Webhook, "twilio": &u.SMS.Twilio, "account": &u.SMS.Account, "from": &u.SMS.From, "secret_file": &u.SMS.SecretFile})
+	case "providers":
+		p.names(e.value, f, "a provider", func(e entry) { p.provider(u, e, f.Elem) })
+	case "clients":
+		p.names(e.value, f, "a client", func(e entry) { p.client(u, e, f.Elem) })
+	case "issuers":
+		p.names(e.value, f, "an issuer", func(e entry) {
+			x := Issuer{Pos: e.pos, Name: e.key}
+			p.texts(e.value, f.Elem, map[string]*string{"issuer": &x.Issuer, "audience": &x.Audience, "jwks": &x.JWKS})
+			u.Issuers = append(u.Issuers, x)
+		})
+	case "geoip":
+		u.GeoIP, _ = p.pattern(e.value, f, "")
+	case "breached":
+		u.Breached, _ = p.pattern(e.value, f, "")
+	case "flags":
+		p.object(e.value, f, func(e entry, f *form.Form) {
+			u.Flags = append(u.Flags, Flag{Pos: e.pos, Name: e.key, Response: p.list(e.value, f)})
+		})
+	}
+}
+
+// texts reads an object of texts, each into its place.
+func (p *parser) texts(n *yaml.Node, f *form.Form, into map[string]*string) {
+	p.object(n, f, func(e entry, f *form.Form) {
+		if at := into[e.key]; at != nil {
+			*at, _ = p.pattern(e.value, f, "")
+		}
+	})
+}
+
+// list reads texts, each once.
+func (p *parser) list(n *yaml.Node, f *form.Form) []string {
+	var out []string
+	for _, item := range p.items(n, f) {
+		s, ok := p.pattern(item, f.Elem, "")
+		if ok && slices.Contains(out, s) {
+			p.errorf(pos(item), "", "%q stands twice", lexis.Clip(s))
+		}
+		if ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (p *parser) provider(u *Users, e entry, f *form.Form) {
+	x := Provider{Pos: e.pos, Name: e.key, Title: e.key}
+	p.object(e.value, f, func(e entry, f *form.Form) {
+		if e.key == "scopes" {
+			x.Scopes = p.list(e.value, f)
+			return
+		}
+		*map[string]*string{"title": &x.Title, "issuer": &x.Issuer, "client_id": &x.ClientID, "secret_file": &x.SecretFile}[e.key], _ = p.pattern(e.value, f, "")
+	})
+	if x.Scopes == nil {
+		x.Scopes = []string{"openid", "email", "profile"}
+	}
+	u.Providers = append(u.Providers, x)
+}
+
+func (p *parser) client(u *Users, e entry, f *form.Form) {
+	x := Client{Pos: e.pos, Name: e.key, Title: e.key}
+	p.object(e.value, f, func(e entry, f *form.Form) {
+		switch e.key {
+		case "redirects":
+			x.Redirects = p.list(e.value, f)
+		case "logout_redirects":
+			x.Logouts = p.list(e.value, f)
+		case "grants":
+			x.Grants = p.list(e.value, f)
+		case "scopes":
+			x.Scopes = p.list(e.value, f)
+		case "audiences":
+			x.Audiences = p.list(e.value, f)
+		case "service":
+			s, _ := p.pattern(e.value, f, "")
+			x.Service = ServiceName(s)
+		case "title", "backchannel_logout", "secret_sha256", "jwks_file":
+			*map[string]*string{"title": &x.Title, "backchannel_logout": &x.Back, "secret_sha256": &x.SecretHash, "jwks_file": &x.JWKSFile}[e.key], _ = p.pattern(e.value, f, "")
+		default:
+			s, _ := p.scalar(e.value, f)
+			*map[string]*bool{"public": &x.Public, "nonce_only": &x.NonceOnly, "rs256": &x.RS256, "dpop": &x.DPoP, "consent": &x.Consent}[e.key] = s == "true"
+		}
+	})
+	if x.Grants == nil {
+		x.Grants = []string{"authorization_code", "refresh_token"}
+	}
+	if x.Scopes == nil {
+		x.Scopes = []string{"openid", "profile", "email", "offline_access"}
+	}
+	u.Clients = append(u.Clients, x)
+}
+
+// condition reads a CEL text.
+func (p *parser) condition(n *yaml.Node, f *form.Form) string {
+	text, ok := p.pattern(n, f, "")
+	if !ok {
+		return ""
+	}
+	if p.conditions == nil {
+		l, err := condition.New()
+		if err != nil {
+			p.errorf(pos(n), "", "%v", err)
+			return ""
+		}
+		p.conditions = l
+	}
+	if p.compiled++; p.compiled > maxConditions {
+		p.errorf(pos(n), "", "more than %d conditions", maxConditions)
+		return ""
+	}
+	if _, err := p.conditions.Compile(text); err != nil {
+		p.errorf(pos(n), "there are user.id, user.email, user.groups, user.roles, params, method, path, ip and now", "condition: %v", err)
+	}
+	return text
+}
+
+// resolveUsers checks what holds between users: and the rest.
+func (p *parser) resolveUsers() {
+	u := &p.m.Users
+	for i := range p.m.Services {
+		s := &p.m.Services[i]
+		for j := range s.Expose {
+			p.resolveNeed(&s.Expose[j])
+		}
+		for _, c := range s.Calls {
+			for _, g := range c.Grants {
+				if g.AsUser && !u.On() {
+					p.errorf(g.Pos, "add users:", "%q needs sign-in, and the file has no users:", g.String())
+				}
+			}
+		}
+	}
+	for i := range u.Clients {
+		p.resolveClient(&u.Clients[i])
+	}
+	if u.On() && u.Host == "" {
+		if lexis.IsAddress(strings.Trim(p.m.Gateway.Host, "[]")) {
+			p.errorf(u.Pos, "such as host: id.example.com", "the sign-in pages need a host name of their own, and the gateway's host is an address")
+		}
+		u.Host = "id." + p.m.Gateway.Host
+	}
+	if u.On() && u.Host == p.m.Gateway.Host {
+		p.errorf(u.Pos, "a service behind the gateway could act on the pages of its own origin; the default is id."+p.m.Gateway.Host, "users.host and gateway.host are the same")
+	}
+}
+
+func (p *parser) resolveNeed(x *Expose) {
+	u := &p.m.Users
+	if x.Need.Asks() && !u.On() && (len(x.Need.Who) > 0 || x.Need.MFA > 0) {
+		p.errorf(x.Pos, "add users:", "%q needs sign-in, and the file has no users:", x.To)
+		return
+	}
+	for _, w := range x.Need.Who {
+		kind, name, _ := strings.Cut(w, ":")
+		known := map[string][]string{"group": u.Groups, "role": u.Roles}[kind]
+		if (kind == "group" || kind == "role") && !slices.Contains(known, name) {
+			hint := p.suggest(name, known)
+			if hint == "" || len(known) == 0 {
+				hint = "name it under users: " + kind + "s: [" + lexis.Clip(name) + "]"
+			}
+			p.errorf(x.Pos, hint, "users: has no %s %q", kind, lexis.Clip(name))
+		}
+	}
+	if x.Need.MFA > 0 && len(x.Need.Who) == 0 {
+		x.Need.Who = []string{"signed-in"}
+		p.warnf(x.Pos, "write to: signed-in", "a second factor can't be asked of anyone: the route is for people who signed in")
+	}
+	if x.Need.MFA > 0 {
+		x.To += ", mfa " + lexis.Duration(x.Need.MFA)
+	}
+	if x.Need.When != "" {
+		x.To += ", when " + x.Need.When
+	}
+}
+
+func (p *parser) resolveClient(c *Client) {
+	kinds := 0
+	for _, has := range []bool{c.Public, c.SecretHash != "", c.JWKSFile != "", c.Service != ""} {
+		if has {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		p.errorf(c.Pos, "", "client %s is to have exactly one of public: true, secret_sha256, jwks_file and service", lexis.Clip(c.Name))
+	}
+	if c.Public && (c.NonceOnly || slices.Contains(c.Grants, "client_credentials") || slices.Contains(c.Grants, "token_exchange")) {
+		p.errorf(c.Pos, "a public client sends a PKCE challenge and acts for people only", "client %s is public and can't prove who it is", lexis.Clip(c.Name))
+	}
+	if slices.Contains(c.Grants, "authorization_code") && len(c.Redirects) == 0 {
+		p.errorf(c.Pos, "", "client %s has no redirects", lexis.Clip(c.Name))
+	}
+	for _, uri := range slices.Concat(c.Redirects, c.Logouts) {
+		if problem := lexis.RedirectProblem(uri, c.Public); problem != "" {
+			p.errorf(c.Pos, problem, "client %s: %q can't be redirected to", lexis.Clip(c.Name), lexis.Clip(uri))
+		}
+	}
+	if c.NonceOnly {
+		p.warnf(c.Pos, "let it send a PKCE challenge (RFC 9700 §2.1.1)", "client %s relies on nonce alone against code injection", lexis.Clip(c.Name))
+	}
+	if c.Service != "" && !slices.ContainsFunc(p.m.Services, func(s Service) bool { return s.Name == c.Service }) {
+		p.errorf(c.Pos, "", "client %s is no service %q of this file", lexis.Clip(c.Name), lexis.Clip(string(c.Service)))
+	}
+}
