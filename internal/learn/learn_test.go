@@ -120,7 +120,7 @@ func TestWhatWasSeenIsAllowedAfterwards(t *testing.T) {
 	for _, c := range calls {
 		r := canon.Request{Method: c.Method, Path: c.Path, Protocol: map[model.GrantKind]canon.Protocol{model.GrantHTTP: canon.HTTP, model.GrantWS: canon.WebSocket, model.GrantGRPC: canon.GRPC, model.GrantTCP: canon.TCP}[c.Kind]}
 		out, in := set.Outbound(c.Caller), set.Inbound(c.Target)
-		if !out.Decide(out.Peer(c.Target), c.Port, &r).Allow || !in.Decide(in.Peer(c.Caller), c.Port, &r).Allow {
+		if !out.Decide(out.Peer(c.Target), c.Port, &r, nil).Allow || !in.Decide(in.Peer(c.Caller), c.Port, &r, nil).Allow {
 			t.Errorf("%+v isn't allowed by\n%s", c, after)
 		}
 	}

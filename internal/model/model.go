@@ -94,9 +94,9 @@ type Expose struct {
 	Pos    Pos
 	Routes []Grant
 	To     string // who, in words: "anyone", "signed-in", "group:staff or role:admin"
-	Need   Need   // the same for the policy, with mfa: and when:
+	Need   Need   `json:",omitzero"` // the same for the policy, with mfa: and when:
 	// Forward names what passes the gateway although it stops there by default: "cookies", "authorization".
-	Forward []string
+	Forward []string `json:",omitempty"`
 }
 
 // Call grants calls to a service or an external.

@@ -35,6 +35,7 @@ func Build(m *model.Model) *Plan {
 		Services:    make([]Service, 0, len(m.Services)),
 		Externals:   m.Externals,
 		Rules:       b.rules,
+		Users:       m.Users,
 	}
 	for i := range m.Services {
 		s := &m.Services[i]
@@ -78,7 +79,7 @@ func (b *builder) allRules(m *model.Model) {
 		s := &m.Services[i]
 		for j := range s.Expose {
 			e := &s.Expose[j]
-			b.add(Rule{Caller: Outside, Target: string(s.Name), Mode: Enforce, To: e.To, Pos: e.Pos}, e.Routes, 0)
+			b.add(Rule{Caller: Outside, Target: string(s.Name), Mode: Enforce, To: e.To, Need: e.Need, Forward: e.Forward, Pos: e.Pos}, e.Routes, 0)
 		}
 		for j := range s.Calls {
 			c := &s.Calls[j]
@@ -94,14 +95,17 @@ func (b *builder) allRules(m *model.Model) {
 
 // add makes one rule of each grant, on the pattern of r.
 func (b *builder) add(r Rule, grants []model.Grant, port int) {
-	pos := r.Pos
+	pos, to, need := r.Pos, r.To, r.Need
 	_, r.External = b.externals[r.Target]
 	for _, g := range grants {
 		r.Ports = b.portsFor(portKey{r.Target, g.Kind, port, r.Caller == Outside})
 		if len(r.Ports) == 0 {
 			continue
 		}
-		r.Grant, r.Pos = g, pos
+		r.Grant, r.Pos, r.To, r.Need = g, pos, to, need
+		if g.AsUser {
+			r.To, r.Need = AsUser, model.Need{Who: []string{SignedIn}, MFA: g.MFA}
+		}
 		if g.Pos != (model.Pos{}) {
 			r.Pos = g.Pos
 		}

@@ -11,6 +11,12 @@ import "github.com/wardhq/ward/internal/model"
 // can't be a service's name (an upper-case letter is no DNS label here).
 const Outside = "GATEWAY"
 
+// SignedIn is the word for whoever signed in, in Need.Who; AsUser is Rule.To of a call that needs a user.
+const (
+	SignedIn = "signed-in"
+	AsUser   = "as user"
+)
+
 // Mode says what a matching rule does.
 type Mode uint8
 
@@ -30,9 +36,11 @@ type Rule struct {
 	Ports    []int       `json:"ports"` // the target's ports that it opens, ascending; never empty
 	Grant    model.Grant `json:"grant"`
 	Mode     Mode        `json:"mode"`
-	Until    string      `json:"until,omitempty"` // YYYY-MM-DD, inclusive; Observe only
-	To       string      `json:"to,omitempty"`    // expose only: "anyone"
-	Pos      model.Pos   `json:"pos"`             // the line that makes it
+	Until    string      `json:"until,omitempty"`   // YYYY-MM-DD, inclusive; Observe only
+	To       string      `json:"to,omitempty"`      // whom it is for, in words; "" for calls without a user
+	Need     model.Need  `json:"need,omitzero"`     // the same, to decide with
+	Forward  []string    `json:"forward,omitempty"` // expose only; see model.Expose
+	Pos      model.Pos   `json:"pos"`               // the line that makes it
 }
 
 // Upstream is an address that a service may dial, inside its own namespace.
@@ -68,6 +76,7 @@ type Plan struct {
 	Services    []Service        `json:"services"`
 	Externals   []model.External `json:"externals"`
 	Rules       []Rule           `json:"rules"`
+	Users       model.Users      `json:"users,omitzero"`
 	// CAs are the PEM certificates of externals' own authorities, by external. Build leaves it
 	// empty: whoever may read files fills it.
 	CAs map[string]string `json:"cas,omitempty"`

@@ -202,13 +202,13 @@ func (g *generator) decide(target string, port int, host string, r *request) (gr
 		}
 	}
 	out := g.set.Outbound(g.attacker)
-	d := out.Decide(out.Peer(target), port, &c)
+	d := out.Decide(out.Peer(target), port, &c, nil)
 	if !d.Allow {
 		return false, 0, d.Reason.String()
 	}
 	line = g.plan.Rules[d.Rule].Pos.Line
 	if in := g.set.Inbound(target); in != nil {
-		if d = in.Decide(in.Peer(g.attacker), port, &c); !d.Allow {
+		if d = in.Decide(in.Peer(g.attacker), port, &c, nil); !d.Allow {
 			return false, 0, target + ": " + d.Reason.String()
 		}
 	}

@@ -69,12 +69,12 @@ func (g *generator) route(host string, r *request) (granted bool, target string,
 	if err != nil {
 		return false, "gateway", 0, "refused before any rule is asked: " + err.Error()
 	}
-	m := g.set.Exposed().Route(&c)
+	m := g.set.Exposed().Route(&c, nil)
 	if !m.Allow {
 		return false, "gateway", 0, m.Reason.String()
 	}
 	in := g.set.Inbound(m.Target)
-	if d := in.Decide(in.Peer(plan.Outside), m.Port, &c); !d.Allow {
+	if d := in.Decide(in.Peer(plan.Outside), m.Port, &c, nil); !d.Allow {
 		return false, m.Target, 0, m.Target + ": " + d.Reason.String()
 	}
 	return true, m.Target, g.plan.Rules[m.Rule].Pos.Line, ""

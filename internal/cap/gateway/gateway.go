@@ -178,7 +178,7 @@ func (g *Gateway) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
 	if !s.isHost(r.Host) {
 		return g.refuse(r, "", http.StatusMisdirectedRequest, "this is not the host of the application")
 	}
-	m := s.router.Route(&r.Request)
+	m := s.router.Route(&r.Request, nil)
 	if !m.Allow {
 		return g.closed(s, r, m.Reason)
 	}

@@ -57,14 +57,14 @@ func (m *Mesh) both(l *link, r *canon.Request) (d policy.Decision, end string) {
 	if res == nil {
 		return policy.Decision{}, "outbound"
 	}
-	out := res.out.Decide(res.toTarget, l.port, r)
+	out := res.out.Decide(res.toTarget, l.port, r, nil)
 	if !out.Allow {
 		return out, "outbound"
 	}
 	if l.external {
 		return out, "" // an external's own end isn't ours
 	}
-	if in := res.in.Decide(res.toCaller, l.port, r); !in.Allow {
+	if in := res.in.Decide(res.toCaller, l.port, r, nil); !in.Allow {
 		return in, "inbound"
 	}
 	return out, ""

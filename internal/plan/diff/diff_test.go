@@ -170,7 +170,7 @@ func decider(t *testing.T, p *plan.Plan) func(*canon.Request) bool {
 	}
 	out := set.Outbound("a")
 	peer := out.Peer("b")
-	return func(r *canon.Request) bool { return out.Decide(peer, 80, r).Allow }
+	return func(r *canon.Request) bool { return out.Decide(peer, 80, r, nil).Allow }
 }
 
 func TestLargePlansCompareFast(t *testing.T) {

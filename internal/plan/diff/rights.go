@@ -52,7 +52,7 @@ func (x *right) has(a atom, to, end string) bool {
 	if !slices.Contains(x.rule.Ports, a.port) || x.end < end {
 		return false
 	}
-	if x.rule.To != to && x.rule.To != anyone {
+	if x.rule.To != to && x.rule.To != anyone && x.rule.To != "" {
 		return false
 	}
 	if x.rule.Grant.Kind == model.GrantAny {

@@ -196,7 +196,11 @@ func rankOf(r *Result) int {
 func (x *explainer) at(port int) *Result {
 	res := &Result{Port: port}
 	if x.query.Caller == plan.Outside {
-		m := x.set.Exposed().Route(x.request)
+		m := x.set.Exposed().Route(x.request, nil)
+		if m.Reason.Asks() {
+			m.Target, m.Port = x.plan.Rules[m.Rule].Target, port
+		}
+		m.Decision = forWhoever(m.Decision)
 		end := x.end("gateway", m.Decision)
 		if m.Allow && (m.Target != x.query.Target || x.query.Port != 0 && m.Port != port) {
 			end.Allowed, end.Reason = false, policy.NoRoute
@@ -207,17 +211,23 @@ func (x *explainer) at(port int) *Result {
 		res.Ends = append(res.Ends, end)
 	} else {
 		out := x.set.Outbound(x.query.Caller)
-		res.Ends = append(res.Ends, x.end("out", out.Decide(out.Peer(x.query.Target), port, x.request)))
+		res.Ends = append(res.Ends, x.end("out", forWhoever(out.Decide(out.Peer(x.query.Target), port, x.request, nil))))
 	}
 	if x.target != nil {
 		in := x.set.Inbound(x.query.Target)
-		res.Ends = append(res.Ends, x.end("in", in.Decide(in.Peer(x.query.Caller), port, x.request)))
+		res.Ends = append(res.Ends, x.end("in", forWhoever(in.Decide(in.Peer(x.query.Caller), port, x.request, nil))))
 	}
 	res.Allowed = true
 	for _, e := range res.Ends {
 		res.Allowed = res.Allowed && e.Allowed
 	}
 	return res
+}
+
+// forWhoever takes a rule that asks for a person as one that allows: the answer says whom.
+func forWhoever(d policy.Decision) policy.Decision {
+	d.Allow = d.Allow || d.Reason.Asks()
+	return d
 }
 
 func (x *explainer) end(name string, d policy.Decision) End {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/canon"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/lexis"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/words"
 )
@@ -100,13 +101,35 @@ func (x *explainer) exposeFix(res *Result, g model.Grant) (*Fix, string) {
 	}
 	f := &Fix{Service: x.query.Target, Section: "expose", Grant: g, Line: x.target.Pos.Line}
 	if len(x.target.Expose) == 0 {
-		f.YAML = "expose: {route: " + scalar(g.String()) + ", to: anyone}"
+		to := "anyone"
+		if x.plan.Users.On() {
+			to = plan.SignedIn
+		}
+		f.YAML = "expose: {route: " + scalar(g.String()) + ", to: " + to + "}"
 		return f, ""
 	}
 	e := &x.target.Expose[0]
 	f.Line, f.Replace = e.Pos.Line, true
-	f.YAML = "{routes: " + list(append(spell(e.Routes), g.String())) + ", to: " + e.To + "}"
+	f.YAML = "{routes: " + list(append(spell(e.Routes), g.String())) + ", to: " + audience(&e.Need) + "}"
 	return f, ""
+}
+
+// audience is a need as expose: says it.
+func audience(n *model.Need) string {
+	s := "anyone"
+	if len(n.Who) > 0 {
+		s = strings.Join(n.Who, ", ")
+	}
+	if len(n.Who) > 1 {
+		s = "[" + s + "]"
+	}
+	if n.MFA > 0 {
+		s += ", mfa: " + lexis.Duration(n.MFA)
+	}
+	if n.When != "" {
+		s += ", when: " + lexis.DoubleQuoted(n.When)
+	}
+	return s
 }
 
 // moreSpecific says whether the gateway would prefer g, all of whose segments

@@ -90,6 +90,7 @@ type compiler struct {
 	today  string
 	tables map[string]*Table
 	nodes  arena
+	conditions
 }
 
 // all gives every name that can own a table one, and puts each rule in force
@@ -112,7 +113,7 @@ func (c *compiler) all(owns func(string) bool, ends func(*plan.Rule) (own, peer 
 			if t == nil || !c.known[peer] {
 				continue
 			}
-			if err := t.add(peer, int32(i), r, &c.nodes); err != nil {
+			if err := t.add(peer, int32(i), r, c); err != nil {
 				return err
 			}
 		}
@@ -121,8 +122,11 @@ func (c *compiler) all(owns func(string) bool, ends func(*plan.Rule) (own, peer 
 }
 
 // add puts a rule into the pair of t and peer.
-func (t *Table) add(peer string, index int32, r *plan.Rule, nodes *arena) error {
+func (t *Table) add(peer string, index int32, r *plan.Rule, c *compiler) error {
 	e, err := newEntry(index, r)
+	if err == nil {
+		e.need, err = newNeed(r, &c.conditions)
+	}
 	if err != nil {
 		return ruleError(index, r, err)
 	}
@@ -132,7 +136,7 @@ func (t *Table) add(peer string, index int32, r *plan.Rule, nodes *arena) error 
 		id = PeerID(len(t.pairs))
 		t.peers[peer] = id
 	}
-	return t.pairs[id-1].put(e, r, nodes)
+	return t.pairs[id-1].put(e, r, &c.nodes)
 }
 
 func (p *pair) put(e entry, r *plan.Rule, nodes *arena) error {

@@ -19,12 +19,19 @@ const (
 	NoMethod                // a rule has the path, but not this method
 	WrongProtocol           // a rule has the path, but not as this protocol or on this port
 	UnknownPeer             // the peer isn't in the plan
+	NeedsUser               // the rule for this request asks for a user, and nobody is signed in
+	NeedsFactor             // the user may, but has shown no second factor, or too long ago
+	OtherUser               // the rule is for other users
+	ConditionFailed         // the rule's condition doesn't hold
 )
 
-// Decision is the answer. Rule indexes plan.Plan.Rules and is -1 (or, in the zero
-// Decision, meaningless) unless Allow is true.
+// Decision is the answer. Rule indexes plan.Plan.Rules: the rule that allows, or that asks for somebody else (NeedsUser to
+// ConditionFailed); otherwise it is -1 (or, in the zero Decision, meaningless).
 type Decision struct {
 	Allow  bool
 	Reason Reason
 	Rule   int32
 }
+
+// Asks tells whether a denial is for want of the right person, and not of a rule.
+func (r Reason) Asks() bool { return r >= NeedsUser }

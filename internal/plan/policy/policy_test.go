@@ -63,7 +63,7 @@ func TestPathsMatchSegmentBySegment(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			set := compile(t, shop(get(tt.pattern)))
 			out := set.Outbound("a")
-			if got := out.Decide(out.Peer("b"), 80, request("GET", tt.path)); got.Allow != tt.want {
+			if got := out.Decide(out.Peer("b"), 80, request("GET", tt.path), nil); got.Allow != tt.want {
 				t.Errorf("%s on %s: %+v, want allow %v", tt.pattern, tt.path, got, tt.want)
 			}
 		})
@@ -76,7 +76,7 @@ func TestAnyRuleThatMatchesAllowsWhicheverIsMoreSpecific(t *testing.T) {
 	for path, rule := range map[string]int32{
 		"/a/b/c": 1, "/a/z/c": 0, "/a/b/d/e": 2, "/a/b/d/f": 1, "/q/b/d/f": 3, "/a/b": 1, "/a/z/d": -1, "/q/b/d/e": -1,
 	} {
-		if got := out.Decide(out.Peer("b"), 80, request("GET", path)); got.Rule != rule || got.Allow != (rule >= 0) {
+		if got := out.Decide(out.Peer("b"), 80, request("GET", path), nil); got.Rule != rule || got.Allow != (rule >= 0) {
 			t.Errorf("%s: %+v, want rule %d", path, got, rule)
 		}
 	}
@@ -104,7 +104,7 @@ func TestMethods(t *testing.T) {
 		{"ANYTHING", "/s", policy.Allowed},
 		{"GET", "/none", policy.NoRoute},
 	} {
-		if got := out.Decide(out.Peer("b"), 80, request(tt.method, tt.path)); got.Reason != tt.want {
+		if got := out.Decide(out.Peer("b"), 80, request(tt.method, tt.path), nil); got.Reason != tt.want {
 			t.Errorf("%s %s: reason %v, want %v", tt.method, tt.path, got.Reason, tt.want)
 		}
 	}
@@ -116,23 +116,23 @@ func TestWhatIsUnknownIsDenied(t *testing.T) {
 	r := request("GET", "/")
 	var none *policy.Table
 	for name, got := range map[string]policy.Decision{
-		"nil table":            none.Decide(1, 80, r),
-		"zero peer":            out.Decide(0, 80, r),
-		"peer of no plan":      out.Decide(out.Peer("mallory"), 80, r),
-		"peer out of range":    out.Decide(99, 80, r),
-		"nil request":          out.Decide(out.Peer("b"), 80, nil),
-		"table of an unknown":  set.Outbound("mallory").Decide(1, 80, r),
-		"gateway without rule": set.Inbound("b").Decide(set.Inbound("b").Peer(plan.Outside), 80, r),
-		"the other direction":  set.Outbound("b").Decide(set.Outbound("b").Peer("a"), 80, r),
-		"another port":         out.Decide(out.Peer("b"), 81, r),
-		"zero protocol":        out.Decide(out.Peer("b"), 80, &canon.Request{Path: "/", Method: "GET"}),
+		"nil table":            none.Decide(1, 80, r, nil),
+		"zero peer":            out.Decide(0, 80, r, nil),
+		"peer of no plan":      out.Decide(out.Peer("mallory"), 80, r, nil),
+		"peer out of range":    out.Decide(99, 80, r, nil),
+		"nil request":          out.Decide(out.Peer("b"), 80, nil, nil),
+		"table of an unknown":  set.Outbound("mallory").Decide(1, 80, r, nil),
+		"gateway without rule": set.Inbound("b").Decide(set.Inbound("b").Peer(plan.Outside), 80, r, nil),
+		"the other direction":  set.Outbound("b").Decide(set.Outbound("b").Peer("a"), 80, r, nil),
+		"another port":         out.Decide(out.Peer("b"), 81, r, nil),
+		"zero protocol":        out.Decide(out.Peer("b"), 80, &canon.Request{Path: "/", Method: "GET"}, nil),
 		"zero decision":        {Rule: -1},
 	} {
 		if got.Allow || got.Rule != -1 {
 			t.Errorf("%s: %+v, want a denial without rule", name, got)
 		}
 	}
-	if got := set.Outbound("b").Peer("a"); set.Outbound("b").Decide(got, 80, r).Reason != policy.NoRule {
+	if got := set.Outbound("b").Peer("a"); set.Outbound("b").Decide(got, 80, r, nil).Reason != policy.NoRule {
 		t.Errorf("a known peer without rule: want NoRule")
 	}
 }
@@ -157,7 +157,7 @@ func TestObserveEndsAfterItsLastDayAndYieldsToEnforce(t *testing.T) {
 			t.Fatal(err)
 		}
 		in := set.Inbound("b")
-		return in.Decide(in.Peer(caller), 80, request("GET", path))
+		return in.Decide(in.Peer(caller), 80, request("GET", path), nil)
 	}
 	if got := decide("2026-08-01", "a", "/narrow"); got != (policy.Decision{Allow: true, Reason: policy.Allowed, Rule: 0}) {
 		t.Errorf("enforce and observe both match: %+v, want the enforce rule", got)
@@ -254,7 +254,7 @@ func TestExposedFindsTheMostSpecificRouteAcrossServices(t *testing.T) {
 			policy.Match{Decision: policy.Decision{Reason: policy.WrongProtocol, Rule: -1}},
 		},
 	} {
-		if diff := cmp.Diff(tt.want, x.Route(&tt.r)); diff != "" {
+		if diff := cmp.Diff(tt.want, x.Route(&tt.r, nil)); diff != "" {
 			t.Errorf("%s: %s", tt.name, diff)
 		}
 	}
@@ -267,7 +267,7 @@ func TestExposedTellsMissingRouteFromMissingMethod(t *testing.T) {
 	}}})
 	x := compile(t, p).Exposed()
 	for path, want := range map[string]policy.Reason{"/a": policy.NoMethod, "/b": policy.NoRoute, "/live": policy.WrongProtocol} {
-		if got := x.Route(request("POST", path)); got.Reason != want || got.Allow || got.Target != "" {
+		if got := x.Route(request("POST", path), nil); got.Reason != want || got.Allow || got.Target != "" {
 			t.Errorf("POST %s: %+v, want reason %v", path, got, want)
 		}
 	}
@@ -275,7 +275,7 @@ func TestExposedTellsMissingRouteFromMissingMethod(t *testing.T) {
 		t.Error(diff)
 	}
 	empty := compile(t, plan.Build(&model.Model{})).Exposed()
-	if got := empty.Route(request("GET", "/")); got.Allow {
+	if got := empty.Route(request("GET", "/"), nil); got.Allow {
 		t.Errorf("nothing exposed: %+v", got)
 	}
 }
@@ -288,11 +288,11 @@ func TestManySiblingsAreToldApart(t *testing.T) {
 	set := compile(t, shop(grants...))
 	out := set.Outbound("a")
 	for i, g := range grants {
-		if got := out.Decide(out.Peer("b"), 80, request("GET", g.Pattern)); got.Rule != int32(i) {
+		if got := out.Decide(out.Peer("b"), 80, request("GET", g.Pattern), nil); got.Rule != int32(i) {
 			t.Fatalf("%s: %+v, want rule %d", g.Pattern, got, i)
 		}
 		for _, path := range []string{g.Pattern + "y", "/y" + g.Pattern[1:], g.Pattern + "/", g.Pattern[:len(g.Pattern)-1] + "z"} {
-			if got := out.Decide(out.Peer("b"), 80, request("GET", path)); got.Allow {
+			if got := out.Decide(out.Peer("b"), 80, request("GET", path), nil); got.Allow {
 				t.Fatalf("%s: %+v, want a denial", path, got)
 			}
 		}
@@ -305,7 +305,7 @@ func TestRulesThatDifferInPortsAloneAreBothKept(t *testing.T) {
 	set := compile(t, p)
 	out := set.Outbound("a")
 	for port, rule := range map[int]int32{80: 0, 81: 0, 82: 1, 83: -1} {
-		if got := out.Decide(out.Peer("b"), port, request("GET", "/a")); got.Rule != rule {
+		if got := out.Decide(out.Peer("b"), port, request("GET", "/a"), nil); got.Rule != rule {
 			t.Errorf("port %d: %+v, want rule %d", port, got, rule)
 		}
 	}
@@ -327,7 +327,7 @@ func TestDecideAllocatesNothing(t *testing.T) {
 	peer := out.Peer("b")
 	for _, path := range []string{"/api/v1/r500", "/api/v1/r501/42", "/api/v2/t/r502/items", "/static/r503/a/b/c", "/none", "/api/v1/r500/x/y"} {
 		r := request("GET", path)
-		if n := testing.AllocsPerRun(100, func() { out.Decide(peer, 80, r); x.Route(r) }); n != 0 {
+		if n := testing.AllocsPerRun(100, func() { out.Decide(peer, 80, r, nil); x.Route(r, nil) }); n != 0 {
 			t.Errorf("%s: %v allocations", path, n)
 		}
 	}
@@ -351,7 +351,7 @@ func TestHostilePathsCostNoMoreThanTheRulesOfThePair(t *testing.T) {
 	start := time.Now()
 	const runs = 20
 	for range runs {
-		if out.Decide(peer, 80, r).Allow {
+		if out.Decide(peer, 80, r, nil).Allow {
 			t.Fatal("allowed")
 		}
 	}

@@ -115,14 +115,14 @@ func both(t *testing.T, p *plan.Plan, set *policy.Set, q question) policy.Decisi
 	t.Helper()
 	want := oracleDecide(p, today, q)
 	out := set.Outbound(q.caller)
-	if got := out.Decide(out.Peer(q.target), q.port, q.r); got != want {
+	if got := out.Decide(out.Peer(q.target), q.port, q.r, nil); got != want {
 		t.Fatalf("outbound %s -> %s:%d %+v\n got %+v\nwant %+v\nrules %+v", q.caller, q.target, q.port, *q.r, got, want, p.Rules)
 	}
 	if q.target == "ext" {
 		return want
 	}
 	in := set.Inbound(q.target)
-	if got := in.Decide(in.Peer(q.caller), q.port, q.r); got != want {
+	if got := in.Decide(in.Peer(q.caller), q.port, q.r, nil); got != want {
 		t.Fatalf("inbound %s -> %s:%d %+v\n got %+v\nwant %+v\nrules %+v", q.caller, q.target, q.port, *q.r, got, want, p.Rules)
 	}
 	return want
@@ -210,7 +210,7 @@ func TestRouteAgreesWithTheOracleAndWithBothEnds(t *testing.T) {
 		set := compile(t, p)
 		for range 30 {
 			req := randomRequest(r)
-			got := set.Exposed().Route(req)
+			got := set.Exposed().Route(req, nil)
 			rule, port := oracleRoute(p, req)
 			if got.Allow != (rule >= 0) || got.Allow && (int(got.Rule) != rule || got.Port != port || got.Target != p.Rules[rule].Target) {
 				t.Fatalf("%+v: got %+v, want rule %d port %d\nrules %+v", *req, got, rule, port, p.Rules)
@@ -220,7 +220,7 @@ func TestRouteAgreesWithTheOracleAndWithBothEnds(t *testing.T) {
 			}
 			allowed++
 			out, in := set.Outbound(plan.Outside), set.Inbound(got.Target)
-			if !out.Decide(out.Peer(got.Target), got.Port, req).Allow || !in.Decide(in.Peer(plan.Outside), got.Port, req).Allow {
+			if !out.Decide(out.Peer(got.Target), got.Port, req, nil).Allow || !in.Decide(in.Peer(plan.Outside), got.Port, req, nil).Allow {
 				t.Fatalf("%+v is routed by %+v, and an end denies it", *req, got)
 			}
 		}

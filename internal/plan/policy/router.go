@@ -26,15 +26,15 @@ type Match struct {
 	Port   int
 }
 
-// Route finds the target of r: of all exposed routes the most specific pattern,
+// Route finds the target of r, and judges the person in c: of all exposed routes the most specific pattern,
 // whichever service it belongs to, then the lowest rule. It gives the route
 // and the gateway's own decision; the target's inbound table decides apart.
 // It never allocates.
-func (x *Router) Route(r *canon.Request) Match {
+func (x *Router) Route(r *canon.Request, c *Context) Match {
 	if x == nil || r == nil {
 		return Match{Decision: Decision{Reason: UnknownPeer, Rule: -1}}
 	}
-	s := search{kind: kindOf(r.Protocol) &^ kindTCP, observe: -1, enforce: -1}
+	s := search{kind: kindOf(r.Protocol) &^ kindTCP, observe: -1, enforce: -1, request: r, context: c}
 	if s.kind != 0 {
 		s.run(&x.all, r)
 	}
@@ -52,7 +52,8 @@ func (x *Router) Route(r *canon.Request) Match {
 func (x *Router) Methods(path string) []string {
 	var out []string
 	for _, m := range []string{"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE", "*"} {
-		if x.Route(&canon.Request{Protocol: canon.HTTP, Method: m, Path: path}).Allow {
+		d := x.Route(&canon.Request{Protocol: canon.HTTP, Method: m, Path: path}, nil)
+		if d.Allow || d.Reason.Asks() {
 			out = append(out, m)
 		}
 	}
@@ -80,13 +81,18 @@ func compileRouter(p *plan.Plan, today string) (*Router, error) {
 	}
 	x := &Router{rules: p.Rules, ports: map[int32]*[3]int{}}
 	var nodes arena
+	var conds conditions
 	for _, mode := range []plan.Mode{plan.Enforce, plan.Observe} {
 		for i := range p.Rules {
 			r := &p.Rules[i]
 			if r.Caller != plan.Outside || r.Mode != mode || !InForce(r, today) {
 				continue
 			}
-			if err := x.add(int32(i), r, protocols[r.Target], &nodes); err != nil {
+			n, err := newNeed(r, &conds)
+			if err != nil {
+				return nil, ruleError(int32(i), r, err)
+			}
+			if err := x.add(int32(i), n, protocols[r.Target], &nodes); err != nil {
 				return nil, err
 			}
 		}
@@ -97,7 +103,8 @@ func compileRouter(p *plan.Plan, today string) (*Router, error) {
 // add puts a rule into the router's one trie, once with the port 0, because the
 // router chooses the port and not the client, and only for the protocols that one of the
 // rule's ports speaks.
-func (x *Router) add(index int32, r *plan.Rule, listens []model.Listen, nodes *arena) error {
+func (x *Router) add(index int32, n *need, listens []model.Listen, nodes *arena) error {
+	r := &x.rules[index]
 	var ports [3]int
 	for _, l := range listens {
 		if !slices.Contains(r.Ports, l.Port) {
@@ -123,7 +130,7 @@ func (x *Router) add(index int32, r *plan.Rule, listens []model.Listen, nodes *a
 		return nil
 	}
 	x.ports[index] = &ports
-	e.port = 0
+	e.port, e.need = 0, n
 	if e.more != nil {
 		e.more.ports = nil
 	}

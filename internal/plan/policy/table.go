@@ -42,14 +42,17 @@ func (t *Table) Peer(name string) PeerID {
 // enforce rule before an observe rule (observe is for what nothing else allows),
 // then the most specific pattern (segment by segment: literal, one segment, the
 // rest; "any" last), then the lowest index.
-func (t *Table) Decide(peer PeerID, port int, r *canon.Request) Decision {
+//
+// A rule that asks for a person (Need) governs its place: where the most specific pattern that has this
+// method and protocol asks for somebody else, no less specific one lets the request pass.
+func (t *Table) Decide(peer PeerID, port int, r *canon.Request, c *Context) Decision {
 	if t == nil || peer == 0 || int(peer) > len(t.pairs) || r == nil {
 		return Decision{Reason: UnknownPeer, Rule: -1}
 	}
 	if peer < 0 {
 		return Decision{Reason: NoRule, Rule: -1}
 	}
-	s := search{port: port, kind: kindOf(r.Protocol), observe: -1, enforce: -1}
+	s := search{port: port, kind: kindOf(r.Protocol), observe: -1, enforce: -1, request: r, context: c}
 	p := &t.pairs[peer-1]
 	if s.kind != 0 {
 		s.run(p, r)
@@ -74,6 +77,10 @@ type search struct {
 	observe int32 // the best observe rule so far, or -1
 	// What was found instead, for the reason of a denial.
 	otherMethod, otherProtocol bool
+	unmet                      Reason // of the rule that governs, and asks for somebody else
+	governs                    int32  // that rule
+	request                    *canon.Request
+	context                    *Context
 }
 
 func (s *search) run(p *pair, r *canon.Request) {
@@ -115,7 +122,7 @@ func (s *search) walk(n *node, at int) bool {
 }
 
 // try looks for the request among the entries of one place, which stand with
-// enforce first and then by index.
+// enforce first and then by index. It reports whether the search is over.
 func (s *search) try(entries []entry) bool {
 	for i := range entries {
 		e := &entries[i]
@@ -128,12 +135,26 @@ func (s *search) try(entries []entry) bool {
 			if s.observe < 0 {
 				s.observe = e.rule
 			}
+		case e.need != nil && s.lacks(e):
 		default:
 			s.enforce = e.rule
 			return true
 		}
 	}
-	return false
+	return s.unmet != ReasonNone
+}
+
+// lacks tells whether the person isn't the one that e asks for, and notes what a denial should say: what
+// the person can mend, before what it can't.
+func (s *search) lacks(e *entry) bool {
+	why := e.need.unmet(s.request, s.context)
+	if why == ReasonNone {
+		return false
+	}
+	if s.unmet == ReasonNone || why < s.unmet {
+		s.unmet, s.governs = why, e.rule
+	}
+	return true
 }
 
 func (s *search) decision(p *pair) Decision {
@@ -142,6 +163,8 @@ func (s *search) decision(p *pair) Decision {
 		return Decision{Allow: true, Reason: Allowed, Rule: s.enforce}
 	case s.observe >= 0:
 		return Decision{Allow: true, Reason: AllowedByObserve, Rule: s.observe}
+	case s.unmet != ReasonNone:
+		return Decision{Reason: s.unmet, Rule: s.governs}
 	case s.otherMethod:
 		return Decision{Reason: NoMethod, Rule: -1}
 	case s.otherProtocol, s.kind == 0, s.kind == kindTCP, p.root == nil:

@@ -21,6 +21,14 @@ func (r Reason) String() string {
 		return "wrong-protocol"
 	case UnknownPeer:
 		return "unknown-peer"
+	case NeedsUser:
+		return "needs-user"
+	case NeedsFactor:
+		return "needs-factor"
+	case OtherUser:
+		return "other-user"
+	case ConditionFailed:
+		return "condition-failed"
 	default:
 		return fmt.Sprintf("invalid(%d)", uint8(r))
 	}
@@ -28,7 +36,7 @@ func (r Reason) String() string {
 
 // MarshalText gives the word of String; an unknown value is an error.
 func (r Reason) MarshalText() ([]byte, error) {
-	if r > UnknownPeer {
+	if r > ConditionFailed {
 		return nil, fmt.Errorf("write reason: no word for value %d", r)
 	}
 	return []byte(r.String()), nil
@@ -36,7 +44,7 @@ func (r Reason) MarshalText() ([]byte, error) {
 
 // UnmarshalText reads what MarshalText gives, and nothing else.
 func (r *Reason) UnmarshalText(b []byte) error {
-	for v := ReasonNone; v <= UnknownPeer; v++ {
+	for v := ReasonNone; v <= ConditionFailed; v++ {
 		if v.String() == string(b) {
 			*r = v
 			return nil

@@ -73,6 +73,7 @@ type entry struct {
 	observe bool
 	methods methods // for kindHTTP
 	more    *more   // nil for most
+	need    *need   // nil for a right that asks for nobody
 }
 
 // more is what few rules have.
@@ -101,6 +102,9 @@ func (e *entry) hasMethod(bit methods, method string) bool {
 
 // says tells whether two entries differ in nothing but the rule.
 func (e *entry) says(o *entry) bool {
+	if e.need != nil || o.need != nil {
+		return false
+	}
 	if e.observe != o.observe || e.kinds != o.kinds || e.methods != o.methods || e.port != o.port {
 		return false
 	}
