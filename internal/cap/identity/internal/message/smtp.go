@@ -80,8 +80,8 @@ func (s *SMTP) Send(ctx context.Context, m Message) error {
 		return fmt.Errorf("send mail: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxSending)
-	defer cancel()
-	client, err := mail.NewClient(s.c.Host, s.options()...)
+	defer cancel() // it also closes the connection: see dial
+	client, err := mail.NewClient(s.c.Host, append(s.options(), mail.WithDialContextFunc(s.dial(ctx)))...)
 	if err != nil {
 		return errors.New("send mail: the SMTP configuration is not usable")
 	}
@@ -97,11 +97,34 @@ func (s *SMTP) Send(ctx context.Context, m Message) error {
 	return nil
 }
 
+// dial makes connections that end with ctx. go-mail minds the context only until it is connected, and leaves the
+// connection open when the server refuses TLS or the sign-in.
+func (s *SMTP) dial(ctx context.Context) mail.DialContextFunc {
+	return func(dialing context.Context, network, address string) (net.Conn, error) {
+		var conn net.Conn
+		var err error
+		if s.c.Security == TLS {
+			conn, err = (&tls.Dialer{Config: s.tls()}).DialContext(dialing, network, address)
+		} else {
+			conn, err = new(net.Dialer).DialContext(dialing, network, address)
+		}
+		if err != nil {
+			return nil, err
+		}
+		context.AfterFunc(ctx, func() { _ = conn.Close() })
+		return conn, nil
+	}
+}
+
+func (s *SMTP) tls() *tls.Config {
+	return &tls.Config{ServerName: s.c.Host, RootCAs: s.c.Roots, MinVersion: tls.VersionTLS12}
+}
+
 func (s *SMTP) options() []mail.Option {
 	o := []mail.Option{
 		mail.WithTimeout(15 * time.Second),
 		mail.WithHELO(s.domain), // and not this machine's name
-		mail.WithTLSConfig(&tls.Config{ServerName: s.c.Host, RootCAs: s.c.Roots, MinVersion: tls.VersionTLS12}),
+		mail.WithTLSConfig(s.tls()),
 		mail.WithoutNoop(),
 	}
 	switch s.c.Security {
@@ -113,7 +136,8 @@ func (s *SMTP) options() []mail.Option {
 		o = append(o, mail.WithTLSPolicy(mail.NoTLS), mail.WithPort(or(s.c.Port, 25)))
 	}
 	if s.c.User != "" {
-		o = append(o, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(s.c.User), mail.WithPassword(string(s.c.Password.Reveal())))
+		// Of these go-mail sends a password over TLS only.
+		o = append(o, mail.WithOpportunisticSMTPAuth(mail.SMTPAuthSCRAMSHA256, mail.SMTPAuthPlain, mail.SMTPAuthLogin), mail.WithUsername(s.c.User), mail.WithPassword(string(s.c.Password.Reveal())))
 	}
 	return o
 }

@@ -209,7 +209,7 @@ func TestFailuresOfARealServer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			err = sender.Send(ctx, sample(c.to))
 			if err == nil || errors.Is(err, ErrPermanent) != c.permanent {
@@ -282,5 +282,27 @@ func TestHeadersCantBeInjected(t *testing.T) {
 	}
 	if left, err := os.ReadDir(sender.Path); err != nil || len(left) > 0 {
 		t.Errorf("written: %v %v", left, err)
+	}
+}
+
+func TestSilentServerDoesntHoldUsUp(t *testing.T) {
+	for name, security := range map[string]Security{"starttls": StartTLS, "tls": TLS} {
+		t.Run(name, func(t *testing.T) {
+			silent, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = silent.Close() }()
+			sender, err := NewSMTP(SMTPConfig{Host: "127.0.0.1", Port: silent.Addr().(*net.TCPAddr).Port, Security: security, From: "a@b.example"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			begin := time.Now()
+			if err := sender.Send(ctx, sample("anna@example.org")); err == nil || time.Since(begin) > 10*time.Second {
+				t.Errorf("%v after %v", err, time.Since(begin))
+			}
+		})
 	}
 }
