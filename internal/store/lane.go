@@ -38,10 +38,7 @@ func (l *lane) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 		return s, nil
 	}
 	if len(l.kept) >= maxKept {
-		for q, s := range l.kept {
-			_ = s.Close() // it is only a cache
-			delete(l.kept, q)
-		}
+		l.forget()
 	}
 	s, err := l.conn.PrepareContext(ctx, query)
 	if err != nil {
@@ -49,6 +46,19 @@ func (l *lane) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	}
 	l.kept[query] = s
 	return s, nil
+}
+
+func (l *lane) forget() {
+	for _, s := range l.kept {
+		_ = s.Close() // it is only a cache
+	}
+	clear(l.kept)
+}
+
+// close lets go of the statements first: SQLite keeps a connection open that has any.
+func (l *lane) close() error {
+	l.forget()
+	return l.conn.Close()
 }
 
 // exec runs a statement of our own; no context may keep it from it.

@@ -26,14 +26,9 @@ func inTheWay(err error) bool {
 	return code == "40001" || code == "40P01"
 }
 
-func isBusy(err error) bool {
-	const primary = 0xff // the low byte of an extended code (sqlite.org/rescode.html)
-	return sqliteCode(err)&primary == codes.SQLITE_BUSY
-}
-
 // reason is what a human can do about an engine's error; no text means nothing known.
 func reason(err error) (fault.Kind, string) {
-	const primary = 0xff
+	const primary = 0xff // the low byte of an extended code (sqlite.org/rescode.html)
 	switch sqliteCode(err) & primary {
 	case codes.SQLITE_FULL:
 		return fault.Exhausted, "the database has no room: the disk is full"

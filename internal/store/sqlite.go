@@ -21,7 +21,7 @@ const (
 	sqliteReaders = 4
 	// maxGroup bounds how many transactions share a commit, and so how long the first one waits.
 	maxGroup = 128
-	// maxTries bounds how often a transaction that others undid runs again.
+	// maxTries bounds how often a transaction runs that was undone for another's failure.
 	maxTries = 4
 )
 
@@ -149,14 +149,14 @@ func (s *sqliteDB) close() error {
 	}
 	var errs []error
 	for range s.lanes {
-		errs = append(errs, (<-s.readers).conn.Close()) // waits for those who read
+		errs = append(errs, (<-s.readers).close()) // waits for those who read
 	}
 	close(s.readers)
 	if s.pools[0] != nil {
 		errs = append(errs, s.pools[0].Close())
 	}
 	if s.writer != nil {
-		errs = append(errs, s.writer.conn.Close())
+		errs = append(errs, s.writer.close())
 	}
 	// The writer is the last to go: it moves the log into the file.
 	if s.pools[1] != nil {
@@ -196,8 +196,8 @@ func (s *sqliteDB) write(ctx context.Context, fn func(context.Context, *Tx) erro
 			<-g.done
 			err = g.err
 		}
-		if !errors.Is(err, errUndone) && !isBusy(err) {
-			return err
+		if !errors.Is(err, errUndone) {
+			return err // another process was waited for already (busy_timeout)
 		}
 	}
 	return err
