@@ -16,7 +16,6 @@ func (p *Pages) functions(l *language) template.FuncMap {
 		"t":        l.text,
 		"key":      func(parts ...any) Key { return Key(fmt.Sprint(parts...)) },
 		"asset":    p.asset,
-		"has":      func(name string) bool { return p.assets.paths[name] != "" },
 		"path":     func(path string) string { return p.base + path },
 		"outside":  outside,
 		"local":    local,

@@ -144,12 +144,14 @@ type SecondPasskey struct {
 // RecoveryCode asks for one of the recovery codes. Posts code.
 type RecoveryCode struct{ Frame }
 
-// Register makes an account. Posts name, email, password and work.
+// Register makes an account. Posts name, email, password and work. The module finds the challenge
+// in form[data-work], puts its answer into the field work, and may say the texts data-busy and
+// data-done of [data-work-status] there.
 type Register struct {
 	Frame
 	Person, Email string
 	MinLength     int    // of the password
-	Work          string // the proof of work's challenge as JSON, solved by the module pow.js; "" asks for none
+	Work          string // the proof of work's challenge as JSON, solved by Config.Modules["pow.js"]; "" asks for none
 }
 
 // VerifyEmail asks for the code that was mailed. Posts code, or do=resend.

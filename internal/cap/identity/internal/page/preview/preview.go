@@ -39,6 +39,11 @@ const (
 // Hostile is what must only ever be shown as text.
 const Hostile = `"><script>alert(1)</script>{{.}}'&amp;<img src=x onerror=alert(2)>`
 
+// New makes pages for a preview: the proof of work has no solver here.
+func New(name, color string) (*page.Pages, error) {
+	return page.New(page.Config{Name: name, Color: color, Modules: map[string][]byte{"pow.js": []byte("export {};\n")}})
+}
+
 // Samples are all pages, some in several states.
 func Samples() []Sample {
 	return append(append(signIn(), grants()...), account()...)
@@ -97,6 +102,7 @@ func grants() []Sample {
 		{"device-confirm", 200, page.DeviceConfirm{Frame: f, Client: page.Client{Name: "Living-room TV"}, Scopes: scopes[:3], UserCode: "WDJB-MJHT", Who: email, From: "203.0.113.0/24"}},
 		{"device-allowed", 200, page.DeviceDone{Frame: f, Allowed: true}},
 		{"device-denied", 200, page.DeviceDone{Frame: f}},
+		{"continue", 200, page.Continue{Frame: f, URL: "https://shop.example.org/callback?code=sample&state=sample", Host: "shop.example.org"}},
 		{"sign-out", 200, page.SignOut{Frame: f, Client: "Ledger Reports"}},
 		{"sign-out-own", 200, page.SignOut{Frame: f}},
 		{"signed-out", 200, page.SignedOut{Frame: f, Back: "https://shop.example.org/"}},

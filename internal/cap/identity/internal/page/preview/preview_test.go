@@ -4,15 +4,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-
-	"github.com/wardhq/ward/internal/cap/identity/internal/page"
 )
 
 func TestEverySampleRendersInEveryLanguage(t *testing.T) {
-	p, err := page.New(page.Config{Name: "Toy Shop"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := newPages(t, "")
 	for _, s := range Samples() {
 		for _, lang := range []string{"en", "de"} {
 			r := httptest.NewRequest("GET", "/preview/"+s.Name, nil)

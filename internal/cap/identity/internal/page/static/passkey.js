@@ -58,8 +58,8 @@ async function prepare(form) {
       form.elements.credential.value = write(credential);
       form.submit();
     } catch {
-      // Which of the reasons it was, browsers don't tell; one that we ended isn't worth a word.
-      if (!mine.signal.aborted) status.textContent = status.dataset.failed;
+      // Which of the reasons it was, browsers don't tell. Only who asked by the button waits for an answer.
+      if (!mediation && !mine.signal.aborted) status.textContent = status.dataset.failed;
     }
   };
 

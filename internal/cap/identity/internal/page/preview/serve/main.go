@@ -11,7 +11,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/wardhq/ward/internal/cap/identity/internal/page"
 	"github.com/wardhq/ward/internal/cap/identity/internal/page/preview"
 )
 
@@ -27,7 +26,7 @@ func main() {
 }
 
 func serve(name, color, address string) error {
-	p, err := page.New(page.Config{Name: name, Color: color})
+	p, err := preview.New(name, color)
 	if err != nil {
 		return err
 	}
