@@ -49,7 +49,7 @@ func checkDPoP(proof string, want DPoPRequest) (DPoPProof, error) {
 	if err != nil {
 		return DPoPProof{}, err
 	}
-	if t.Type == "" || !sameType(t.Type, "dpop+jwt") {
+	if !sameType(t.Type, "dpop+jwt") {
 		return DPoPProof{}, fmt.Errorf("its typ is %.64q instead of dpop+jwt", t.Type)
 	}
 	if t.jwk == nil {

@@ -66,6 +66,16 @@ func TestDPoPProofsAreForOneRequest(t *testing.T) {
 			}
 		})
 	}
+	o := good()
+	delete(o, "nonce")
+	without, err := k.SignWithKey("dpop+jwt", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty := want
+	empty.Nonces = []string{""}
+	_, err = CheckDPoP(without, empty)
+	refused(t, err, "nonce")
 	_, err = CheckDPoP(proof, DPoPRequest{})
 	refused(t, err, "nothing is accepted")
 }

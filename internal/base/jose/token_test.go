@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +86,11 @@ func TestHostileTokensAreRefused(t *testing.T) {
 	head := func(format string, a ...any) string {
 		return forge(t, k, fmt.Sprintf(format, a...), `{"sub":"u1"}`)
 	}
+	sig, err := decode(parts[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	longer := encode(slices.Concat(sig[:32], []byte{0}, sig[32:]))
 	hs := encode(fmt.Appendf(nil, `{"alg":"HS256","kid":"%s"}`, rs.ID())) + "." + parts[1]
 	der, err := x509.MarshalPKIXPublicKey(rs.Public().public)
 	if err != nil {
@@ -129,6 +135,7 @@ func TestHostileTokensAreRefused(t *testing.T) {
 		{"zero signature", parts[0] + "." + parts[1] + "." + encode(make([]byte, 64)), "signature is wrong"},
 		{"short signature", parts[0] + "." + parts[1] + "." + encode(make([]byte, 63)), "signature is wrong"},
 		{"signature with other trailing bits", good[:len(good)-1] + twin, "illegal base64"},
+		{"signature with a leading zero", parts[0] + "." + parts[1] + "." + longer, "signature is wrong"},
 		{"padding", good + "==", "illegal base64"},
 		{"line break", good + "\n", "line break"},
 		{"space", " " + good, "illegal base64"},
