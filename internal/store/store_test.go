@@ -499,8 +499,8 @@ func migrateTogether(t *testing.T, c Config) {
 	for i := range 5 {
 		files = append(files, fmt.Sprintf("%04d_t.sql", i+1), fmt.Sprintf("CREATE TABLE many_t%d (a BIGINT); INSERT INTO many_t%d VALUES (1);", i, i))
 	}
+	c.Clock = noon
 	together(t, 4, func(int) error {
-		c.Clock = noon
 		db, err := Open(t.Context(), c)
 		if err != nil {
 			return err
