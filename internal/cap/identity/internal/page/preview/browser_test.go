@@ -11,10 +11,13 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/identity/internal/page"
+	"github.com/wardhq/ward/internal/cap/identity/internal/pow"
 	"github.com/wardhq/ward/internal/wardtest/need"
 	"github.com/wardhq/ward/internal/wardtest/npm"
 )
@@ -41,21 +44,21 @@ func TestPagesInABrowser(t *testing.T) {
 		t.Skip("skipped: over a minute")
 	}
 	chromium := need.Program(t, "chromium")
+	both := []string{"light", "dark"}
 	var all, few []string
 	for _, s := range Samples() {
 		all = append(all, s.Name)
 	}
 	few = []string{"sign-in", "account-new", "factors", "activity", "delete"}
 	for _, c := range []struct {
-		name, color string
-		languages   []string
-		pages       []string
+		name, color, language string
+		schemes, pages        []string
 	}{
-		{"ours", "", []string{"en"}, all},
-		{"ours in German", "", []string{"de"}, all},
-		{"yellow brand", "#ffe14d", []string{"en"}, few},
-		{"black brand", "#000000", []string{"en"}, few},
-		{"white brand", "#ffffff", []string{"en"}, few},
+		{"English", "", "en", both, all},
+		{"German", "", "de", both[1:], all}, // another length of texts; colours were seen above
+		{"yellow brand", "#ffe14d", "en", both, few},
+		{"black brand", "#000000", "en", both, few},
+		{"white brand", "#ffffff", "en", both, few},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server := httptest.NewServer(Handler(newPages(t, c.color)))
@@ -64,13 +67,17 @@ func TestPagesInABrowser(t *testing.T) {
 				States int
 				Faults []string
 			}
+			shots := os.Getenv("WARD_SHOTS")
+			if c.color != "" {
+				shots = ""
+			}
 			npm.Node(t, "testdata/pages.mjs", map[string]any{
-				"chromium": chromium, "base": onLocalhost(server), "names": c.pages, "languages": c.languages, "shots": os.Getenv("WARD_SHOTS"),
+				"chromium": chromium, "base": onLocalhost(server), "names": c.pages, "languages": []string{c.language}, "schemes": c.schemes, "shots": shots,
 			}, &answer)
 			for _, f := range answer.Faults {
 				t.Error(f)
 			}
-			if want := len(c.pages) * 4; answer.States != want {
+			if want := 2 * len(c.pages) * len(c.schemes); answer.States != want {
 				t.Errorf("looked at %d states of pages, want %d", answer.States, want)
 			}
 		})
@@ -86,7 +93,7 @@ func TestTheBrowserTestFindsFaults(t *testing.T) {
 	}))
 	defer server.Close()
 	var answer struct{ Faults []string }
-	npm.Node(t, "testdata/pages.mjs", map[string]any{"chromium": chromium, "base": server.URL, "names": []string{"bad"}, "languages": []string{"en"}}, &answer)
+	npm.Node(t, "testdata/pages.mjs", map[string]any{"chromium": chromium, "base": server.URL, "names": []string{"bad"}, "languages": []string{"en"}, "schemes": []string{"light"}}, &answer)
 	found := strings.Join(answer.Faults, "\n")
 	for _, want := range []string{"CSP: script-src", "axe color-contrast", "axe html-has-lang", "scrolls sideways", "target <button>"} {
 		if !strings.Contains(found, want) {
@@ -96,7 +103,7 @@ func TestTheBrowserTestFindsFaults(t *testing.T) {
 }
 
 // flows answers forms by showing what was posted.
-func flows(p *page.Pages, other string) http.Handler {
+func flows(p *page.Pages, other, work string) http.Handler {
 	preview := Handler(p)
 	form := func(w http.ResponseWriter, r *http.Request, allowed ...string) {
 		if r.Method == http.MethodPost {
@@ -113,6 +120,8 @@ func flows(p *page.Pages, other string) http.Handler {
 			form(w, r, other+"/arrived")
 		case r.URL.Path == "/continue":
 			_ = p.Render(w, r, 200, page.Continue{URL: other + "/arrived?code=1&state=2", Host: "elsewhere"})
+		case r.URL.Path == "/register" && r.Method == http.MethodGet:
+			_ = p.Render(w, r, 200, page.Register{MinLength: 8, Work: work})
 		case r.URL.Path == "/posted":
 			w.Header().Set("Content-Type", "text/html")
 			fmt.Fprintf(w, "<!doctype html><pre>%s</pre>", html.EscapeString(r.URL.Query().Get("form")))
@@ -137,14 +146,27 @@ func TestFlowsInABrowser(t *testing.T) {
 		}
 	}))
 	defer other.Close()
-	p := newPages(t, "")
-	server := httptest.NewServer(flows(p, other.URL))
+	p, err := page.New(page.Config{Name: "Toy Shop", Modules: map[string][]byte{"pow.js": pow.Script()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := secret.New(make([]byte, secret.KeySize))
+	challenge, err := pow.New(key, "register", 5000, moment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	work, err := json.Marshal(challenge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(flows(p, other.URL, string(work)))
 	defer server.Close()
 	base = onLocalhost(server)
 
 	type post = map[string][]string
 	var found struct {
 		Created, Asserted, Conditional, PlainPost post
+		Worked                                    post
 		Refused, PlainReason, Focus, Language     string
 		PlainButton, Closed, Open, Continue       bool
 		Framed, Frames                            bool
@@ -155,6 +177,9 @@ func TestFlowsInABrowser(t *testing.T) {
 	checkCredential(t, found.Created, "webauthn.create", base, "attestationObject")
 	checkCredential(t, found.Asserted, "webauthn.get", base, "authenticatorData", "signature", "userHandle")
 	checkCredential(t, found.Conditional, "webauthn.get", base, "authenticatorData", "signature", "userHandle")
+	if _, err := pow.Verify(key, "register", strings.Join(found.Worked["work"], ""), moment.Add(-time.Minute)); err != nil {
+		t.Errorf("the proof of work: %v in %v", err, found.Worked)
+	}
 	if diff := cmp.Diff([]string{"Firefox on Linux"}, found.Created["label"]); diff != "" {
 		t.Errorf("the passkey's name: %s", diff)
 	}

@@ -184,7 +184,9 @@ func Handler(p *page.Pages) http.Handler {
 	for _, s := range Samples() {
 		fmt.Fprintf(&list, "<li><a href=\"/preview/%s\">%s</a>\n", s.Name, html.EscapeString(s.Name))
 		mux.HandleFunc("/preview/"+s.Name, func(w http.ResponseWriter, r *http.Request) {
-			_ = p.Render(w, r, s.Status, s.View) // a preview's error is its 500
+			r = r.Clone(r.Context())
+			r.URL.Path = strings.TrimSuffix(page.PathAccount+"/"+s.Name, "/account") // marks the tab of the account's pages
+			_ = p.Render(w, r, s.Status, s.View)                                     // a preview's error is its 500
 		})
 	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {

@@ -39,6 +39,18 @@ const browser = await browserType.launch({ executablePath });
   found.refused = await page.locator("[data-status]").textContent();
 }
 
+// The proof of work is done by the time that the form is sent.
+{
+  const page = await (await browser.newContext()).newPage();
+  await page.goto(`${base}/register`);
+  await page.getByLabel("Name").fill("Ada");
+  await page.getByLabel("E-mail address").fill("ada@example.com");
+  await page.getByLabel("Password").fill("four words are enough");
+  await page.getByRole("button", { name: "Create account" }).click();
+  await page.waitForURL("**/posted*");
+  found.worked = JSON.parse(await page.locator("pre").textContent());
+}
+
 // Without JavaScript: forms work, passkeys say why not, and the summary of problems has the focus.
 {
   const page = await (await browser.newContext({ javaScriptEnabled: false })).newPage();

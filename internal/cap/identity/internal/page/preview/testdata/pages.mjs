@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 const require = createRequire(process.argv[2] + "/");
 const { chromium: browserType } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
-const { chromium: executablePath, base, names, languages, shots } = JSON.parse(readFileSync(0, "utf8"));
+const { chromium: executablePath, base, names, languages, schemes, shots } = JSON.parse(readFileSync(0, "utf8"));
 
 const sizes = { phone: { width: 390, height: 844 }, desktop: { width: 1280, height: 800 } };
 const faults = [];
@@ -28,7 +28,7 @@ for (const locale of languages) {
     // That a page's own status is an error is what was asked for.
     if (["error", "warning"].includes(m.type()) && !m.text().startsWith("Failed to load resource: the server responded")) faults.push(`${current}: console: ${m.text()}`);
   });
-  page.on("requestfailed", (r) => faults.push(`${current}: ${r.url()} didn't load`));
+  page.on("requestfailed", (r) => r.url().startsWith(base) && faults.push(`${current}: ${r.url()} didn't load`));
   page.on("response", (r) => r.status() >= 400 && r.request().resourceType() !== "document" && faults.push(`${current}: ${r.url()}: ${r.status()}`));
 
   for (const name of names) {
@@ -48,7 +48,7 @@ for (const locale of languages) {
         return out;
       });
       for (const s of small) faults.push(`${current} ${size}: ${s}`);
-      for (const colorScheme of ["light", "dark"]) {
+      for (const colorScheme of schemes) {
         await page.emulateMedia({ colorScheme });
         states++;
         const found = await page.evaluate(() => window.axe.run(document, { preload: false, resultTypes: ["violations"] }));
