@@ -5,6 +5,7 @@
 // file that is damaged or hostile isn't opened; no password leaves the process. A range API that doesn't answer
 // locks nobody out: it is counted, logged, and the filter's answer stands. Not guaranteed: that the embedded filter
 // knows more than the most common passwords (its list is that of zxcvbn, MIT licence, from eight characters on).
+// Words say besides what is easy to guess.
 package breach
 
 import (
@@ -36,6 +37,37 @@ const (
 
 //go:embed common.filter
 var embedded []byte
+
+//go:embed words.filter
+var embeddedWords []byte
+
+// Words are those that people make passwords of: common passwords of any length, words and names (the lists of zxcvbn,
+// MIT licence). One word in 65,536 is taken for known that isn't.
+type Words struct{ filter *Filter }
+
+// EmbeddedWords are those that Ward carries.
+func EmbeddedWords() (*Words, error) {
+	f, err := Open(bytes.NewReader(embeddedWords))
+	return &Words{f}, err
+}
+
+// The tiers of words, by what an attacker needs to reach them.
+const (
+	firstWords = 1_000
+	allWords   = 50_000
+	firstMark  = "\x00" // after a word that is among the first
+)
+
+// Guesses is how many tries a word in lower case takes at most, or 0 if it isn't known.
+func (w *Words) Guesses(word string) int {
+	switch {
+	case !w.filter.fuse.Contains(key(sha1.Sum([]byte(word)))):
+		return 0
+	case w.filter.fuse.Contains(key(sha1.Sum([]byte(word + firstMark)))):
+		return firstWords
+	}
+	return allWords
+}
 
 // Filter is a set of passwords, as a binary fuse filter of 16-bit fingerprints of the first eight bytes of their
 // SHA-1. It is safe for concurrent use.

@@ -65,6 +65,44 @@ func TestEmbeddedFilterIsThatOfTheListAndSmall(t *testing.T) {
 	t.Logf("%d passwords, %d bytes, %.1f bits each", f.Entries(), len(embedded), float64(8*len(embedded))/float64(f.Entries()))
 }
 
+func TestEmbeddedWordsAreThoseOfTheLists(t *testing.T) {
+	var list strings.Builder
+	for name, l := range frequency.Lists {
+		words := l.List
+		if name == "Surname" {
+			words = words[:10_000] // the rest are as rare as any letters
+		}
+		for i, w := range words {
+			if w = strings.ToLower(w); len(w) < 3 {
+				continue
+			}
+			fmt.Fprintf(&list, "%x\n", sha1.Sum([]byte(w)))
+			if i < firstWords {
+				fmt.Fprintf(&list, "%x\n", sha1.Sum([]byte(w+firstMark)))
+			}
+		}
+	}
+	want := written(t, build(t, list.String()))
+	if os.Getenv("UPDATE_COMMON_FILTER") != "" {
+		if err := os.WriteFile("words.filter", want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if !bytes.Equal(embeddedWords, want) || len(embeddedWords) > 200<<10 {
+		t.Errorf("words.filter has %d bytes; make it anew with UPDATE_COMMON_FILTER=1", len(embeddedWords))
+	}
+	w, err := EmbeddedWords()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for word, guesses := range map[string]int{"dragon": firstWords, "umbrella": allWords, "xqzvkjw": 0} {
+		if got := w.Guesses(word); got != guesses {
+			t.Errorf("%s: %d guesses", word, got)
+		}
+	}
+}
+
 func TestListForms(t *testing.T) {
 	sum := sha1.Sum([]byte("hunter2"))
 	upper := strings.ToUpper(hex.EncodeToString(sum[:]))

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/ccojocar/zxcvbn-go"
 	"golang.org/x/text/secure/precis"
 
 	"github.com/wardhq/ward/internal/base/fault"
@@ -17,10 +16,10 @@ const (
 	MaxBytes         = 1024 // of UTF-8, as typed and as normalised
 	MinOnlyFactor    = 15   // characters, where nothing else is asked
 	MinWithSecond    = 8    // characters, where a second factor is asked as well
-	maxJudged        = 100  // characters that zxcvbn looks at: its cost grows faster than the length
-	maxInputs        = 20   // words about the user that zxcvbn gets
+	maxJudged        = 100  // characters that Strength looks at: its cost grows faster than the length
+	maxInputs        = 20   // words about the user
 	maxInputJudged   = 64   // bytes of each
-	minimumScore     = 2    // of zxcvbn's 0 to 4: 2·10^8 guesses and more
+	minimumScore     = 2    // 2·10^8 guesses and more
 	minimumOnlyScore = 3    // 2·10^10 guesses and more
 )
 
@@ -38,8 +37,15 @@ func Normalise(password secret.Bytes) (secret.Bytes, error) {
 	return secret.New(out), nil
 }
 
-// Policy is what new passwords must meet. The zero Policy is the strict one.
+// Lexicon knows words that attackers try first.
+type Lexicon interface {
+	// Guesses is how many tries a word in lower case takes at most, or 0 if it isn't known.
+	Guesses(word string) int
+}
+
+// Policy is what new passwords must meet. Without SecondFactor it is strict; Words is required.
 type Policy struct {
+	Words        Lexicon
 	SecondFactor bool // a second factor is always asked as well
 }
 
@@ -57,24 +63,29 @@ func (p Policy) Check(password secret.Bytes, about []string) error {
 	if utf8.RuneCount(plain.Reveal()) < shortest {
 		return fault.New(fault.Invalid, fmt.Sprintf("the password needs at least %d characters", shortest))
 	}
-	if Strength(plain, about) < score {
+	if Strength(plain, p.Words, about) < score {
 		return fault.New(fault.Invalid, "the password is easy to guess; some unrelated words make a better one")
 	}
 	return nil
 }
 
-// Strength is zxcvbn's score of the first 100 characters: 0 (guessed at once) to 4 (2·10^12 guesses and more).
-func Strength(password secret.Bytes, about []string) int {
+// Strength rates the first 100 characters as zxcvbn's five classes do: 0 (guessed at once) to 4 (2·10^12 guesses and
+// more). It is an estimate of our own, made to be the lower one where the two differ.
+func Strength(password secret.Bytes, words Lexicon, about []string) int {
 	judged := []rune(string(password.Reveal()))
-	judged = judged[:min(len(judged), maxJudged)]
-	var words []string
+	e := estimate{words: words, known: map[string]float64{}}
 	for _, a := range about[:min(len(about), maxInputs)] {
 		for _, w := range append(strings.FieldsFunc(a, func(r rune) bool { return strings.ContainsRune(" @.,-_", r) }), a) {
-			// zxcvbn compares words with the lower-case password.
-			if w = strings.ToLower(w); len(w) > 2 && len(w) <= maxInputJudged {
-				words = append(words, w)
+			if w = strings.ToLower(w); len(w) > 2 && len(w) <= maxInputJudged && len(e.own) < maxInputs {
+				e.own = append(e.own, w)
 			}
 		}
 	}
-	return zxcvbn.PasswordStrength(string(judged), words[:min(len(words), maxInputs)]).Score
+	guesses, class := e.guesses(judged[:min(len(judged), maxJudged)]), 0
+	for _, least := range []float64{6.3, 8.3, 10.3, 12.3} {
+		if guesses >= least {
+			class++
+		}
+	}
+	return class
 }
