@@ -31,6 +31,7 @@ import (
 
 // Agent is one host's data plane.
 type Agent struct {
+	egress      *egress
 	trustDomain string
 	control     *wire.Client
 	bundles     *identity.Bundles
@@ -71,6 +72,7 @@ func New(ctx context.Context, c *wire.Client, role *wire.RoleConfig, spoolDir st
 		trustDomain: trustDomain, control: c, bundles: bundles, clock: clock.System{}, spool: spool,
 		sources: map[string]sources{}, arrived: map[wire.Instance]*arrival{}, serving: map[wire.Instance]func(){},
 	}
+	a.egress = &egress{}
 	a.mesh = mesh.New(mesh.Config{
 		ServerTLS:   pki.Server(a.clock, trustDomain, bundles.Roots, a.choose),
 		PeerService: a.peerService,
@@ -257,7 +259,8 @@ func Main() error {
 		a.owned.Go(func() { a.bundles.Follow(ctx) })
 		a.owned.Go(func() { a.spool.Send(ctx, a.control) })
 		a.owned.Go(func() { a.tick(ctx) })
-		a.owned.Go(func() { FollowPlan(ctx, a.control, a.mesh.SetPlan, ready) })
+		a.owned.Go(func() { FollowPlan(ctx, a.control, a.setPlan, ready) })
+		a.owned.Go(func() { FollowUsers(ctx, a.control, a.setUsers) })
 		return a, nil
 	})
 }
@@ -289,6 +292,13 @@ func (a *Agent) Obey(ctx context.Context, m *wire.ToRole, files []*os.File) erro
 			return err
 		}
 		go a.mesh.ServeIngress(ln) // ends with the process: the socket outlives us
+		return nil
+	case m.Listen != nil && m.Listen.Purpose == wire.ListenEgress:
+		ln, err := wire.Listener(files)
+		if err != nil {
+			return err
+		}
+		go a.serveEgress(ctx, ln) // as above
 		return nil
 	}
 	return errors.New("unexpected message")

@@ -60,14 +60,19 @@ func newEdge(ctx context.Context, c *wire.Client, trustDomain string) (*edge, er
 	if err != nil {
 		return nil, err
 	}
-	e.gateway = gateway.New(gateway.Config{
+	e.gateway, err = gateway.New(gateway.Config{
 		Self: e.source, Clock: clock.System{}, Certificate: cert, Record: spool.Append, Log: slog.Default(),
 		DialAgent: func(ctx context.Context) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", filepath.Join(wire.IngressDir, wire.IngressSocket))
 		},
+		SignIn: c,
+		DialPages: func(ctx context.Context) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", filepath.Join(wire.ControlDir, wire.PagesSocket))
+		},
 	})
-	return e, nil
+	return e, err
 }
 
 // ownCertificate is the one that the model names under tls:, nil if it names none.
@@ -84,6 +89,9 @@ func ownCertificate() (*tls.Certificate, error) {
 
 func (e *edge) run(ctx context.Context, ready func()) {
 	e.owned.Go(func() { FollowPlan(ctx, e.client, e.gateway.SetPlan, ready) })
+	e.owned.Go(func() { FollowUsers(ctx, e.client, e.gateway.SetUsers) })
+	e.owned.Go(func() { e.publishKey(ctx) })
+	e.owned.Go(func() { e.gateway.Run(ctx) })
 	e.owned.Go(func() { e.bundles.Follow(ctx) })
 	e.owned.Go(func() { e.source.Keep(ctx) })
 	e.owned.Go(func() { e.spool.Send(ctx, e.client) })
@@ -99,6 +107,26 @@ func (e *edge) run(ctx context.Context, ready func()) {
 			}
 		}
 	})
+}
+
+// publishKey gives control the public key of this gateway's transaction tokens, again and again until it has it.
+func (e *edge) publishKey(ctx context.Context) {
+	key, err := e.gateway.TxnKey()
+	if err != nil {
+		slog.Error("publish key of transaction tokens", "error", err)
+		return
+	}
+	for ctx.Err() == nil {
+		if err = e.client.PublishKey(ctx, key); err == nil {
+			e.gateway.Published()
+			return
+		}
+		slog.Warn("publish key of transaction tokens", "error", err)
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // Obey carries out one order of the supervisor.

@@ -31,6 +31,7 @@ import (
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/diff"
+	"github.com/wardhq/ward/internal/store"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -50,6 +51,8 @@ type Config struct {
 type Control struct {
 	config    Config
 	authority *identity.Authority
+	db        *store.DB
+	users     *identity.Users
 	ledger    *ledger.Ledger
 	events    chan wire.Event
 
@@ -78,6 +81,9 @@ func New(c Config) (*Control, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := k.openUsers(); err != nil {
+		return nil, err
+	}
 	if k.usage, err = openUsage(filepath.Join(c.Dir, "usage.json"), c.Clock.Now()); err != nil {
 		return nil, err
 	}
@@ -85,6 +91,9 @@ func New(c Config) (*Control, error) {
 		return nil, err
 	}
 	k.usage.expect(k.state.Plan, c.Clock.Now())
+	if err := k.users.SetPlan(context.Background(), k.state.Plan); err != nil {
+		return nil, err
+	}
 	return k, nil
 }
 
@@ -118,7 +127,7 @@ func (k *Control) keep(e wire.Event) {
 }
 
 // Close ends what Run doesn't own.
-func (k *Control) Close() error { return errors.Join(k.usage.save(), k.ledger.Close()) }
+func (k *Control) Close() error { return errors.Join(k.usage.save(), k.db.Close(), k.ledger.Close()) }
 
 // note queues an event of control's own, without sequence number: it isn't sent twice.
 func (k *Control) note(e wire.Event) {
@@ -173,6 +182,9 @@ func (k *Control) setPlan(ctx context.Context, s wire.PlanState) error {
 		return fmt.Errorf("keep plan: %w", err)
 	}
 	k.usage.expect(s.Plan, k.config.Clock.Now())
+	if err := k.users.SetPlan(ctx, s.Plan); err != nil {
+		return err
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.state = s
@@ -280,7 +292,7 @@ func maySay(role string, e *wire.Event) bool {
 	case "gateway":
 		return e.Kind == "ledger.lost" || strings.HasPrefix(e.Kind, "request.") && e.Subject == plan.Outside
 	case "agent":
-		return e.Kind == "ledger.lost" || strings.HasPrefix(e.Kind, "request.") || strings.HasPrefix(e.Kind, "learn.")
+		return e.Kind == "ledger.lost" || strings.HasPrefix(e.Kind, "request.") || strings.HasPrefix(e.Kind, "learn.") || e.Kind == "token.misused"
 	}
 	return true
 }
@@ -291,6 +303,7 @@ type none struct{}
 func (k *Control) forAgent() http.Handler {
 	mux := http.NewServeMux()
 	k.common(mux, "agent")
+	k.follow(mux, true)
 	wire.Handle(mux, "POST /v1/svid/x509", func(_ context.Context, r wire.SignRequest) (wire.SignReply, error) {
 		if !k.isService(r.ID) {
 			return wire.SignReply{}, fault.New(fault.Refused, "the plan has no service of this SPIFFE ID")
@@ -318,6 +331,8 @@ func (k *Control) forAgent() http.Handler {
 func (k *Control) forGateway() http.Handler {
 	mux := http.NewServeMux()
 	k.common(mux, "gateway")
+	k.follow(mux, false)
+	k.signIn(mux)
 	wire.Handle(mux, "POST /v1/svid/x509", func(_ context.Context, r wire.SignRequest) (wire.SignReply, error) {
 		k.mu.Lock()
 		p := k.state.Plan
@@ -423,6 +438,7 @@ func Main() error {
 		}
 		r := &role{control: k, ready: ready, waiting: map[string]http.Handler{
 			wire.ListenForAgent: k.forAgent(), wire.ListenForGateway: k.forGateway(), wire.ListenForAdmin: k.forAdmin(),
+			wire.ListenPages: k.users.Pages(),
 		}}
 		r.owned.Go(func() { k.Run(ctx) })
 		return r, nil

@@ -217,7 +217,7 @@ func (s *serving) responseHead(dst []byte, out h1.Framing, keep bool) []byte {
 				dst = h1.AppendField(dst, "Content-Length", f.Value)
 			}
 			sized = true
-		case f.Kind != h1.End, nominated(p.Nominated, f.Name), s.verdict.responds(f.Name), s.e.unsaid.has(f.Name):
+		case f.Kind != h1.End, nominated(p.Nominated, f.Name), s.verdict.responds(f.Name), s.e.unsaid.has(f.Name), s.e.ownCookie(&s.verdict, f.Name, f.Value):
 		default:
 			dst = h1.AppendField(dst, f.Name, f.Value)
 		}
@@ -232,6 +232,16 @@ func (s *serving) responseHead(dst []byte, out h1.Framing, keep bool) []byte {
 		dst = append(dst, "Connection: close\r\n"...)
 	}
 	return append(h1.AppendFraming(dst, out), "\r\n"...)
+}
+
+// ownCookie tells whether a response field sets a cookie that only the edge may set.
+func (e *Engine) ownCookie(v *Verdict, name, value string) bool {
+	own := e.cfg.Cookies
+	if own == "" || v.OwnCookies || !strings.EqualFold(name, "Set-Cookie") {
+		return false
+	}
+	value = strings.TrimLeft(value, " \t")
+	return len(value) >= len(own) && strings.EqualFold(value[:len(own)], own)
 }
 
 // cleanTrailers leaves out what a client may not send as a header either.

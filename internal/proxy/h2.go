@@ -13,6 +13,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -299,7 +300,7 @@ func (x *stream) relay(resp *http.Response) {
 	h := x.w.Header()
 	for k, vs := range resp.Header {
 		if !h1.HopByHop(k) && !x.verdict.responds(k) && !x.e.unsaid.has(k) {
-			h[k] = vs
+			h[k] = slices.DeleteFunc(vs, func(v string) bool { return x.e.ownCookie(&x.verdict, k, v) })
 		}
 	}
 	if _, ok := h["Content-Type"]; !ok {

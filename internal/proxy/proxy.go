@@ -46,6 +46,8 @@ type Verdict struct {
 	// Respond are fields to set on the response, of a denial too (Location,
 	// WWW-Authenticate), in place of the upstream's of the same names.
 	Respond []Header
+	// OwnCookies lets the upstream set cookies that begin with Config.Cookies.
+	OwnCookies bool
 	// Tag comes back in the Record.
 	Tag any
 }
@@ -158,7 +160,9 @@ type Config struct {
 	Strip []string
 	// Edge sets X-Forwarded-For, -Proto and -Host from the connection, and leaves
 	// out what the client claims there, in Forwarded and in X-Real-IP.
-	Edge   bool
-	Limits Limits
-	Log    *slog.Logger // nil means slog.Default
+	Edge bool
+	// Cookies is how the names of the edge's own cookies begin, "" for none: no upstream sets one, in any spelling.
+	Cookies string
+	Limits  Limits
+	Log     *slog.Logger // nil means slog.Default
 }

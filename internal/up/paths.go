@@ -32,6 +32,7 @@ type Paths struct {
 	EdgeSpool string
 	Run       string // sockets; short, because a socket's path holds 107 bytes at most (unix(7))
 	Ingress   string
+	Egress    string
 }
 
 // FindPaths derives the paths of an application from its file, and makes nothing.
@@ -52,6 +53,7 @@ func FindPaths(file string) (Paths, error) {
 	p.Logs = filepath.Join(p.State, "logs")
 	p.Run = filepath.Join(os.TempDir(), fmt.Sprintf("ward-%d", os.Getuid()), hex.EncodeToString(sum[:5]))
 	p.Ingress = filepath.Join(p.Run, "ingress")
+	p.Egress = filepath.Join(p.Run, "egress")
 	return p, nil
 }
 
@@ -61,7 +63,7 @@ func OpenPaths(file string) (Paths, error) {
 	if err != nil {
 		return p, err
 	}
-	dirs := []string{p.State, p.Control, p.Spool, p.EdgeSpool, p.Logs, filepath.Dir(p.Run), p.Run, p.Ingress, p.forRole("agent"), p.forRole("gateway"), p.workloads()}
+	dirs := []string{p.State, p.Control, p.Spool, p.EdgeSpool, p.Logs, filepath.Dir(p.Run), p.Run, p.Ingress, p.Egress, p.forRole("agent"), p.forRole("gateway"), p.workloads()}
 	for _, d := range dirs {
 		if err := privateDir(d); err != nil {
 			return p, err
@@ -256,6 +258,8 @@ func (s *Supervisor) openSockets() error {
 		wire.ListenForAgent:   filepath.Join(s.paths.forRole("agent"), wire.ControlSocket),
 		wire.ListenForGateway: filepath.Join(s.paths.forRole("gateway"), wire.ControlSocket),
 		wire.ListenForAdmin:   s.paths.adminSocket(),
+		wire.ListenPages:      filepath.Join(s.paths.forRole("gateway"), wire.PagesSocket),
+		wire.ListenEgress:     filepath.Join(s.paths.Egress, wire.EgressSocket),
 		wire.ListenIngress:    filepath.Join(s.paths.Ingress, wire.IngressSocket),
 		"up":                  s.paths.upSocket(),
 	}

@@ -204,9 +204,10 @@ func (s *Supervisor) startRoles(ctx context.Context) error {
 	base := wire.RoleConfig{TrustDomain: s.plan.TrustDomain, SVIDSeconds: s.config.SVIDSeconds, Agent: "local", LearnUntil: s.config.LearnUntil}
 	withKey := base
 	withKey.Key = key
-	s.control = s.newRole("control", withKey, []string{wire.ListenForAgent, wire.ListenForGateway, wire.ListenForAdmin},
-		sandbox.Folder{Host: s.paths.Control, Inside: "/state", Write: true})
-	s.agent = s.newRole("agent", base, []string{wire.ListenIngress},
+	s.control = s.newRole("control", withKey, []string{wire.ListenForAgent, wire.ListenForGateway, wire.ListenForAdmin, wire.ListenPages},
+		sandbox.Folder{Host: s.paths.Control, Inside: "/state", Write: true},
+		sandbox.Folder{Host: s.paths.Egress, Inside: wire.EgressDir})
+	s.agent = s.newRole("agent", base, []string{wire.ListenIngress, wire.ListenEgress},
 		sandbox.Folder{Host: s.paths.forRole("agent"), Inside: wire.ControlDir},
 		sandbox.Folder{Host: s.paths.Spool, Inside: "/spool", Write: true})
 	s.agent.network = true

@@ -55,6 +55,8 @@ const (
 	ListenIngress    = "ingress"     // agent: mTLS from the gateway and other agents
 	ListenForAgent   = "for_agent"   // control: the agent's API
 	ListenForGateway = "for_gateway" // control: the gateway's API
+	ListenPages      = "pages"       // control: sign-in pages and OpenID provider, for what the gateway passes on
+	ListenEgress     = "egress"      // agent: the way out for control, to what users: names
 	ListenForAdmin   = "for_admin"   // control: the supervisor's and the command line's API
 )
 
@@ -140,6 +142,9 @@ type Event struct {
 const (
 	ControlDir    = "/run/control"
 	ControlSocket = "control.sock"
+	PagesSocket   = "pages.sock"
+	EgressDir     = "/run/egress"
+	EgressSocket  = "egress.sock"
 	IngressDir    = "/run/ingress"
 	IngressSocket = "ingress.sock"
 	StateDir      = "/state"

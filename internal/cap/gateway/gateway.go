@@ -2,9 +2,10 @@
 // mutual TLS to the agent, which decides again.
 //
 // Guarantee: a route that no expose: opens is not reachable; what is forwarded is what was decided
-// on; X-Forwarded-* say what the gateway saw, whatever the client claims; cookies and Authorization
-// are passed on, for there is no sign-in yet. It holds its own certificate and public
-// keys, no secret of anybody else's.
+// on; X-Forwarded-* say what the gateway saw, whatever the client claims; where users: is in force, who a request is from is
+// known from a session or a token that was verified, and cookies and Authorization stop here unless the route forwards them.
+// It holds its own certificate, the key of its transaction tokens and public keys, no secret of anybody else's but the
+// cookies that pass.
 package gateway
 
 import (
@@ -23,11 +24,14 @@ import (
 
 	"github.com/wardhq/ward/internal/base/canon"
 	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/base/jose"
 	"github.com/wardhq/ward/internal/base/pki"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/proxy"
+	"github.com/wardhq/ward/internal/txn"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -42,6 +46,11 @@ type Config struct {
 	// Record takes an event for the ledger and returns when it is kept.
 	Record func(wire.Event)
 	Log    *slog.Logger
+	// SignIn is control's part of sign-in, and DialPages reaches its pages; both nil where there is none.
+	SignIn    SignIn
+	DialPages func(context.Context) (net.Conn, error)
+	// ForeignKeys are the keys of declared authorities, by issuer.
+	ForeignKeys map[string]jose.Keys
 }
 
 // Gateway serves the outside. Its methods are safe for concurrent use.
@@ -52,6 +61,13 @@ type Gateway struct {
 	state   atomic.Pointer[state]
 	refused *wire.Tally[refusal]
 	clients clients
+	people  *people
+	key     *jose.Key // signs transaction tokens
+	// published: agents know key.
+	published atomic.Bool
+
+	ownPages, signInPages *proxy.Upstream
+	ownServer             *http.Server
 
 	mu    sync.Mutex
 	pools map[poolKey]*proxy.Upstream // guarded by mu
@@ -72,9 +88,16 @@ type poolKey struct {
 }
 
 // New returns a Gateway that refuses all until SetPlan.
-func New(c Config) *Gateway {
-	g := &Gateway{config: c, pools: map[poolKey]*proxy.Upstream{}, refused: newRefusals(c.Record), clients: clients{open: map[netip.Prefix]int{}}}
-	g.engine = proxy.New(proxy.Config{Decide: g.decide, Edge: true, Log: c.Log, Limits: proxy.Limits{Conns: 20_000, Idle: 75 * time.Second}})
+func New(c Config) (*Gateway, error) {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	key, err := newKey()
+	if err != nil {
+		return nil, fmt.Errorf("make gateway: %w", err)
+	}
+	g := &Gateway{key: key, people: newPeople(c.SignIn, c.Clock), config: c, pools: map[poolKey]*proxy.Upstream{}, refused: newRefusals(c.Record), clients: clients{open: map[netip.Prefix]int{}}}
+	g.engine = proxy.New(proxy.Config{Decide: g.decide, Edge: true, Cookies: cookiePrefix, Strip: []string{txn.Header}, Log: c.Log, Limits: proxy.Limits{Conns: 20_000, Idle: 75 * time.Second}})
 	g.tls = &tls.Config{
 		MinVersion: tls.VersionTLS12, // TLS 1.3 wherever the client can
 		NextProtos: []string{"h2", "http/1.1"},
@@ -86,7 +109,22 @@ func New(c Config) *Gateway {
 		},
 		Time: c.Clock.Now,
 	}
-	return g
+	g.tls.GetConfigForClient = g.hello
+	inside := newPipes()
+	g.ownServer = &http.Server{Handler: g.own(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	g.wg.Go(func() { _ = g.ownServer.Serve(inside) }) // ends with Shutdown
+	g.ownPages = proxy.NewUpstream(proxy.UpstreamConfig{Dial: inside.dial})
+	if c.DialPages != nil {
+		g.signInPages = proxy.NewUpstream(proxy.UpstreamConfig{Dial: c.DialPages, CloseAfterBody: true})
+	}
+	return g, nil
+}
+
+// Run reports the use of sessions to control until ctx ends.
+func (g *Gateway) Run(ctx context.Context) {
+	if g.config.SignIn != nil {
+		g.tick(ctx)
+	}
 }
 
 // SetPlan puts a plan into force for every request from now on.
@@ -113,7 +151,8 @@ func (g *Gateway) ServeHTTPS(ln net.Listener) {
 		}
 		g.wg.Go(func() {
 			defer leave()
-			g.engine.ServeConn(context.Background(), tls.Server(c, g.tls), proxy.ConnInfo{AllowH1: true, AllowH2: true, TLS: true})
+			who := &client{}
+			g.engine.ServeConn(context.Background(), tls.Server(&edgeConn{c, who}, g.tls), proxy.ConnInfo{Peer: who, AllowH1: true, AllowH2: true, TLS: true})
 		})
 	})
 }
@@ -125,12 +164,16 @@ func (g *Gateway) ServeRedirect(ctx context.Context, ln net.Listener) {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			st := g.state.Load()
 			req, err := canon.New(r.Method, r.Host, r.RequestURI)
-			if err != nil || st == nil || !st.isHost(req.Host) {
+			if err != nil || st == nil || !st.isHost(req.Host) && req.Host != st.plan.Users.Host {
 				http.Error(w, "bad request", http.StatusBadRequest)
 				return
 			}
 			// To the model's host, not to what the client says.
-			w.Header().Set("Location", "https://"+authority(st.plan.Gateway)+req.Target())
+			to := "https://" + authority(st.plan.Gateway)
+			if req.Host == st.plan.Users.Host {
+				to = st.pages()
+			}
+			w.Header().Set("Location", to+req.Target())
 			w.WriteHeader(http.StatusPermanentRedirect)
 		}),
 	}
@@ -170,22 +213,37 @@ func (s *state) isHost(h string) bool {
 }
 
 // decide routes and decides a request from outside.
-func (g *Gateway) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
+func (g *Gateway) decide(ctx context.Context, r *proxy.Request) proxy.Verdict {
 	s := g.state.Load()
 	if s == nil {
 		return proxy.Verdict{Status: http.StatusServiceUnavailable, Public: "the gateway is starting"}
 	}
-	if !s.isHost(r.Host) {
+	users := s.plan.Users.On()
+	switch {
+	case users && r.Host == s.plan.Users.Host:
+		return g.servePages(s, r)
+	case !s.isHost(r.Host):
 		return g.refuse(r, "", http.StatusMisdirectedRequest, "this is not the host of the application")
+	case users && isOwn(r):
+		return g.serveOwn(ctx, s, r)
 	}
-	m := s.router.Route(&r.Request, nil)
+	var id identified
+	now := policy.Context{IP: addressOf(r.Conn.Remote), Now: g.config.Clock.Now().Unix()}
+	if users {
+		id = g.people.who(ctx, r, s.origin(r))
+		now.Person = id.person
+	}
+	m := s.router.Route(&r.Request, &now)
+	if m.Reason.Asks() {
+		return g.toSignIn(ctx, s, r, id, m)
+	}
 	if !m.Allow {
 		return g.closed(s, r, m.Reason)
 	}
-	v := proxy.Verdict{Allow: true, Upstream: g.pool(s, m.Target, m.Port)}
-	if r.Conn.TLS {
-		// Once HTTPS, always HTTPS (RFC 6797); a service may set more.
-		v.Respond = []proxy.Header{{Name: "Strict-Transport-Security", Value: "max-age=31536000"}}
+	v, err := g.admit(s, r, id, m)
+	if err != nil {
+		g.config.Log.Error("admit request", "error", err)
+		return proxy.Verdict{Status: fault.KindOf(err).Status(), Public: fault.PublicText(err)}
 	}
 	return v
 }
@@ -266,6 +324,8 @@ func (g *Gateway) Shutdown(ctx context.Context) {
 		g.config.Log.Warn("drain", "error", err)
 	}
 	g.refused.Flush()
+	g.ownServer.Close()
+	g.wg.Wait()
 }
 
 // Flush writes the counts of refusals that repeat.

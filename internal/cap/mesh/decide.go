@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 
 	"github.com/wardhq/ward/internal/base/canon"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/proxy"
+	"github.com/wardhq/ward/internal/txn"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -16,16 +18,23 @@ import (
 // end, each by its own table.
 func (m *Mesh) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
 	l := r.Conn.Peer.(*link)
-	d, end := m.both(l, &r.Request)
+	res := m.resolve(l)
+	if res == nil {
+		return proxy.Verdict{Public: "no plan is in force"}
+	}
+	user, refused := m.users.context(res.state, l, r)
+	if refused != "" {
+		m.misused(l, refused)
+	}
+	d, end := res.both(l, &r.Request, policyContext(user, m.users.clock.Now()))
 	if !d.Allow && m.learned(l, &r.Request) {
 		d.Allow, d.Rule = true, -1
 	}
 	if !d.Allow {
 		id := m.note(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, reason: d.Reason, end: end})
-		return proxy.Verdict{DenialID: id, Public: l.caller + " may not do this at " + l.target}
+		return proxy.Verdict{Status: statusOf(d.Reason), DenialID: id, Public: l.caller + " may not do this at " + l.target + whyNot(d.Reason)}
 	}
-	res := m.resolve(l)
-	if res == nil || res.pool == nil {
+	if res.pool == nil {
 		return proxy.Verdict{Public: "no plan is in force"}
 	}
 	if l.external && !res.state.externals[l.target].isHost(r.Host) {
@@ -38,11 +47,39 @@ func (m *Mesh) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
 	if d.Reason == policy.AllowedByObserve {
 		m.note(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, observed: true, end: "outbound"})
 	}
-	v := proxy.Verdict{Allow: true, Upstream: res.pool}
+	v := proxy.Verdict{Allow: true, Upstream: res.pool, Drop: userFields()}
 	if !l.external {
-		v.Set = res.set
+		v.Set = tell(res.set, user)
+		if user != nil {
+			v.Tag = m.users.enter(l.target, user, traceOf(r))
+		}
 	}
 	return v
+}
+
+// userFields never pass as they came.
+func userFields() []string { return []string{txn.Header} }
+
+// statusOf is how a denial is answered: for want of a user in the call 401, otherwise 403.
+func statusOf(r policy.Reason) int {
+	if r == policy.NeedsUser || r == policy.NeedsFactor {
+		return http.StatusUnauthorized
+	}
+	return http.StatusForbidden
+}
+
+func whyNot(r policy.Reason) string {
+	switch r {
+	case policy.NeedsUser:
+		return " without a signed-in user's live request"
+	case policy.NeedsFactor:
+		return " unless the user has just shown a second factor"
+	case policy.OtherUser:
+		return " for this user"
+	case policy.ConditionFailed:
+		return " under these conditions"
+	}
+	return ""
 }
 
 // learned tells whether a denied call passes because grants are being learnt. What comes from outside or goes to an
@@ -52,19 +89,18 @@ func (m *Mesh) learned(l *link, r *canon.Request) bool {
 }
 
 // both asks both ends; what comes back is the first refusal, or the caller's end's permission.
-func (m *Mesh) both(l *link, r *canon.Request) (d policy.Decision, end string) {
-	res := m.resolve(l)
+func (res *resolved) both(l *link, r *canon.Request, c *policy.Context) (d policy.Decision, end string) {
 	if res == nil {
 		return policy.Decision{}, "outbound"
 	}
-	out := res.out.Decide(res.toTarget, l.port, r, nil)
+	out := res.out.Decide(res.toTarget, l.port, r, c)
 	if !out.Allow {
 		return out, "outbound"
 	}
 	if l.external {
 		return out, "" // an external's own end isn't ours
 	}
-	if in := res.in.Decide(res.toCaller, l.port, r, nil); !in.Allow {
+	if in := res.in.Decide(res.toCaller, l.port, r, c); !in.Allow {
 		return in, "inbound"
 	}
 	return out, ""
@@ -73,7 +109,8 @@ func (m *Mesh) both(l *link, r *canon.Request) (d policy.Decision, end string) {
 // serveTCP decides and carries a connection at layer 4.
 func (m *Mesh) serveTCP(ctx context.Context, c net.Conn, l *link) {
 	r := canon.Request{Protocol: canon.TCP}
-	d, end := m.both(l, &r)
+	res := m.resolve(l)
+	d, end := res.both(l, &r, nil)
 	if !d.Allow && m.learned(l, &r) {
 		d.Allow, d.Rule = true, -1
 	}
@@ -83,7 +120,10 @@ func (m *Mesh) serveTCP(ctx context.Context, c net.Conn, l *link) {
 		c.Close()
 		return
 	}
-	res := m.resolve(l)
+	if res == nil {
+		c.Close()
+		return
+	}
 	if x := res.state.externals[l.target]; l.external && x != nil && x.checksSNI() {
 		checked, name, err := readSNI(c)
 		if err != nil || !x.isHost(name) {
@@ -110,6 +150,9 @@ func (m *Mesh) serveTCP(ctx context.Context, c net.Conn, l *link) {
 
 // done hears of every request's end.
 func (m *Mesh) done(r *proxy.Record) {
+	if v, ok := r.Verdict.Tag.(*visit); ok {
+		v.leave()
+	}
 	if r.Request == nil || r.Request.Conn == nil {
 		return
 	}

@@ -19,6 +19,7 @@ type denied struct {
 	method, path   string
 	host           string // where the host was the reason
 	malformed      string // where the request had no one reading
+	token          string // where a transaction token didn't count
 	failed         string // not a denial: why an external could not be reached
 	reason         policy.Reason
 	end            string // "outbound", "inbound" or "parse"
@@ -36,7 +37,7 @@ func newDenials(record func(wire.Event)) *wire.Tally[denied] {
 	return &wire.Tally[denied]{
 		Prefix: "d-", Most: maxGroups, Record: record,
 		Rest: func(d denied) denied {
-			d.method, d.path, d.host, d.malformed, d.failed = "*", "", "", "", ""
+			d.method, d.path, d.host, d.malformed, d.failed, d.token = "*", "", "", "", "", ""
 			return d
 		},
 		Event: func(d denied, id string, count int64) wire.Event { return d.event(id, count) },
@@ -49,6 +50,8 @@ func (d *denied) kind() string {
 		return "request.observed"
 	case d.malformed != "":
 		return "request.malformed"
+	case d.token != "":
+		return "token.misused"
 	case d.failed != "":
 		return "request.failed"
 	}

@@ -118,6 +118,15 @@ func (x *external) resolve(ctx context.Context) ([]netip.Addr, error) {
 	return ok, nil
 }
 
+// ResolvePublic returns the public addresses of a name; none is an error.
+func ResolvePublic(ctx context.Context, host string) ([]netip.Addr, error) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return nil, fmt.Errorf("%s is an address, not a name", ip)
+	}
+	x := external{External: model.External{Name: "a provider", Host: host}}
+	return x.resolve(ctx)
+}
+
 // fixed are the single addresses that the model names: then nobody's DNS is asked.
 func (x *external) fixed() []netip.Addr {
 	var out []netip.Addr

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/base/canon"
+	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
@@ -53,6 +54,7 @@ type Config struct {
 	Log    *slog.Logger
 	// Learn, if not nil, is told of calls between services that no rule allows, and may let them pass.
 	Learn Learner
+	Clock clock.Clock // nil for the system's
 }
 
 // Learner watches calls while grants are being learnt.
@@ -66,6 +68,7 @@ type Mesh struct {
 	config  Config
 	engine  *proxy.Engine
 	denials *wire.Tally[denied]
+	users   *users
 	state   atomic.Pointer[state]
 
 	mu        sync.Mutex
@@ -109,7 +112,7 @@ func New(c Config) *Mesh {
 	}
 	m := &Mesh{
 		config: c, instances: map[string][]*instance{}, pools: map[poolKey]*proxy.Upstream{},
-		changed: make(chan struct{}), denials: newDenials(c.Record),
+		changed: make(chan struct{}), denials: newDenials(c.Record), users: newUsers(c.Clock),
 	}
 	m.engine = proxy.New(proxy.Config{Decide: m.decide, Done: m.done, Log: c.Log})
 	return m

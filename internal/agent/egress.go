@@ -1,0 +1,137 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wardhq/ward/internal/cap/mesh"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/proxy"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// egress is control's way out: control has no network, and reaches through the agent what users: names and nothing else.
+type egress struct {
+	mu      sync.Mutex
+	named   map[string]bool // guarded by mu: "host:port" of the file
+	anyHTTP bool            // guarded by mu: the file names OpenID providers, whose endpoints only their documents know
+}
+
+// set takes what a plan names.
+func (e *egress) set(p *plan.Plan) {
+	named := map[string]bool{}
+	u := &p.Users
+	addURL := func(s string) {
+		if at, err := url.Parse(s); err == nil && at.Hostname() != "" {
+			port := at.Port()
+			if port == "" {
+				port = map[string]string{"https": "443", "http": "80", "smtp": "587", "smtps": "465"}[at.Scheme]
+			}
+			named[net.JoinHostPort(strings.ToLower(at.Hostname()), port)] = true
+		}
+	}
+	for _, s := range []string{u.Mail.SMTP, u.SMS.Webhook, u.SMS.Twilio} {
+		addURL(s)
+	}
+	for i := range u.Clients {
+		addURL(u.Clients[i].Back)
+	}
+	for i := range u.Providers {
+		addURL(u.Providers[i].Issuer)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.named, e.anyHTTP = named, len(u.Providers) > 0
+}
+
+// errNotNamed refuses a destination.
+var errNotNamed = errors.New("users: doesn't name this destination")
+
+// dial connects to a destination that the file names; or, of the providers' endpoints, to port 443 at public addresses.
+func (e *egress) dial(ctx context.Context, to string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(to)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	named, public := e.named[net.JoinHostPort(strings.ToLower(host), port)], e.anyHTTP && port == "443"
+	e.mu.Unlock()
+	var d net.Dialer
+	switch {
+	case named:
+		return d.DialContext(ctx, "tcp", to)
+	case !public:
+		return nil, errNotNamed
+	}
+	addresses, err := mesh.ResolvePublic(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range addresses {
+		var c net.Conn
+		if c, err = d.DialContext(ctx, "tcp", net.JoinHostPort(a.String(), port)); err == nil {
+			return c, nil
+		}
+	}
+	return nil, err
+}
+
+// serveEgress accepts control until ln is closed.
+func (a *Agent) serveEgress(ctx context.Context, ln net.Listener) {
+	proxy.Accept(ln, func(c net.Conn) {
+		a.owned.Go(func() { a.carryOut(ctx, c) })
+	})
+}
+
+// carryOut reads where to, one line, and then carries bytes both ways.
+func (a *Agent) carryOut(ctx context.Context, c net.Conn) {
+	defer c.Close()
+	stop := context.AfterFunc(ctx, func() { c.Close() })
+	defer stop()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second)) // a closed connection shows below
+	in := bufio.NewReaderSize(c, 512)
+	line, err := in.ReadSlice('\n')
+	if err != nil {
+		return
+	}
+	to := strings.TrimSuffix(string(line), "\n")
+	dialling, cancel := context.WithTimeout(ctx, 8*time.Second)
+	out, err := a.egress.dial(dialling, to)
+	cancel()
+	if err != nil {
+		slog.Warn("control's way out", "to", wire.Clip(to), "error", err)
+		_, _ = io.WriteString(c, "no\n") // control has gone
+		return
+	}
+	defer out.Close()
+	if _, err := io.WriteString(c, "ok\n"); err != nil {
+		return
+	}
+	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
+	_ = out.SetDeadline(time.Now().Add(2 * time.Minute))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(out, in)
+		if t, ok := out.(*net.TCPConn); ok {
+			_ = t.CloseWrite()
+		}
+	}()
+	_, _ = io.Copy(c, out)
+	c.Close()
+	<-done
+}
+
+// setPlan puts a plan into force, for services and for control's way out.
+func (a *Agent) setPlan(p *plan.Plan, today string) error {
+	a.egress.set(p)
+	return a.mesh.SetPlan(p, today)
+}

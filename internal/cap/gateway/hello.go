@@ -1,0 +1,79 @@
+package gateway
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"slices"
+	"sync/atomic"
+)
+
+// client is what the gateway knows of the other end of a connection, once TLS is up.
+type client struct {
+	fingerprint atomic.Pointer[string]
+	cert        atomic.Pointer[x509.Certificate] // shown in the handshake, and so possessed; not verified
+}
+
+// print is the fingerprint of the client's hello, "" if there is none.
+func (c *client) print() string {
+	if p := c.fingerprint.Load(); p != nil {
+		return *p
+	}
+	return ""
+}
+
+// edgeConn carries the client through crypto/tls, whose callbacks know only the connection.
+type edgeConn struct {
+	net.Conn
+	client *client
+}
+
+// hello notes who is there, and asks for a certificate where clients may authenticate with one: on the host of the
+// pages, which is the token endpoint's too (RFC 8705).
+func (g *Gateway) hello(h *tls.ClientHelloInfo) (*tls.Config, error) {
+	e, ok := h.Conn.(*edgeConn)
+	if !ok {
+		return nil, nil
+	}
+	p := fingerprint(h)
+	e.client.fingerprint.Store(&p)
+	s := g.state.Load()
+	if s == nil || !s.plan.Users.On() || h.ServerName != s.plan.Users.Host {
+		return nil, nil
+	}
+	c := g.tls.Clone()
+	c.GetConfigForClient = nil
+	c.ClientAuth = tls.RequestClientCert
+	c.VerifyConnection = func(cs tls.ConnectionState) error {
+		if len(cs.PeerCertificates) > 0 {
+			e.client.cert.Store(cs.PeerCertificates[0])
+		}
+		return nil
+	}
+	return c, nil
+}
+
+// fingerprint tells kinds of TLS clients apart, as JA4 does: by what they offer, sorted, without GREASE (RFC 8701), which
+// browsers shuffle. A cookie that moves to another program shows another one.
+func fingerprint(h *tls.ClientHelloInfo) string {
+	sorted := func(in []uint16) []uint16 {
+		out := slices.DeleteFunc(slices.Clone(in), func(v uint16) bool { return v&0x0f0f == 0x0a0a && v>>8 == v&0xff })
+		slices.Sort(out)
+		return out
+	}
+	curves := make([]uint16, len(h.SupportedCurves))
+	for i, c := range h.SupportedCurves {
+		curves[i] = uint16(c)
+	}
+	// Resumption adds pre_shared_key (41) and early_data (42), padding (21) comes and goes, and cookies come on retry.
+	extensions := slices.DeleteFunc(sorted(h.Extensions), func(v uint16) bool { return v == 41 || v == 42 || v == 21 || v == 44 || v == 35 })
+	schemes := make([]uint16, len(h.SignatureSchemes))
+	for i, s := range h.SignatureSchemes {
+		schemes[i] = uint16(s)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%v %v %v %v %v", sorted(h.CipherSuites), extensions, sorted(curves), sorted(schemes), sorted(h.SupportedVersions)))
+	return hex.EncodeToString(sum[:12])
+}

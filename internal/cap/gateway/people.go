@@ -1,0 +1,323 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/base/jose"
+	"github.com/wardhq/ward/internal/plan/policy"
+	"github.com/wardhq/ward/internal/proxy"
+	"github.com/wardhq/ward/internal/txn"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// SignIn is control's part of sign-in, as the gateway uses it.
+type SignIn interface {
+	BeginSignIn(context.Context, wire.SignInBegin) (wire.SignInBegun, error)
+	FinishSignIn(context.Context, wire.SignInFinish) (wire.SignInFinished, error)
+	Session(context.Context, wire.SessionQuery) (wire.Session, error)
+	EndSession(context.Context, wire.SessionEnd) (wire.SessionEnded, error)
+	SeeSessions(context.Context, wire.SessionsSeen) error
+}
+
+// Names of the gateway's cookies. __Host- binds them to the one origin (RFC 6265bis §4.1.3.2).
+const (
+	cookiePrefix  = "__Host-ward"
+	sessionCookie = "__Host-ward"
+	flowCookie    = "__Host-ward-flow"
+)
+
+// maxCached bounds the sessions, and the tokens, that are remembered.
+const maxCached = 100_000
+
+// askTimeout is how long control may take to say whose a cookie is.
+const askTimeout = 3 * time.Second
+
+// people knows who is signed in: sessions by cookie, and bearer tokens that were verified.
+type people struct {
+	signIn SignIn
+	clock  clock.Clock
+	minter *txn.Minter
+
+	mu       sync.Mutex
+	issuers  map[string]issuer          // guarded by mu: whose access tokens count
+	ended    map[string]bool            // guarded by mu: sessions and tokens
+	sessions map[[32]byte]*session      // guarded by mu: by the hash of cookie and origin
+	tokens   map[[32]byte]*bearer       // guarded by mu: by the hash of the token
+	seen     map[string]bool            // guarded by mu: since the last report
+	moved    map[string]wire.Visitor    // guarded by mu
+	asked    map[[32]byte]chan struct{} // guarded by mu: cookies that control is being asked about
+	proofs   map[string]time.Time       // guarded by mu: jti of DPoP proofs, until they are too old
+}
+
+// issuer is an authority of access tokens.
+type issuer struct {
+	keys     jose.Keys
+	audience []string // nil: ours, whose audience is the origin
+	typ      string
+	own      bool
+}
+
+// session is a signed-in browser.
+type session struct {
+	wire.Session
+	person policy.Person
+}
+
+// bearer is a verified access token.
+type bearer struct {
+	id, session string // jti, sid
+	person      policy.Person
+	name        string
+	expires     time.Time
+	jkt         string // RFC 9449: the key it is bound to
+	x5t         string // RFC 8705: the certificate it is bound to
+	scope       string
+}
+
+func newPeople(s SignIn, c clock.Clock) *people {
+	return &people{
+		signIn: s, clock: c, issuers: map[string]issuer{}, ended: map[string]bool{},
+		sessions: map[[32]byte]*session{}, tokens: map[[32]byte]*bearer{}, seen: map[string]bool{}, moved: map[string]wire.Visitor{},
+		asked: map[[32]byte]chan struct{}{}, proofs: map[string]time.Time{},
+	}
+}
+
+// set takes control's state of people: keys, and what has ended.
+func (p *people) set(s *wire.UserState, foreign map[string]issuer) error {
+	keys, err := jose.ParseKeySet(s.TokenKeys)
+	if err != nil {
+		return fmt.Errorf("take keys of access tokens: %w", err)
+	}
+	issuers := map[string]issuer{s.Issuer: {keys: keys, typ: "at+jwt", own: true}}
+	for name, i := range foreign {
+		if name != s.Issuer {
+			issuers[name] = i
+		}
+	}
+	ended := make(map[string]bool, len(s.Ended))
+	for _, id := range s.Ended {
+		ended[id] = true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.issuers, p.ended = issuers, ended
+	clear(p.tokens) // a key may be gone
+	for k, v := range p.sessions {
+		if ended[v.ID] {
+			delete(p.sessions, k)
+		}
+	}
+	return nil
+}
+
+// identified is who a request is from.
+type identified struct {
+	person  *policy.Person // nil: nobody
+	name    string
+	session string
+	// problem is why credentials that came don't count: an error of RFC 6750 §3.1, "" for none.
+	problem, detail string
+	unavailable     bool // control was needed, and didn't answer
+	dpop            bool // the token must come with a proof
+}
+
+// who finds out whose a request is. Of a request with an Authorization field the cookie doesn't count.
+func (p *people) who(ctx context.Context, r *proxy.Request, origin string) identified {
+	if auth, n := r.Get("Authorization"); n == 1 {
+		if scheme, token, ok := strings.Cut(auth, " "); ok && (strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "DPoP")) {
+			return p.byToken(r, origin, strings.EqualFold(scheme, "DPoP"), strings.TrimLeft(token, " "))
+		}
+	}
+	cookies, n := r.Get("Cookie")
+	if n != 1 {
+		return identified{}
+	}
+	secret, ok := cookie(cookies, sessionCookie)
+	if !ok || crossSite(r, origin) {
+		return identified{}
+	}
+	s, err := p.session(ctx, origin, secret)
+	if err != nil {
+		return identified{unavailable: true}
+	}
+	if s == nil {
+		return identified{}
+	}
+	p.note(s, visitorOf(r))
+	return identified{person: &s.person, name: s.Person.Name, session: s.ID}
+}
+
+// session returns a cookie's session, nil for one that isn't; an error if control doesn't answer.
+func (p *people) session(ctx context.Context, origin, secret string) (*session, error) {
+	key := sha256.Sum256([]byte(origin + " " + secret))
+	for {
+		p.mu.Lock()
+		s := p.sessions[key]
+		if s != nil {
+			if s.Expires <= p.clock.Now().Unix() || p.ended[s.ID] {
+				delete(p.sessions, key)
+				s = nil
+			}
+			p.mu.Unlock()
+			return s, nil
+		}
+		wait := p.asked[key]
+		if wait == nil {
+			p.asked[key] = make(chan struct{})
+		}
+		p.mu.Unlock()
+		if wait == nil {
+			return p.ask(ctx, key, wire.SessionQuery{Origin: origin, Cookie: secret})
+		}
+		select {
+		case <-wait: // somebody asked; a session is in the map now, or there is none
+			p.mu.Lock()
+			s := p.sessions[key]
+			p.mu.Unlock()
+			return s, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (p *people) ask(ctx context.Context, key [32]byte, q wire.SessionQuery) (*session, error) {
+	defer func() {
+		p.mu.Lock()
+		close(p.asked[key])
+		delete(p.asked, key)
+		p.mu.Unlock()
+	}()
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	got, err := p.signIn.Session(ctx, q)
+	if err != nil {
+		if k := fault.KindOf(err); k == fault.NotFound || k == fault.Refused || k == fault.Invalid {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("ask for session: %w", err)
+	}
+	return p.keep(key, got), nil
+}
+
+func (p *people) keep(key [32]byte, got wire.Session) *session {
+	w := got.Person
+	s := &session{Session: got, person: policy.Person{ID: w.ID, Email: w.Email, Groups: w.Groups, Roles: w.Roles, FactorAt: w.FactorAt}}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended[got.ID] {
+		return nil
+	}
+	if len(p.sessions) >= maxCached {
+		clear(p.sessions)
+	}
+	p.sessions[key] = s
+	return s
+}
+
+// note counts a session as in use, and notices when its cookie has moved to another program.
+func (p *people) note(s *session, v wire.Visitor) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen[s.ID] = true
+	if s.Fingerprint != "" && v.Fingerprint != "" && s.Fingerprint != v.Fingerprint && len(p.moved) < 1000 {
+		v.UserAgent = wire.Clip(v.UserAgent)
+		p.moved[s.ID] = v
+	}
+}
+
+// report tells control which sessions were in use; moved ones at once.
+func (p *people) report(ctx context.Context, all bool) {
+	p.mu.Lock()
+	r := wire.SessionsSeen{Moved: p.moved}
+	if all {
+		for id := range p.seen {
+			r.Sessions = append(r.Sessions, id)
+		}
+	}
+	if len(r.Sessions) == 0 && len(r.Moved) == 0 {
+		p.mu.Unlock()
+		return
+	}
+	p.moved = map[string]wire.Visitor{}
+	if all {
+		clear(p.seen)
+	}
+	now := p.clock.Now()
+	for id, until := range p.proofs {
+		if now.After(until) {
+			delete(p.proofs, id)
+		}
+	}
+	p.mu.Unlock()
+	if err := p.signIn.SeeSessions(ctx, r); err != nil {
+		p.mu.Lock()
+		for _, id := range r.Sessions {
+			p.seen[id] = true
+		}
+		p.mu.Unlock()
+	}
+}
+
+// cookie is the value of the one cookie of a name; ok is false if there is none or more than one.
+func cookie(field, name string) (value string, ok bool) {
+	for pair := range strings.SplitSeq(field, ";") {
+		k, v, has := strings.Cut(strings.Trim(pair, " \t"), "=")
+		if !has || k != name {
+			continue
+		}
+		if ok {
+			return "", false
+		}
+		value, ok = v, true
+	}
+	return value, ok && value != "" && len(value) <= 128
+}
+
+// othersCookies is a Cookie field without the gateway's own.
+func othersCookies(field string) string {
+	var out []string
+	for pair := range strings.SplitSeq(field, ";") {
+		pair = strings.Trim(pair, " \t")
+		if pair != "" && !(len(pair) >= len(cookiePrefix) && strings.EqualFold(pair[:len(cookiePrefix)], cookiePrefix)) {
+			out = append(out, pair)
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
+// crossSite tells whether a browser sends an effect on behalf of another origin (Fetch Metadata; where that is missing, Origin). A
+// WebSocket counts as one: it isn't bound by the same-origin policy.
+func crossSite(r *proxy.Request, origin string) bool {
+	if isSafe(r) {
+		return false
+	}
+	switch site, n := r.Get("Sec-Fetch-Site"); {
+	case n == 1 && (site == "same-origin" || site == "none"):
+		return false
+	case n > 0:
+		return true
+	}
+	from, n := r.Get("Origin")
+	return n > 0 && from != origin
+}
+
+// visitorOf says where a request comes from.
+func visitorOf(r *proxy.Request) wire.Visitor {
+	ua, _ := r.Get("User-Agent")
+	v := wire.Visitor{IP: addressOf(r.Conn.Remote), UserAgent: strings.Clone(ua)}
+	if c, ok := r.Conn.Peer.(*client); ok {
+		v.Fingerprint = c.print()
+	}
+	return v
+}
+
+var errNoKeys = errors.New("control hasn't told who may issue tokens")
