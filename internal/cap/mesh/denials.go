@@ -61,7 +61,7 @@ func (d *denied) kind() string {
 // event describes a denial for the ledger.
 func (d *denied) event(id string, count int64) wire.Event {
 	detail := map[string]string{"id": id, "method": d.method, "port": strconv.Itoa(d.port)}
-	for k, v := range map[string]string{"path": d.path, "end": d.end, "host": d.host, "malformed": d.malformed, "failed": d.failed} {
+	for k, v := range map[string]string{"path": d.path, "end": d.end, "host": d.host, "malformed": d.malformed, "failed": d.failed, "token": d.token} {
 		if v != "" {
 			detail[k] = v
 		}
@@ -69,7 +69,7 @@ func (d *denied) event(id string, count int64) wire.Event {
 	switch {
 	case d.host != "":
 		detail["reason"] = "wrong_host"
-	case !d.observed && d.malformed == "" && d.failed == "":
+	case !d.observed && d.malformed == "" && d.failed == "" && d.token == "":
 		detail["reason"] = d.reason.String()
 	}
 	return wire.Event{Kind: d.kind(), Subject: d.caller, Object: d.target, Detail: detail, Count: count}
