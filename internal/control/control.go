@@ -91,7 +91,7 @@ func New(c Config) (*Control, error) {
 		return nil, err
 	}
 	k.usage.expect(k.state.Plan, c.Clock.Now())
-	if err := k.users.SetPlan(context.Background(), k.state.Plan); err != nil {
+	if err := k.loadUsers(); err != nil {
 		return nil, err
 	}
 	return k, nil
@@ -164,6 +164,9 @@ func (k *Control) setPlan(ctx context.Context, s wire.PlanState) error {
 	k.mu.Lock()
 	old := k.state
 	k.mu.Unlock()
+	if err := k.setUsers(ctx, &s); err != nil {
+		return err
+	}
 	if old.Revision == s.Revision {
 		return nil
 	}
@@ -182,9 +185,6 @@ func (k *Control) setPlan(ctx context.Context, s wire.PlanState) error {
 		return fmt.Errorf("keep plan: %w", err)
 	}
 	k.usage.expect(s.Plan, k.config.Clock.Now())
-	if err := k.users.SetPlan(ctx, s.Plan); err != nil {
-		return err
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.state = s
@@ -275,7 +275,11 @@ func forRole(p *plan.Plan, role string) *plan.Plan {
 			s.Upstreams, s.Calls = nil, nil
 		}
 	}
+	u := &q.Users
+	u.Mail.PasswordFile, u.SMS.SecretFile, u.Breached = "", "", ""
+	u.Texts, u.Flags = nil, nil
 	if role == "gateway" {
+		u.Clients, u.Providers, u.Mail, u.SMS = nil, nil, model.Mail{}, model.SMS{}
 		q.Externals, q.CAs = nil, nil
 		q.Rules = slices.DeleteFunc(slices.Clone(p.Rules), func(r plan.Rule) bool { return r.Caller != plan.Outside })
 	}
@@ -350,6 +354,9 @@ func gatewayNames(p *plan.Plan) []string {
 	names := []string{p.Gateway.Host}
 	if p.Gateway.Host != "localhost" {
 		names = append(names, "localhost")
+	}
+	if p.Users.On() {
+		names = append(names, p.Users.Host)
 	}
 	return names
 }

@@ -3,9 +3,14 @@ package control
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
 	"path/filepath"
 
+	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/store"
 	"github.com/wardhq/ward/internal/wire"
@@ -20,6 +25,60 @@ func (k *Control) openUsers() error {
 	}
 	k.users, err = identity.OpenUsers(ctx, identity.UsersConfig{DB: k.db, Key: k.config.Key, Clock: k.config.Clock, Record: k.note})
 	return err
+}
+
+// The files that users: names lie sealed beside the plan, so that control can start again without its supervisor's help.
+const (
+	usersFiles   = "users.sealed"
+	filesContext = "ward users files v1"
+)
+
+// setUsers puts users: of a plan into force, with its files, and takes the files out of the state.
+func (k *Control) setUsers(ctx context.Context, s *wire.PlanState) error {
+	files := s.Files
+	s.Files = nil
+	if err := k.users.SetPlan(ctx, s.Plan, files); err != nil {
+		return err
+	}
+	plain, err := json.Marshal(files)
+	if err != nil {
+		return fmt.Errorf("keep files of users: %w", err)
+	}
+	sealed, err := secret.Seal(k.config.Key, plain, filesContext)
+	if err != nil {
+		return fmt.Errorf("keep files of users: %w", err)
+	}
+	path := filepath.Join(k.config.Dir, usersFiles)
+	if err := os.WriteFile(path+".new", sealed, 0o600); err != nil {
+		return fmt.Errorf("keep files of users: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return fmt.Errorf("keep files of users: %w", err)
+	}
+	return nil
+}
+
+// loadUsers puts into force what was when control ended.
+func (k *Control) loadUsers() error {
+	if k.state.Plan == nil {
+		return nil
+	}
+	files := map[string][]byte{}
+	sealed, err := os.ReadFile(filepath.Join(k.config.Dir, usersFiles))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("load files of users: %w", err)
+	default:
+		plain, err := secret.Open(k.config.Key, sealed, filesContext)
+		if err != nil {
+			return fmt.Errorf("load files of users: %w", err)
+		}
+		if err := json.Unmarshal(plain, &files); err != nil {
+			return fmt.Errorf("load files of users: %w", err)
+		}
+	}
+	return k.users.SetPlan(context.Background(), k.state.Plan, files)
 }
 
 // follow is for who decides without control: which keys count, and what has ended.

@@ -63,7 +63,14 @@ func (s *Supervisor) apply(ctx context.Context) error {
 	if next.TrustDomain != old.TrustDomain || !reflect.DeepEqual(withoutPos(next.Gateway), withoutPos(old.Gateway)) {
 		return fault.New(fault.Refused, "app, trust_domain and gateway can't change while Ward runs; stop it and start it again")
 	}
-	if err := s.admin.SetPlan(ctx, planState(next)); err != nil {
+	if next.Users.Host != old.Users.Host || next.Users.GeoIP != old.Users.GeoIP || next.Users.Breached != old.Users.Breached {
+		return fault.New(fault.Refused, "users: itself, its host, geoip and breached can't change while Ward runs; stop it and start it again")
+	}
+	state, err := s.planState(next)
+	if err != nil {
+		return err
+	}
+	if err := s.admin.SetPlan(ctx, state); err != nil {
 		return err
 	}
 	s.changeServices(ctx, old, next)

@@ -16,7 +16,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -219,11 +218,18 @@ func (s *Supervisor) startRoles(ctx context.Context) error {
 	if err := s.addCertificateFolder(); err != nil {
 		return err
 	}
+	if err := s.addUsersFolders(); err != nil {
+		return err
+	}
 	s.admin = wire.NewClient(s.paths.adminSocket())
 	if err := s.control.start(ctx); err != nil {
 		return err
 	}
-	if err := s.admin.SetPlan(ctx, planState(s.plan)); err != nil {
+	state, err := s.planState(s.plan)
+	if err != nil {
+		return err
+	}
+	if err := s.admin.SetPlan(ctx, state); err != nil {
 		return fmt.Errorf("hand the plan to control: %w", err)
 	}
 	if err := s.agent.start(ctx); err != nil {
@@ -248,20 +254,13 @@ func (s *Supervisor) addCertificateFolder() error {
 		return nil
 	}
 	for i, f := range []string{g.CertFile, g.KeyFile} {
-		path := f
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(s.paths.Base, path)
-		}
+		path := s.inBase(f)
 		if _, err := os.Stat(path); err != nil {
 			return fault.Wrap(fault.Invalid, fmt.Sprintf("gateway: tls: %s can't be read", f), err)
 		}
 		s.gateway.folders = append(s.gateway.folders, sandbox.Folder{Host: path, Inside: wire.GatewayTLS[i]})
 	}
 	return nil
-}
-
-func planState(p *plan.Plan) wire.PlanState {
-	return wire.PlanState{Revision: p.Revision(), Plan: p}
 }
 
 // record queues an event for the ledger; it never blocks the supervisor.

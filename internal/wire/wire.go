@@ -91,6 +91,8 @@ type PlanState struct {
 	Revision string     `json:"revision"`
 	Plan     *plan.Plan `json:"plan"`
 	Today    string     `json:"today"` // control's date, for observe rules
+	// Files are what users: names, by the path that it says; only from the supervisor to control, which seals them.
+	Files map[string][]byte `json:"files,omitempty"`
 }
 
 // SignRequest asks for an X.509-SVID for a public key.
@@ -149,6 +151,12 @@ const (
 	IngressSocket = "ingress.sock"
 	StateDir      = "/state"
 	SpoolDir      = "/spool"
+)
+
+// Where control finds the large files that users: names.
+const (
+	GeoIPFile    = "/etc/ward/geoip.mmdb"
+	BreachedFile = "/etc/ward/breached"
 )
 
 // GatewayTLS is where the gateway finds the certificate and the key that the model names.

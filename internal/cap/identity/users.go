@@ -39,7 +39,7 @@ func OpenUsers(ctx context.Context, c UsersConfig) (*Users, error) {
 }
 
 // SetPlan puts users: of a plan into force.
-func (u *Users) SetPlan(context.Context, *plan.Plan) error { return nil }
+func (u *Users) SetPlan(context.Context, *plan.Plan, map[string][]byte) error { return nil }
 
 // State is what gateway and agents are told; it waits for something newer than have.
 func (u *Users) State(ctx context.Context, have string, agent bool) (wire.UserState, error) {
