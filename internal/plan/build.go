@@ -26,14 +26,16 @@ func Build(m *model.Model) *Plan {
 	for i := range m.Externals {
 		b.externals[string(m.Externals[i].Name)] = &m.Externals[i]
 	}
+	b.keys = m.Users.On() && b.services[selfHost] == nil && b.externals[selfHost] == nil
 	b.allRules(m)
+	externals := b.addPages(m)
 	after := b.startAfter(m.Services)
 	p := &Plan{
 		App:         m.App,
 		TrustDomain: m.TrustDomain,
 		Gateway:     m.Gateway,
 		Services:    make([]Service, 0, len(m.Services)),
-		Externals:   m.Externals,
+		Externals:   externals,
 		Rules:       b.rules,
 		Users:       m.Users,
 	}
@@ -64,6 +66,7 @@ type builder struct {
 	callees   map[edge]*callee
 	byCaller  map[string][]*callee // in the order of the rules
 	rules     []Rule
+	keys      bool // services may ask Ward for the keys of transaction tokens
 }
 
 // callee is a target of one caller, with the ports that the pair's rules open.

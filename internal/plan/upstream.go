@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/wardhq/ward/internal/model"
@@ -41,7 +42,57 @@ func (b *builder) upstreams(s *model.Service) []Upstream {
 		}
 	}
 	markLocalhost(s, out)
+	if b.keys {
+		out = append(out, Upstream{Target: Self, Hosts: []string{selfHost}, IP: loopback(next), Port: 80, TargetPort: 80, Protocol: model.HTTP})
+	}
 	return out
+}
+
+// Self is the target of the upstream that Ward answers itself: http://ward/.well-known/jwks.json has the keys that verify
+// transaction tokens. It can't be a service's name.
+const (
+	Self     = "WARD"
+	selfHost = "ward"
+)
+
+// pagesExternal is the way of services that are OAuth clients to the token endpoint, which is at the gateway.
+const pagesExternal = "ward-id"
+
+// addPages lets the services that are OAuth clients reach the host of the pages, through this machine's own gateway; they speak
+// TLS to it themselves, with their SVID.
+func (b *builder) addPages(m *model.Model) []model.External {
+	externals := m.Externals
+	if !m.Users.On() || b.services[pagesExternal] != nil || b.externals[pagesExternal] != nil {
+		return externals
+	}
+	_, digits, _ := cutLast(m.Gateway.Listen, ":")
+	port, err := strconv.Atoi(digits)
+	if err != nil {
+		return externals
+	}
+	x := model.External{
+		Pos: m.Users.Pos, Name: pagesExternal, Host: m.Users.Host, Port: port, LocalPort: port, TLS: model.TLSPassthrough,
+		Protocol: model.TCP, Addresses: []string{"127.0.0.1"},
+	}
+	for i := range m.Users.Clients {
+		c := &m.Users.Clients[i]
+		if c.Service == "" {
+			continue
+		}
+		if b.externals[pagesExternal] == nil {
+			externals = append(slices.Clip(externals), x)
+			b.externals[pagesExternal] = &x
+		}
+		b.add(Rule{Caller: string(c.Service), Target: pagesExternal, Mode: Enforce, Pos: c.Pos}, []model.Grant{{Kind: model.GrantTCP}}, 0)
+	}
+	return externals
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
 }
 
 // sharedHosts places externals of the same host on the same address, because

@@ -274,6 +274,10 @@ func (m *Mesh) resolve(l *link) *resolved {
 // serveUpstream accepts what a service dials.
 func (m *Mesh) serveUpstream(in *instance, u *plan.Upstream, ln net.Listener) {
 	defer ln.Close()
+	if u.Target == plan.Self {
+		m.serveKeys(ln)
+		return
+	}
 	proxy.Accept(ln, func(c net.Conn) {
 		if in.open.Add(1) > maxOpen {
 			in.open.Add(-1)

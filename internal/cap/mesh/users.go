@@ -1,10 +1,14 @@
 package mesh
 
 import (
+	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/net/netutil"
 
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/jose"
@@ -20,7 +24,7 @@ type users struct {
 	clock clock.Clock
 
 	mu     sync.Mutex
-	keys   jose.Keys               // guarded by mu: the gateways' published keys
+	keys   *jose.KeySet            // guarded by mu: the gateways' published keys
 	ended  map[string]time.Time    // guarded by mu: sessions that were ended, until their last token has
 	live   map[liveKey]*live       // guarded by mu: by transaction
 	traces map[liveKey]*live       // guarded by mu: by trace ID
@@ -46,8 +50,8 @@ func newUsers(c clock.Clock) *users {
 	return &users{clock: c, ended: map[string]time.Time{}, live: map[liveKey]*live{}, traces: map[liveKey]*live{}, known: map[string]*txn.Context{}}
 }
 
-// SetUsers takes the keys that sign transaction tokens and the sessions that have ended, which ends their requests' calls.
-func (m *Mesh) SetUsers(keys jose.Keys, ended []string) {
+// SetUsers takes the keys that verify transaction tokens and the sessions that have ended, which ends their requests' calls.
+func (m *Mesh) SetUsers(keys *jose.KeySet, ended []string) {
 	u := m.users
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -224,6 +228,30 @@ func tell(base []proxy.Header, c *txn.Context) []proxy.Header {
 		add("X-Ward-User-Factor-Time", strconv.FormatInt(p.FactorAt, 10))
 	}
 	return out
+}
+
+// serveKeys answers a service that verifies transaction tokens itself, until ln is closed.
+func (m *Mesh) serveKeys(ln net.Listener) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.well-known/jwks.json", func(w http.ResponseWriter, _ *http.Request) {
+		m.users.mu.Lock()
+		keys := m.users.keys
+		m.users.mu.Unlock()
+		b := []byte(`{"keys":[]}`)
+		if keys != nil {
+			var err error
+			if b, err = keys.MarshalJSON(); err != nil {
+				m.config.Log.Error("write keys", "error", err)
+				http.Error(w, "internal error", http.StatusInternalServerError)
+				return
+			}
+		}
+		w.Header().Set("Content-Type", "application/jwk-set+json")
+		w.Header().Set("Cache-Control", "max-age=5")
+		_, _ = w.Write(b) // the service has gone
+	})
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10}
+	_ = s.Serve(netutil.LimitListener(ln, 64)) // ends with ln
 }
 
 // headerSafe keeps what a field can hold as it is, and writes the rest in percent-encoding (RFC 8187 §3.2.1's set).

@@ -79,7 +79,7 @@ func newChain(t *testing.T) *chain {
 	if err := c.mesh.SetPlan(plan.Build(m), "2026-01-01"); err != nil {
 		t.Fatal(err)
 	}
-	c.mesh.SetUsers(key.Public(), nil)
+	c.mesh.SetUsers(keySet(t, key), nil)
 	serve := func(h http.Handler) string {
 		ln := listen(t)
 		s := &http.Server{Handler: h}
@@ -249,7 +249,7 @@ func TestTakenOverServiceCantActForUsers(t *testing.T) {
 		if got := c.call(c.asWeb, "GET", txn.Header, stolen); !strings.HasPrefix(got, "200 ") {
 			t.Errorf("while the request lives: %s", got)
 		}
-		c.mesh.SetUsers(c.key.Public(), []string{"sid-victim"})
+		c.mesh.SetUsers(keySet(t, c.key), []string{"sid-victim"})
 		refused("of a session that was just ended", c.call(c.asWeb, "GET", txn.Header, stolen))
 		refused("by trace, of a session that was just ended", c.call(c.asWeb, "GET", "Traceparent", r.Header.Get("Traceparent")))
 	}, txn.Header, token, "Traceparent", trace)
@@ -321,4 +321,27 @@ func TestNothingOfEndedRequestsRemains(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	t.Errorf("%d transactions, %d traces", len(u.live), len(u.traces))
+}
+
+func keySet(t testing.TB, k *jose.Key) *jose.KeySet {
+	t.Helper()
+	s, err := jose.NewKeySet(k.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestServicesGetTheKeysOfTransactionTokens(t *testing.T) {
+	c := newChain(t)
+	ln := listen(t)
+	c.mesh.Attach(wire.Instance{Service: "web", Run: 2}, []plan.Upstream{{Target: plan.Self}}, []net.Listener{ln}, loopback(ln.Addr().String()))
+	status, body := do(t, http.DefaultClient, "GET", "http://"+ln.Addr().String()+"/.well-known/jwks.json")
+	set, err := jose.ParseKeySet([]byte(body))
+	if status != http.StatusOK || err != nil {
+		t.Fatal(status, body, err)
+	}
+	if _, err := txn.Check(c.token("u"), set, GatewayID("shop.internal"), "shop.internal", time.Now()); err != nil {
+		t.Error(err)
+	}
 }
