@@ -93,6 +93,7 @@ func level(pkg string) int {
 		prefix string
 		level  int
 	}{
+		{"sdk/", 0},
 		{"internal/base/", 0},
 		{"internal/model", 1},
 		{"internal/plan", 2},
@@ -168,6 +169,7 @@ const (
 
 // forbidden imports, each with its reason.
 var forbidden = []struct{ pkg, imports, reason string }{
+	{"sdk", "^github.com/wardhq/ward/internal", "a service's own program doesn't carry the server"},
 	{"internal/model", "^(net|net/http|os|time|math/rand.*|crypto/rand)$", "the model is what the file says, on every machine and day"},
 	{"internal/plan", "^(net|net/http|os|time|math/rand.*|crypto/rand)$", "equal models give equal plans"},
 	{"internal/base/canon", "^(net/http|net/url)$", "one reading of a request, ours; net/url forgives what others read otherwise"},
