@@ -24,6 +24,10 @@ type Changes struct {
 	Services  []Item  `json:"services"`  // in the order of the new plan, removed ones last
 	Externals []Item  `json:"externals"` // likewise
 	App       []Field `json:"app"`       // name, trust domain, gateway
+	Users     []Field `json:"users"`
+	Clients   []Item  `json:"clients"`
+	Providers []Item  `json:"providers"`
+	Issuers   []Item  `json:"issuers"`
 }
 
 // Right is a right, or the part of a rule that changed.
@@ -55,7 +59,7 @@ type Field struct {
 
 // Empty says whether the plans mean the same.
 func (c *Changes) Empty() bool {
-	return len(c.Gains)+len(c.Losses)+len(c.Longer)+len(c.Shorter)+len(c.Services)+len(c.Externals)+len(c.App) == 0
+	return len(c.Gains)+len(c.Losses)+len(c.Longer)+len(c.Shorter)+len(c.Services)+len(c.Externals)+len(c.App)+len(c.Users)+len(c.Clients)+len(c.Providers)+len(c.Issuers) == 0
 }
 
 // Compare finds what differs from old to new, in a stable order.
@@ -64,6 +68,12 @@ func Compare(old, new *plan.Plan) *Changes {
 	c := &Changes{App: appFields(old, new)}
 	c.Gains, c.Longer = more(a, b)
 	c.Losses, c.Shorter = more(b, a)
+	c.Gains = append(c.Gains, uncovered(a, b)...)
+	c.Losses = append(c.Losses, uncovered(b, a)...)
+	c.Users = usersFields(&old.Users, &new.Users)
+	c.Clients = compareClients(old.Users.Clients, new.Users.Clients)
+	c.Providers = compareProviders(old.Users.Providers, new.Users.Providers)
+	c.Issuers = compareIssuers(old.Users.Issuers, new.Users.Issuers)
 	c.Services = compareServices(old.Services, new.Services)
 	c.Externals = compareExternals(old.Externals, new.Externals)
 	return c

@@ -20,10 +20,11 @@ func (c *Changes) Text(oldFile, newFile string) string {
 	rights(&b, "for a shorter time than", c.Shorter, oldFile, "")
 	itemLines(&b, "services", c.Services)
 	itemLines(&b, "externals", c.Externals)
-	if len(c.App) > 0 {
-		b.WriteString("application\n")
-		b.WriteString(words.Columns("  ", fieldRows(c.App)))
-	}
+	fieldLines(&b, "application", c.App)
+	fieldLines(&b, "users", c.Users)
+	itemLines(&b, "clients", c.Clients)
+	itemLines(&b, "providers", c.Providers)
+	itemLines(&b, "issuers", c.Issuers)
 	return b.String()
 }
 
@@ -60,6 +61,13 @@ func itemLines(b *strings.Builder, title string, list []Item) {
 	for _, it := range list {
 		fmt.Fprintf(b, "  %s %s\n", it.Name, it.Change)
 		b.WriteString(words.Columns("    ", fieldRows(it.Fields)))
+	}
+}
+
+func fieldLines(b *strings.Builder, title string, fs []Field) {
+	if len(fs) > 0 {
+		b.WriteString(title + "\n")
+		b.WriteString(words.Columns("  ", fieldRows(fs)))
 	}
 }
 

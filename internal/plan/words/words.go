@@ -21,6 +21,7 @@ func Plan(p *plan.Plan, file string) string {
 	w.linef("%s: %s, %s, %s", p.App, Count(len(p.Services), "service"),
 		Count(len(p.Externals), "external"), Count(len(p.Rules), "right"))
 	w.linef("gateway %s as %s, trust domain %s", p.Gateway.Listen, p.Gateway.Host, p.TrustDomain)
+	w.users(&p.Users)
 	in, out := map[string][]*plan.Rule{}, map[string][]*plan.Rule{}
 	for i := range p.Rules {
 		r := &p.Rules[i]
@@ -92,6 +93,39 @@ type writer struct {
 func (w *writer) linef(format string, args ...any) {
 	w.WriteString(strings.TrimRight(fmt.Sprintf(format, args...), " "))
 	w.WriteByte('\n')
+}
+
+// users says who may sign in, and which clients there are.
+func (w *writer) users(u *model.Users) {
+	if !u.On() {
+		return
+	}
+	factor, register := "a second factor is required", "only administrators make accounts"
+	if u.SecondFactor == model.SecondFactorOptional {
+		factor = "a second factor is optional"
+	}
+	if u.Register == model.RegisterOpen {
+		register = "everybody may make an account"
+	}
+	w.linef("sign-in at %s: %s, %s", u.Host, factor, register)
+	for i := range u.Clients {
+		c := &u.Clients[i]
+		kind := "confidential"
+		switch {
+		case c.Public:
+			kind = "public"
+		case c.Service != "":
+			kind = "service " + string(c.Service)
+		}
+		note := ""
+		if c.NonceOnly {
+			note = "; relies on nonce, without PKCE"
+		}
+		w.linef("  client %s (%s): %s%s", c.Name, kind, strings.Join(c.Grants, ", "), note)
+	}
+	for i := range u.Providers {
+		w.linef("  sign-in with %s: %s", u.Providers[i].Name, u.Providers[i].Issuer)
+	}
 }
 
 func (w *writer) service(s *plan.Service, in, out []*plan.Rule) {
