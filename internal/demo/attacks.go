@@ -25,8 +25,7 @@ type attack struct {
 
 // What closes the holes that Ward lists as open.
 const (
-	byIdentity = "needs Ward's sign-in (to come)"
-	bySecrets  = "needs Ward's secrets (to come)"
+	bySecrets = "needs Ward's secrets (to come)"
 )
 
 // attacks are all, in the order of the table.
@@ -61,9 +60,13 @@ func fromOutside() []attack {
 		{name: "read web's own password", hole: "password in environment", later: bySecrets, try: func(ctx context.Context, w *world) Result {
 			return w.outside(ctx, "SESSION_SECRET=", "/docs?file="+strings.Repeat("../", 24)+"proc/self/environ")
 		}},
-		{name: "become administrator", hole: "forgeable cookie", later: byIdentity, try: func(ctx context.Context, w *world) Result {
+		{name: "become administrator", hole: "forgeable cookie", try: func(ctx context.Context, w *world) Result {
 			return w.outside(ctx, victim, "/admin", "Cookie", "role=cm9sZT1hZG1pbg==")
 		}},
+		{name: "become administrator by a field", hole: "header as the only guard", try: func(ctx context.Context, w *world) Result {
+			return w.outside(ctx, victim, "/admin", "X-Ward-User-Groups", "staff", "X-Ward-User-Email", "boss@example.com")
+		}},
+		{name: "read another customer's order", hole: "object reference", try: readOrder},
 		{name: "find a card number in the log", hole: "card number logged", later: bySecrets, try: func(_ context.Context, w *world) Result {
 			if log := w.log("payments"); !strings.Contains(log, victimCard) {
 				return Result{Evidence: "the log of payments has no card number: " + words(log)}
@@ -91,7 +94,7 @@ func fromInside() []attack {
 			return w.intrude(ctx, w.out.cards.Key, errand{Hunt: "CARDS_API_KEY"})
 		}},
 		{name: "mailer: send loot outside", hole: "free egress", try: sendLoot},
-		{name: "mailer: act as a customer", hole: "user's token passed on", later: byIdentity, try: actAsVictim},
+		{name: "mailer: act as a customer", hole: "user's token passed on", try: actAsVictim},
 	}
 }
 
@@ -215,6 +218,14 @@ func sendLoot(ctx context.Context, w *world) Result {
 		r.Layer = ""
 	}
 	return r
+}
+
+// readOrder signs in as another customer and asks for the victim's first order.
+func readOrder(ctx context.Context, w *world) Result {
+	if err := w.signIn(ctx, w, mallory); err != nil {
+		return Result{Evidence: err.Error()}
+	}
+	return w.outside(ctx, "Quay Street", "/api/orders/"+victim+"/1001")
 }
 
 // actAsVictim takes the tokens of customers that came to mailer, and uses them from outside.

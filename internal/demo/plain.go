@@ -83,7 +83,8 @@ func startPlain(ctx context.Context, program, dir string, out *outside) (*plain,
 		}
 	}
 	p.world = &world{
-		base: "http://" + p.address("web"), dir: dir, transport: http.DefaultTransport,
+		signIn: byName,
+		base:   "http://" + p.address("web"), dir: dir, transport: http.DefaultTransport,
 		address: p.address, log: func(role string) string { return p.logs[role].String() }, out: out,
 	}
 	return p, nil

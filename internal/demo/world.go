@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"path"
 	"strings"
 	"time"
 
@@ -29,6 +28,14 @@ type world struct {
 	address   func(role string) string
 	log       func(role string) string
 	out       *outside
+	// signIn makes this browser somebody's.
+	signIn func(ctx context.Context, w *world, user string) error
+}
+
+// byName is the shop's own sign-in: it believes every name.
+func byName(ctx context.Context, w *world, user string) error {
+	_, err := w.post(ctx, "/login", url.Values{"name": {user}})
+	return err
 }
 
 // anew is the same world for somebody with a browser of their own.
@@ -44,8 +51,9 @@ func (w *world) anew() *world {
 
 // The customer whom the attacks are about.
 const (
-	victim     = "Ada"
+	victim     = "ada@example.com"
 	victimCard = "4929123412341234"
+	mallory    = "mallory@example.com" // has an account too
 )
 
 type purchase struct {
@@ -105,7 +113,7 @@ func (w *world) buy(ctx context.Context, p purchase) (string, error) {
 	if home.status != http.StatusOK || !strings.Contains(home.body, "The Quiet Harbour") {
 		return "", fmt.Errorf("open the shop: status %d: %s", home.status, words(home.body))
 	}
-	if _, err := w.post(ctx, "/login", url.Values{"name": {p.user}}); err != nil {
+	if err := w.signIn(ctx, w, p.user); err != nil {
 		return "", fmt.Errorf("sign in: %w", err)
 	}
 	cart, err := w.post(ctx, "/cart/items", url.Values{"book": {"4"}})
@@ -119,7 +127,7 @@ func (w *world) buy(ctx context.Context, p purchase) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("pay: %w", err)
 	}
-	id := path.Base(order.url.Path)
+	id := strings.TrimPrefix(order.url.Path, "/orders/") // owner and number
 	if !strings.Contains(order.body, "receipt ch_") {
 		return "", fmt.Errorf("pay: no receipt on the page of order %s", id)
 	}
@@ -157,7 +165,7 @@ func (w *world) follow(ctx context.Context, id string) error {
 // inject buys a book with a note that mailer takes for a part of its template, and returns what the mail
 // became: this is how mailer is taken over.
 func (w *world) inject(ctx context.Context, note string) (string, error) {
-	id, err := w.buy(ctx, purchase{user: "Mallory", card: "4000056655665556", note: note})
+	id, err := w.buy(ctx, purchase{user: mallory, card: "4000056655665556", note: note})
 	if err != nil {
 		return "", err
 	}

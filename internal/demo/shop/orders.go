@@ -57,15 +57,15 @@ func newOrders(s *site) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /orders", o.create)
 	mux.HandleFunc("GET /orders", func(w http.ResponseWriter, _ *http.Request) { respond(w, st.all()) })
-	mux.HandleFunc("GET /orders/{id}", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /orders/{owner}/{id}", func(w http.ResponseWriter, r *http.Request) {
 		v, ok := st.get(r.PathValue("id"))
-		if !ok {
+		if !ok || v.User != r.PathValue("owner") {
 			http.NotFound(w, r)
 			return
 		}
 		respond(w, v)
 	})
-	mux.HandleFunc("GET /orders/{id}/live", o.live)
+	mux.HandleFunc("GET /orders/{owner}/{id}/live", o.live)
 	mux.HandleFunc("GET /internal/export", o.export)
 	debugRoutes(mux)
 	return mux, nil
@@ -165,7 +165,7 @@ func (o *orders) live(w http.ResponseWriter, r *http.Request) {
 	for {
 		next := o.change()
 		v, ok := o.store.get(r.PathValue("id"))
-		if !ok {
+		if !ok || v.User != r.PathValue("owner") {
 			_ = c.Close(websocket.StatusPolicyViolation, "no such order")
 			return
 		}

@@ -37,9 +37,11 @@ func parsePages() (*template.Template, error) {
 
 // page shows a template with what every page shows.
 func (w *web) page(rw http.ResponseWriter, r *http.Request, name string, data map[string]any) {
-	data["User"] = "guest"
-	if s := w.find(r); s != nil {
-		data["User"] = w.user(s)
+	s := w.find(r)
+	data["User"] = w.user(r, s)
+	data["SignedInByProxy"] = r.Header.Get(userField) != ""
+	data["Proxy"] = r.Header.Get("X-Ward-Caller") != ""
+	if s != nil {
 		var lines []Line
 		if w.call(r.Context(), "GET "+w.url("cart")+"/carts/"+s.cart, nil, &lines) == nil {
 			n := 0
@@ -111,7 +113,7 @@ func (w *web) checkout(rw http.ResponseWriter, r *http.Request) {
 		http.Error(rw, "the cart is empty", http.StatusConflict)
 		return
 	}
-	in := NewOrder{User: w.user(s), Address: r.FormValue("address"), Note: r.FormValue("note"), Card: r.FormValue("card"), Lines: lines}
+	in := NewOrder{User: w.user(r, s), Address: r.FormValue("address"), Note: r.FormValue("note"), Card: r.FormValue("card"), Lines: lines}
 	var o Order
 	if err := w.callAs(r.Context(), "Bearer "+s.token, "POST "+w.url("orders")+"/orders", in, &o); err != nil {
 		w.fail(rw, err)
@@ -120,7 +122,7 @@ func (w *web) checkout(rw http.ResponseWriter, r *http.Request) {
 	if err := w.call(r.Context(), "DELETE "+w.url("cart")+"/carts/"+s.cart, nil, nil); err != nil {
 		w.log.Print(err) // the order stands
 	}
-	http.Redirect(rw, r, "/orders/"+o.ID, http.StatusSeeOther)
+	http.Redirect(rw, r, "/orders/"+url.PathEscape(o.User)+"/"+o.ID, http.StatusSeeOther)
 }
 
 func (w *web) order(rw http.ResponseWriter, r *http.Request) {
@@ -143,6 +145,6 @@ func (w *web) orderAPI(rw http.ResponseWriter, r *http.Request) {
 
 func (w *web) fetchOrder(r *http.Request) (*Order, error) {
 	var o Order
-	err := w.call(r.Context(), "GET "+w.url("orders")+"/orders/"+url.PathEscape(r.PathValue("id")), nil, &o)
+	err := w.call(r.Context(), "GET "+w.url("orders")+orderPath(r), nil, &o)
 	return &o, err
 }

@@ -144,6 +144,9 @@ func (s *site) callAs(ctx context.Context, authorization, what string, in, out a
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
+	if h, ok := ctx.Value(passedKey{}).(http.Header); ok {
+		req.Header = h.Clone()
+	}
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
@@ -181,4 +184,24 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 		return false
 	}
 	return true
+}
+
+type passedKey struct{}
+
+// passing lets calls within a request carry for whom and in which trace it is, as tracing libraries do.
+func passing(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), passedKey{}, passedOn(r))))
+	})
+}
+
+// passedOn are the fields that tell the next service.
+func passedOn(r *http.Request) http.Header {
+	out := http.Header{}
+	for _, name := range []string{"Txn-Token", "Traceparent"} {
+		if v := r.Header.Get(name); v != "" {
+			out.Set(name, v)
+		}
+	}
+	return out
 }

@@ -109,7 +109,7 @@ func body(t *testing.T, resp *http.Response, err error) string {
 	return string(b)
 }
 
-// buy orders a book with a note and returns the order's number and page.
+// buy orders a book with a note and returns the order's owner and number, and its page.
 func (w *world) buy(t *testing.T, c *http.Client, note string) (id, page string) {
 	t.Helper()
 	resp, err := c.PostForm(w.urls["web"]+"/cart/items", url.Values{"book": {"2"}})
@@ -121,7 +121,7 @@ func (w *world) buy(t *testing.T, c *http.Client, note string) (id, page string)
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("checkout: %d\n%s", resp.StatusCode, page)
 	}
-	return filepath.Base(resp.Request.URL.Path), page
+	return strings.TrimPrefix(resp.Request.URL.Path, "/orders/"), page
 }
 
 func TestOneBuysABook(t *testing.T) {

@@ -12,7 +12,7 @@
   }
   show(list.dataset.status);
   var scheme = location.protocol === "https:" ? "wss://" : "ws://";
-  var socket = new WebSocket(scheme + location.host + "/live/" + encodeURIComponent(list.dataset.order));
+  var socket = new WebSocket(scheme + location.host + "/live/" + encodeURIComponent(list.dataset.owner) + "/" + encodeURIComponent(list.dataset.order));
   socket.onmessage = function (m) { show(JSON.parse(m.data).status); };
   socket.onerror = function () { line.textContent = "The live view is away; reload to see the status."; };
 })();
