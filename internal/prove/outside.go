@@ -35,6 +35,7 @@ func (g *generator) outside() {
 		g.through(host, &r, false)
 	}
 	g.hosts(open)
+	g.people(open)
 }
 
 func (g *generator) authority() string {
