@@ -448,6 +448,7 @@ func Main() error {
 			wire.ListenPages: k.users.Pages(),
 		}}
 		r.owned.Go(func() { k.Run(ctx) })
+		r.owned.Go(func() { k.users.Run(ctx) })
 		return r, nil
 	})
 }

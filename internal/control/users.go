@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,8 +24,28 @@ func (k *Control) openUsers() error {
 	if k.db, err = store.Open(ctx, store.Config{Path: filepath.Join(k.config.Dir, "ward.db"), Clock: k.config.Clock}); err != nil {
 		return err
 	}
-	k.users, err = identity.OpenUsers(ctx, identity.UsersConfig{DB: k.db, Key: k.config.Key, Clock: k.config.Clock, Record: k.note})
+	k.users, err = identity.OpenUsers(ctx, identity.UsersConfig{
+		DB: k.db, Key: k.config.Key, Clock: k.config.Clock, Record: k.note, Roots: k.roots, MailDir: wire.MailDir,
+		Egress: filepath.Join(wire.EgressDir, wire.EgressSocket), GeoIP: wire.GeoIPFile, Breached: wire.BreachedFile,
+	})
 	return err
+}
+
+// roots verify SVIDs.
+func (k *Control) roots() (*x509.CertPool, error) {
+	b, err := k.authority.Bundle()
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	for _, der := range b.X509 {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("read trust bundle: %w", err)
+		}
+		pool.AddCert(cert)
+	}
+	return pool, nil
 }
 
 // The files that users: names lie sealed beside the plan, so that control can start again without its supervisor's help.
@@ -92,5 +113,12 @@ func (k *Control) follow(mux *http.ServeMux, agent bool) {
 func (k *Control) signIn(mux *http.ServeMux) {
 	wire.Handle(mux, "POST /v1/txn-key", func(ctx context.Context, jwk json.RawMessage) (none, error) {
 		return none{}, k.users.PublishKey(ctx, jwk)
+	})
+	wire.Handle(mux, "POST /v1/sign-in/begin", k.users.BeginSignIn)
+	wire.Handle(mux, "POST /v1/sign-in/finish", k.users.FinishSignIn)
+	wire.Handle(mux, "POST /v1/session", k.users.Session)
+	wire.Handle(mux, "POST /v1/session/end", k.users.EndSession)
+	wire.Handle(mux, "POST /v1/sessions/seen", func(ctx context.Context, s wire.SessionsSeen) (none, error) {
+		return none{}, k.users.SeeSessions(ctx, s)
 	})
 }

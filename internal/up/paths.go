@@ -33,6 +33,7 @@ type Paths struct {
 	Run       string // sockets; short, because a socket's path holds 107 bytes at most (unix(7))
 	Ingress   string
 	Egress    string
+	Mail      string
 }
 
 // FindPaths derives the paths of an application from its file, and makes nothing.
@@ -54,6 +55,7 @@ func FindPaths(file string) (Paths, error) {
 	p.Run = filepath.Join(os.TempDir(), fmt.Sprintf("ward-%d", os.Getuid()), hex.EncodeToString(sum[:5]))
 	p.Ingress = filepath.Join(p.Run, "ingress")
 	p.Egress = filepath.Join(p.Run, "egress")
+	p.Mail = filepath.Join(p.State, "mail")
 	return p, nil
 }
 
@@ -63,7 +65,7 @@ func OpenPaths(file string) (Paths, error) {
 	if err != nil {
 		return p, err
 	}
-	dirs := []string{p.State, p.Control, p.Spool, p.EdgeSpool, p.Logs, filepath.Dir(p.Run), p.Run, p.Ingress, p.Egress, p.forRole("agent"), p.forRole("gateway"), p.workloads()}
+	dirs := []string{p.State, p.Control, p.Spool, p.EdgeSpool, p.Logs, filepath.Dir(p.Run), p.Run, p.Ingress, p.Egress, p.Mail, p.forRole("agent"), p.forRole("gateway"), p.workloads()}
 	for _, d := range dirs {
 		if err := privateDir(d); err != nil {
 			return p, err

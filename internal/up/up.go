@@ -205,7 +205,8 @@ func (s *Supervisor) startRoles(ctx context.Context) error {
 	withKey.Key = key
 	s.control = s.newRole("control", withKey, []string{wire.ListenForAgent, wire.ListenForGateway, wire.ListenForAdmin, wire.ListenPages},
 		sandbox.Folder{Host: s.paths.Control, Inside: "/state", Write: true},
-		sandbox.Folder{Host: s.paths.Egress, Inside: wire.EgressDir})
+		sandbox.Folder{Host: s.paths.Egress, Inside: wire.EgressDir},
+		sandbox.Folder{Host: s.paths.Mail, Inside: wire.MailDir, Write: true})
 	s.agent = s.newRole("agent", base, []string{wire.ListenIngress, wire.ListenEgress},
 		sandbox.Folder{Host: s.paths.forRole("agent"), Inside: wire.ControlDir},
 		sandbox.Folder{Host: s.paths.Spool, Inside: "/spool", Write: true})

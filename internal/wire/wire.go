@@ -146,6 +146,7 @@ const (
 	ControlSocket = "control.sock"
 	PagesSocket   = "pages.sock"
 	EgressDir     = "/run/egress"
+	MailDir       = "/mail"
 	EgressSocket  = "egress.sock"
 	IngressDir    = "/run/ingress"
 	IngressSocket = "ingress.sock"

@@ -62,11 +62,11 @@ func shows(r *proxy.Request, x5t string) bool {
 	if !ok {
 		return false
 	}
-	cert := c.cert.Load()
-	if cert == nil {
+	certs := c.certs.Load()
+	if certs == nil {
 		return false
 	}
-	sum := sha256.Sum256(cert.Raw)
+	sum := sha256.Sum256((*certs)[0].Raw)
 	return subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(x5t)) == 1
 }
 

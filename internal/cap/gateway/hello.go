@@ -14,7 +14,7 @@ import (
 // client is what the gateway knows of the other end of a connection, once TLS is up.
 type client struct {
 	fingerprint atomic.Pointer[string]
-	cert        atomic.Pointer[x509.Certificate] // shown in the handshake, and so possessed; not verified
+	certs       atomic.Pointer[[]*x509.Certificate] // shown in the handshake, and so the first is possessed; not verified
 }
 
 // print is the fingerprint of the client's hello, "" if there is none.
@@ -49,7 +49,7 @@ func (g *Gateway) hello(h *tls.ClientHelloInfo) (*tls.Config, error) {
 	c.ClientAuth = tls.RequestClientCert
 	c.VerifyConnection = func(cs tls.ConnectionState) error {
 		if len(cs.PeerCertificates) > 0 {
-			e.client.cert.Store(cs.PeerCertificates[0])
+			e.client.certs.Store(&cs.PeerCertificates)
 		}
 		return nil
 	}

@@ -32,6 +32,9 @@ const (
 	certField  = "X-Ward-Client-Cert"
 )
 
+// maxChain bounds the certificates that are passed on: an SVID and its intermediates.
+const maxChain = 4
+
 func itoa(n int) string { return strconv.Itoa(n) }
 
 // origin is the scheme and authority of a request, as a browser writes it.
@@ -50,8 +53,12 @@ func showing(r *proxy.Request) []proxy.Header {
 		return nil
 	}
 	out := []proxy.Header{{Name: printField, Value: c.print()}}
-	if cert := c.cert.Load(); cert != nil {
-		out = append(out, proxy.Header{Name: certField, Value: base64.RawURLEncoding.EncodeToString(cert.Raw)})
+	if certs := c.certs.Load(); certs != nil {
+		var chain []string
+		for _, cert := range (*certs)[:min(len(*certs), maxChain)] {
+			chain = append(chain, base64.RawURLEncoding.EncodeToString(cert.Raw))
+		}
+		out = append(out, proxy.Header{Name: certField, Value: strings.Join(chain, ",")})
 	}
 	return out
 }

@@ -39,6 +39,8 @@ type SMTPConfig struct {
 	FromName string         // shown beside it; may be empty
 	Roots    *x509.CertPool // nil: the machine's
 	Clock    clock.Clock
+	// Dial connects, without TLS; nil: from this machine.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // SMTP sends mail. Each message has its own connection.
@@ -101,15 +103,21 @@ func (s *SMTP) Send(ctx context.Context, m Message) error {
 // connection open when the server refuses TLS or the sign-in.
 func (s *SMTP) dial(ctx context.Context) mail.DialContextFunc {
 	return func(dialing context.Context, network, address string) (net.Conn, error) {
-		var conn net.Conn
-		var err error
-		if s.c.Security == TLS {
-			conn, err = (&tls.Dialer{Config: s.tls()}).DialContext(dialing, network, address)
-		} else {
-			conn, err = new(net.Dialer).DialContext(dialing, network, address)
+		plain := s.c.Dial
+		if plain == nil {
+			plain = new(net.Dialer).DialContext
 		}
+		conn, err := plain(dialing, network, address)
 		if err != nil {
 			return nil, err
+		}
+		if s.c.Security == TLS {
+			secure := tls.Client(conn, s.tls())
+			if err := secure.HandshakeContext(dialing); err != nil {
+				conn.Close()
+				return nil, err
+			}
+			conn = secure
 		}
 		context.AfterFunc(ctx, func() { _ = conn.Close() })
 		return conn, nil

@@ -41,9 +41,10 @@ const (
 
 // Config is what a Board needs.
 type Config struct {
-	DB     *store.DB
-	Clock  clock.Clock
-	Issuer string
+	DB    *store.DB
+	Clock clock.Clock
+	// Issuer is that of access tokens, as it is now.
+	Issuer func() string
 	// TokenKeys is the JWKS of access tokens as it is now.
 	TokenKeys func() json.RawMessage
 }
@@ -253,7 +254,7 @@ func (b *Board) Follow(ctx context.Context, have string, agent bool) (wire.UserS
 
 // state needs b.mu.
 func (b *Board) state() wire.UserState {
-	s := wire.UserState{Sequence: b.sequence, Issuer: b.config.Issuer, TokenKeys: b.config.TokenKeys(), Ended: slices.Sorted(maps.Keys(b.ended))}
+	s := wire.UserState{Sequence: b.sequence, Issuer: b.config.Issuer(), TokenKeys: b.config.TokenKeys(), Ended: slices.Sorted(maps.Keys(b.ended))}
 	var keys []json.RawMessage
 	for _, kid := range slices.Sorted(maps.Keys(b.keys)) {
 		keys = append(keys, b.keys[kid].jwk)

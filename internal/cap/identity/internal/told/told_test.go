@@ -20,7 +20,7 @@ func open(t *testing.T, path string) *Board {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	b, err := Open(t.Context(), Config{DB: db, Clock: clock.System{}, Issuer: "https://id.example", TokenKeys: func() json.RawMessage { return json.RawMessage(`{"keys":[]}`) }})
+	b, err := Open(t.Context(), Config{DB: db, Clock: clock.System{}, Issuer: func() string { return "https://id.example" }, TokenKeys: func() json.RawMessage { return json.RawMessage(`{"keys":[]}`) }})
 	if err != nil {
 		t.Fatal(err)
 	}
