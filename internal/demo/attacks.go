@@ -137,6 +137,9 @@ func judgePage(r reply, want, who string) Result {
 	}
 	out := Result{Evidence: words(fmt.Sprintf("status %d: %s", r.status, r.body))}
 	public, ok := wardSays(r)
+	if r.url != nil && strings.HasPrefix(r.url.Host, "id.") {
+		public, ok = "sign in first", true // led to the pages
+	}
 	if ok && r.status == http.StatusBadRequest {
 		public = "ambiguous request refused"
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/wardhq/ward/internal/plan"
@@ -113,8 +114,19 @@ func guardedWorld(ctx context.Context, paths up.Paths, port int, out *outside) (
 		}
 		roots.AddCert(cert)
 	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}}
+	transport := &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13},
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			// As browsers do: whatever ends in localhost is this machine (RFC 6761 §6.3).
+			if host, port, err := net.SplitHostPort(address); err == nil && strings.HasSuffix(host, ".localhost") {
+				address = net.JoinHostPort("127.0.0.1", port)
+			}
+			var d net.Dialer
+			return d.DialContext(ctx, network, address)
+		},
+	}
 	return &world{
+		signIn:    atWard(paths.Mail),
 		base:      fmt.Sprintf("https://localhost:%d", port),
 		dir:       paths.Base,
 		transport: transport,

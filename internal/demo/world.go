@@ -85,6 +85,7 @@ func (w *world) get(ctx context.Context, target string, fields ...string) (reply
 	if err != nil {
 		return reply{}, err
 	}
+	req.Header.Set("Accept", "text/html")
 	for i := 0; i+1 < len(fields); i += 2 {
 		req.Header.Set(fields[i], fields[i+1])
 	}
