@@ -315,6 +315,7 @@ func TestCallbacksThatAreNotOurs(t *testing.T) {
 		{"a query without end", func(_ *world, _ *fake, c *callback) { c.query.Set("x", strings.Repeat("A", 1<<20)) }, fault.Invalid},
 		{"too late", func(w *world, _ *fake, _ *callback) { w.pass(life) }, fault.Invalid},
 		{"at another provider's address", func(_ *world, _ *fake, c *callback) { c.provider = "second" }, fault.Invalid},
+		{"at the same provider's address by another name", func(_ *world, _ *fake, c *callback) { c.provider = "twin" }, fault.Invalid},
 		{"at no provider's address", func(_ *world, _ *fake, c *callback) { c.provider = "nonsense" }, fault.NotFound},
 		{"another issuer's answer", func(_ *world, _ *fake, c *callback) { c.query.Set("iss", "https://attacker.example") }, fault.Refused},
 		{"an answer without iss, where it is promised", func(_ *world, f *fake, c *callback) { c.query.Del("iss") }, fault.Refused},
@@ -333,7 +334,7 @@ func TestCallbacksThatAreNotOurs(t *testing.T) {
 			w, f, second := newWorld(t), newFake(t), newFake(t)
 			promise := func(d map[string]any) { d["authorization_response_iss_parameter_supported"] = true }
 			f.document, second.document = promise, promise
-			w.Configure([]Provider{f.provider("fake"), second.provider("second")})
+			w.Configure([]Provider{f.provider("fake"), second.provider("second"), f.provider("twin")})
 			b, err := w.Begin(t.Context(), "fake", "flow")
 			if err != nil {
 				t.Fatal(err)
