@@ -176,7 +176,7 @@ func or(s, otherwise string) string {
 func TestOperatorsTextsAreTextOnly(t *testing.T) {
 	texts := map[string]map[string]string{"en": {"sign-in.title": "Welcome <b>back</b>", "sign-in.client": "for {client}"}}
 	p := newPages(t, Config{Texts: texts, Base: "/auth"})
-	body := render(t, p, httptest.NewRequest("GET", "/auth/sign-in", nil), SignIn{Client: "{client}<i>", CanRegister: true}).Body.String()
+	body := render(t, p, httptest.NewRequest("GET", "/auth/sign-in", nil), SignIn{Client: "{client}<i>", Register: PathRegister}).Body.String()
 	for _, want := range []string{"<h1>Welcome &lt;b&gt;back&lt;/b&gt;</h1>", "<p>for {client}&lt;i&gt;</p>", `href="/auth/register"`, `href="/auth/assets/ward.`} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %s in\n%s", want, body)
@@ -440,7 +440,7 @@ func BenchmarkRender(b *testing.B) {
 	r.Header.Set("Accept-Language", "de-AT,de;q=0.9,en;q=0.8")
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := p.Render(httptest.NewRecorder(), r, 200, SignIn{CanRegister: true}); err != nil {
+		if err := p.Render(httptest.NewRecorder(), r, 200, SignIn{Register: PathRegister}); err != nil {
 			b.Fatal(err)
 		}
 	}

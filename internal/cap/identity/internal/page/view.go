@@ -78,11 +78,11 @@ type Scope struct{ Name, Text string }
 // SignIn asks who it is. Posts identifier, or credential from the passkey.
 type SignIn struct {
 	Frame
-	Identifier  string
-	Passkey     string // options for navigator.credentials.get as JSON; "" offers none
-	Providers   []Provider
-	CanRegister bool
-	Client      string // what the person signs in to; "" if it is the account itself
+	Identifier string
+	Passkey    string // options for navigator.credentials.get as JSON; "" offers none
+	Providers  []Provider
+	Register   string // where to make an account; "" if that isn't open
+	Client     string // what the person signs in to; "" if it is the account itself
 }
 
 // Password asks for the password of who was named. Posts identifier and password.

@@ -35,7 +35,7 @@ func (v *visit) register() error {
 	if p := v.badPassword(n.Name, n.Email); p != nil {
 		return v.showRegister(*p)
 	}
-	now := v.Clock.Now()
+	now := v.Now()
 	solved, err := pow.Verify(v.WorkKey(), "register", v.form("work"), now)
 	if err != nil {
 		return v.showRegister(problem("", page.ProblemWork))
@@ -49,14 +49,38 @@ func (v *visit) register() error {
 		return v.limited(wait)
 	}
 	f, err := v.Join(v.ctx, n, v.secret("password"), v.in)
+	if err == nil {
+		err = v.resumed(f)
+	}
 	if err != nil {
 		return err
 	}
 	return v.redirect(withFlow(page.PathSignIn, f.ID))
 }
 
+// registerAt is where somebody makes an account to go on with a sign-in; "" where that isn't open.
+func (v *visit) registerAt(f *account.Flow) string {
+	if v.Users().Register != model.RegisterOpen || !v.Users().Passwords {
+		return ""
+	}
+	return withFlow(page.PathRegister, f.ID)
+}
+
+// resumed lets a registration go on where the sign-in that led to it began.
+func (v *visit) resumed(f *account.Flow) error {
+	from, err := v.Flow(v.ctx, v.r.URL.Query().Get("flow"), v.in)
+	if fault.KindOf(err) == fault.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f.Request = from.Request
+	return v.SaveFlow(v.ctx, f)
+}
+
 func (v *visit) showRegister(problems ...page.Problem) error {
-	c, err := pow.New(v.WorkKey(), "register", pow.Easy, v.Clock.Now().Add(workTime))
+	c, err := pow.New(v.WorkKey(), "register", pow.Easy, v.Now().Add(workTime))
 	if err != nil {
 		return err
 	}
@@ -187,7 +211,7 @@ func (v *visit) newPassword(kind account.LinkKind) error {
 // proven begins a sign-in of somebody who just proved a first factor.
 func (v *visit) proven(person string, fresh bool, method string) error {
 	f := account.Flow{Request: toAccount(), New: fresh}
-	f.Prove(person, v.Clock.Now(), method)
+	f.Prove(person, v.Now(), method)
 	stored, err := v.NewFlow(v.ctx, f.Bind(v.in))
 	if err != nil {
 		return err
@@ -309,7 +333,7 @@ func (v *visit) lost() error {
 	case r == nil:
 	case r.Denied:
 		p.State = page.LostRefused
-	case v.Clock.Now().Before(r.Ready):
+	case v.Now().Before(r.Ready):
 		p.State, p.Until = page.LostCooling, r.Ready
 	default:
 		p.State = page.LostApproval

@@ -15,7 +15,6 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity/internal/otp"
 	"github.com/wardhq/ward/internal/cap/identity/internal/page"
 	"github.com/wardhq/ward/internal/cap/identity/internal/signin"
-	"github.com/wardhq/ward/internal/model"
 )
 
 // maxTries is how many second factors may be wrong before the first is asked for again.
@@ -87,7 +86,7 @@ func (v *visit) show(f *account.Flow, problems ...page.Problem) error {
 	frame := v.plain(problems...)
 	switch step {
 	case account.StepIdentify:
-		p := page.SignIn{Frame: frame, Identifier: f.Request.Hint, Passkey: f.Options, CanRegister: v.Users().Register == model.RegisterOpen, Client: f.Request.Client}
+		p := page.SignIn{Frame: frame, Identifier: f.Request.Hint, Passkey: f.Options, Register: v.registerAt(f), Client: f.Request.Client}
 		if v.c.Upstreams != nil {
 			p.Providers = v.c.Upstreams.Buttons(f.ID)
 		}
@@ -220,7 +219,7 @@ func (v *visit) password(f *account.Flow) error {
 		return v.show(f, problem("password", page.ProblemCredentials))
 	}
 	v.Right(attempt)
-	f.Prove(r.ID, v.Clock.Now(), signin.Password)
+	f.Prove(r.ID, v.Now(), signin.Password)
 	return v.next(f)
 }
 
@@ -251,7 +250,7 @@ func (v *visit) passkey(f *account.Flow) error {
 		}
 		return v.show(f, problem("", page.ProblemPasskey))
 	}
-	now := v.Clock.Now()
+	now := v.Now()
 	f.Prove(person, now, signin.Passkey, signin.User)
 	f.ProveFactor(now)
 	return v.next(f)
@@ -379,7 +378,7 @@ func (v *visit) tryFactor(f *account.Flow, try func() (bool, []string, error)) e
 	}
 	if ok {
 		v.Right(attempt)
-		f.ProveFactor(v.Clock.Now(), methods...)
+		f.ProveFactor(v.Now(), methods...)
 		return v.next(f)
 	}
 	wait, err := v.Failed(v.ctx, f.Person, "", account.FlagWrongFactor, v.in.Visitor)
@@ -395,7 +394,14 @@ func (v *visit) tryFactor(f *account.Flow, try func() (bool, []string, error)) e
 	if wait > 0 {
 		return v.limited(wait)
 	}
-	return v.show(f, problem("code", page.ProblemCode))
+	wrong := problem("code", page.ProblemCode)
+	switch {
+	case v.r.URL.Path != page.PathRecovery:
+		return v.show(f, wrong)
+	case f.Person == "":
+		return v.redirect(withFlow(page.PathSignIn, f.ID))
+	}
+	return v.page(page.RecoveryCode{Frame: v.plain(wrong)}, wrong)
 }
 
 // choose lets a person take another second factor, or the password, to go on with.
@@ -518,7 +524,7 @@ func (v *visit) enrolStep(f *account.Flow) error {
 		} else if err != nil {
 			return err
 		}
-		f.ProveFactor(v.Clock.Now(), signin.Passkey, signin.User)
+		f.ProveFactor(v.Now(), signin.Passkey, signin.User)
 	case page.KindTOTP:
 		if f.Sealed == nil {
 			return v.show(f)
@@ -530,7 +536,7 @@ func (v *visit) enrolStep(f *account.Flow) error {
 		if !ok {
 			return v.show(f, problem("code", page.ProblemCode))
 		}
-		f.ProveFactor(v.Clock.Now(), signin.OTP)
+		f.ProveFactor(v.Now(), signin.OTP)
 	default:
 		return v.show(f)
 	}
@@ -546,7 +552,7 @@ func (v *visit) confirmTOTP(f *account.Flow) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	step, ok := otp.VerifyTOTP(key, v.form("code"), v.Clock.Now(), 0)
+	step, ok := otp.VerifyTOTP(key, v.form("code"), v.Now(), 0)
 	if !ok {
 		return false, nil
 	}

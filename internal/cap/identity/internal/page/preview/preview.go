@@ -63,9 +63,9 @@ func signIn() []Sample {
 	}
 	providers := []page.Provider{{Name: "Google", URL: "/upstream/google"}, {Name: "Contoso Entra", URL: "/upstream/entra"}}
 	return []Sample{
-		{"sign-in", 200, page.SignIn{Frame: f, Passkey: getJSON, Providers: providers, CanRegister: true, Client: "Toy Shop"}},
+		{"sign-in", 200, page.SignIn{Frame: f, Passkey: getJSON, Providers: providers, Register: page.PathRegister, Client: "Toy Shop"}},
 		{"sign-in-plain", 200, page.SignIn{Frame: f}},
-		{"sign-in-wrong", 422, page.SignIn{Frame: wrong("identifier", page.ProblemEmail), Identifier: "ada", CanRegister: true}},
+		{"sign-in-wrong", 422, page.SignIn{Frame: wrong("identifier", page.ProblemEmail), Identifier: "ada", Register: page.PathRegister}},
 		{"password", 200, page.Password{Frame: f, Identifier: email, CanReset: true}},
 		{"password-wrong", 401, page.Password{Frame: wrong("password", page.ProblemCredentials), Identifier: "ada.augusta.king.countess.of.lovelace@analytical-engines.example.com", CanReset: true}},
 		{"choose", 200, page.Choose{Frame: f, Factors: factors}},
