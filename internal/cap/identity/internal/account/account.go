@@ -185,8 +185,8 @@ func fromMicros(n int64) time.Time {
 	return time.UnixMicro(n).UTC()
 }
 
-// now is the time as the database keeps it.
-func (s *Service) now() time.Time { return s.Clock.Now().UTC().Truncate(time.Microsecond) }
+// Now is the time as the database keeps it.
+func (s *Service) Now() time.Time { return s.Clock.Now().UTC().Truncate(time.Microsecond) }
 
 func toJSON(v any) string {
 	b, err := json.Marshal(v)
@@ -240,8 +240,8 @@ var errGone = fault.New(fault.NotFound, "there is no such account")
 // Sweep deletes what has expired, at most a few thousand rows a call, and returns how many. It is to be called now and
 // then, say each minute.
 func (s *Service) Sweep(ctx context.Context) (int64, error) {
-	now := micros(s.now())
-	idle := micros(s.now().Add(-seconds(s.Users().Idle)))
+	now := micros(s.Now())
+	idle := micros(s.Now().Add(-seconds(s.Users().Idle)))
 	var n int64
 	err := s.DB.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
 		n = 0

@@ -59,7 +59,7 @@ func (s *Service) Raise(ctx context.Context, f Flag) (Response, error) {
 	if s.Config.Flag == nil {
 		return Response{}, nil
 	}
-	f.At, f.Network, f.Who = s.now(), network(f.Visitor), emailKey(f.Who)
+	f.At, f.Network, f.Who = s.Now(), network(f.Visitor), emailKey(f.Who)
 	r := s.Config.Flag(ctx, f)
 	if f.Person == "" {
 		return r, nil
@@ -92,7 +92,7 @@ type Event struct {
 func (s *Service) note(ctx context.Context, tx *store.Tx, person, what string, v wire.Visitor) error {
 	warning := what == "event.sign-in-failed" || what == "event.blocked"
 	dev, place := s.describe(v)
-	_, err := tx.Exec(ctx, "INSERT INTO account_activity (id, person, at, what, device, place, warning) VALUES (?, ?, ?, ?, ?, ?, ?)", newID(), person, micros(s.now()), what, dev, place, warning)
+	_, err := tx.Exec(ctx, "INSERT INTO account_activity (id, person, at, what, device, place, warning) VALUES (?, ?, ?, ?, ?, ?, ?)", newID(), person, micros(s.Now()), what, dev, place, warning)
 	if err != nil {
 		return fmt.Errorf("note activity: %w", err)
 	}
@@ -112,7 +112,7 @@ const pageOfEvents = 50
 // Activity is what happened before a time (zero: now), the latest first; more says that there is older.
 func (s *Service) Activity(ctx context.Context, person string, before time.Time) (list []Event, more bool, err error) {
 	if before.IsZero() {
-		before = s.now().Add(time.Second)
+		before = s.Now().Add(time.Second)
 	}
 	err = s.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		list = nil
@@ -146,7 +146,7 @@ func (s *Service) mail(kind message.Kind, locale, to string, d message.Data, sen
 		return fmt.Errorf("write mail: %w", err)
 	}
 	if d.Valid > 0 {
-		m.Expires = s.now().Add(d.Valid)
+		m.Expires = s.Now().Add(d.Valid)
 	}
 	if !send {
 		return nil
@@ -164,11 +164,11 @@ func (s *Service) AskWhether(ctx context.Context, person string, kind message.Ki
 		return err
 	}
 	dev, place := s.describe(v)
-	token, err := s.NewLink(ctx, LinkDeny, person, toJSON(Event{At: s.now(), What: "event.sign-in", Device: dev, Place: place, Warning: true}))
+	token, err := s.NewLink(ctx, LinkDeny, person, toJSON(Event{At: s.Now(), What: "event.sign-in", Device: dev, Place: place, Warning: true}))
 	if err != nil {
 		return err
 	}
-	return s.mail(kind, r.Locale, r.Email, message.Data{Name: r.Name, Link: s.link("/was-it-you", token), Device: dev, Place: place, Factor: factor, At: s.now()}, true)
+	return s.mail(kind, r.Locale, r.Email, message.Data{Name: r.Name, Link: s.link("/was-it-you", token), Device: dev, Place: place, Factor: factor, At: s.Now()}, true)
 }
 
 func (s *Service) link(path, token string) secret.Bytes {
@@ -211,7 +211,7 @@ func (s *Service) Failed(ctx context.Context, person, who string, kind FlagKind,
 		if person != "" {
 			return s.note(ctx, tx, person, "event.sign-in-failed", v)
 		}
-		_, err := tx.Exec(ctx, "INSERT INTO account_spent (id, expires_at) VALUES (?, ?)", []byte(newID()), micros(s.now()))
+		_, err := tx.Exec(ctx, "INSERT INTO account_spent (id, expires_at) VALUES (?, ?)", []byte(newID()), micros(s.Now()))
 		return err
 	})
 	if err != nil {

@@ -92,7 +92,7 @@ func (s *Service) addFactor(ctx context.Context, person string, f Factor, plain 
 			return fault.New(fault.Exhausted, "there are too many factors already; remove one first")
 		}
 		_, err = tx.Exec(ctx, "INSERT INTO account_factor (id, person, kind, label, sealed, credential, counter, added_at, used_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0)",
-			newID(), person, string(f.Kind), f.Label, sealed, credential, f.counter, micros(s.now()))
+			newID(), person, string(f.Kind), f.Label, sealed, credential, f.counter, micros(s.Now()))
 		if err != nil {
 			return fmt.Errorf("store factor: %w", err)
 		}
@@ -116,7 +116,7 @@ func (s *Service) open(person string, f Factor) (secret.Bytes, error) {
 
 // advance moves a counter on, and says whether nobody else has as far meanwhile.
 func (s *Service) advance(ctx context.Context, tx *store.Tx, f Factor, to int64) (bool, error) {
-	n, err := tx.Exec(ctx, "UPDATE account_factor SET counter = ?, used_at = ? WHERE id = ? AND counter = ?", to, micros(s.now()), f.ID, f.counter)
+	n, err := tx.Exec(ctx, "UPDATE account_factor SET counter = ?, used_at = ? WHERE id = ? AND counter = ?", to, micros(s.Now()), f.ID, f.counter)
 	if err != nil {
 		return false, fmt.Errorf("note use of factor: %w", err)
 	}
@@ -177,7 +177,7 @@ func (s *Service) VerifyTOTP(ctx context.Context, person, code string) (ok bool,
 			if err != nil {
 				return err
 			}
-			if step, right := otp.VerifyTOTP(key, code, s.now(), f.counter); right {
+			if step, right := otp.VerifyTOTP(key, code, s.Now(), f.counter); right {
 				ok, err = s.advance(ctx, tx, f, step)
 				return err
 			}
@@ -245,7 +245,7 @@ func (s *Service) CodeDigits() int { return codeDigits }
 
 // MailCode mails a code, or, with a ghost, does the same work and mails none.
 func (s *Service) MailCode(to otp.Target, locale, name string, ghost bool) (otp.Sent, error) {
-	code, sent, err := otp.NewSent(s.codeKey, to, codeDigits, s.now().Add(codeValid))
+	code, sent, err := otp.NewSent(s.codeKey, to, codeDigits, s.Now().Add(codeValid))
 	if err != nil {
 		return sent, fmt.Errorf("make code: %w", err)
 	}
@@ -253,7 +253,7 @@ func (s *Service) MailCode(to otp.Target, locale, name string, ghost bool) (otp.
 	if to.Purpose == otp.VerifyAddress {
 		kind = message.VerifyAddress
 	}
-	return sent, s.mail(kind, locale, to.Address, message.Data{Name: name, Code: code, Valid: codeValid, At: s.now()}, !ghost)
+	return sent, s.mail(kind, locale, to.Address, message.Data{Name: name, Code: code, Valid: codeValid, At: s.Now()}, !ghost)
 }
 
 // TextCode sends a code to a phone.
@@ -261,7 +261,7 @@ func (s *Service) TextCode(to otp.Target, locale string) (otp.Sent, error) {
 	if s.SMS == nil {
 		return otp.Sent{}, fault.New(fault.Unsupported, "text messages aren't sent here")
 	}
-	code, sent, err := otp.NewSent(s.codeKey, to, codeDigits, s.now().Add(codeValid))
+	code, sent, err := otp.NewSent(s.codeKey, to, codeDigits, s.Now().Add(codeValid))
 	if err != nil {
 		return sent, fmt.Errorf("make code: %w", err)
 	}
@@ -278,7 +278,7 @@ func (s *Service) TextCode(to otp.Target, locale string) (otp.Sent, error) {
 
 // CheckCode checks a sent code. The returned Sent replaces the old one, whatever the answer.
 func (s *Service) CheckCode(sent otp.Sent, to otp.Target, typed string) (otp.Sent, bool) {
-	return sent.Verify(s.codeKey, to, typed, s.now())
+	return sent.Verify(s.codeKey, to, typed, s.Now())
 }
 
 // Phone is the number of a factor.

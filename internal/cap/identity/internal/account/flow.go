@@ -72,7 +72,7 @@ func (s *Service) NewFlow(ctx context.Context, f Flow) (*Flow, error) {
 	}
 	f.ID = newID()
 	err := s.DB.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
-		_, err := tx.Exec(ctx, "INSERT INTO account_flow (id, browser, revision, state, expires_at) VALUES (?, ?, 0, ?, ?)", f.ID, f.browser, toJSON(f), micros(s.now().Add(flowTime)))
+		_, err := tx.Exec(ctx, "INSERT INTO account_flow (id, browser, revision, state, expires_at) VALUES (?, ?, 0, ?, ?)", f.ID, f.browser, toJSON(f), micros(s.Now().Add(flowTime)))
 		if err != nil {
 			return fmt.Errorf("store sign-in: %w", err)
 		}
@@ -91,7 +91,7 @@ func (s *Service) Flow(ctx context.Context, id string, in Browser) (*Flow, error
 	err := s.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
 		var state string
 		f = Flow{}
-		err := tx.QueryRow(ctx, "SELECT browser, revision, state FROM account_flow WHERE id = ? AND expires_at > ?", id, micros(s.now())).Scan(&f.browser, &f.revision, &state)
+		err := tx.QueryRow(ctx, "SELECT browser, revision, state FROM account_flow WHERE id = ? AND expires_at > ?", id, micros(s.Now())).Scan(&f.browser, &f.revision, &state)
 		if errors.Is(err, store.ErrNoRows) {
 			return errFlow
 		}
@@ -193,7 +193,7 @@ func (s *Service) Next(ctx context.Context, f *Flow, current *signin.Session) (S
 	case f.Person == "":
 		return StepIdentify, nil, nil
 	}
-	now := s.now()
+	now := s.Now()
 	proof := f.Proof
 	if current != nil && current.Person.ID == f.Person {
 		v := Seen{Session: *current}

@@ -37,7 +37,7 @@ func (s *Service) BeginSignIn(ctx context.Context, q wire.SignInBegin) (wire.Sig
 	cookie, hash := NewToken()
 	err := s.DB.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
 		_, err := tx.Exec(ctx, "INSERT INTO account_arrival (id, cookie, origin, return_path, factor_age, interrupted, code, session, expires_at) VALUES (?, ?, ?, ?, ?, ?, NULL, '', ?)",
-			id, hash, q.Origin, q.Return, q.FactorAge, q.Interrupted, micros(s.now().Add(arrivalTime)))
+			id, hash, q.Origin, q.Return, q.FactorAge, q.Interrupted, micros(s.Now().Add(arrivalTime)))
 		if err != nil {
 			return fmt.Errorf("begin sign-in: %w", err)
 		}
@@ -61,7 +61,7 @@ func (s *Service) Arrival(ctx context.Context, id string) (q signin.Request, err
 		var age, expires int64
 		q = signin.Request{MaxAge: -1, FactorAge: -1, Resume: "/continue?flow=" + url.QueryEscape(id)}
 		err := tx.QueryRow(ctx, "SELECT factor_age, interrupted, expires_at FROM account_arrival WHERE id = ?", id).Scan(&age, &q.Interrupted, &expires)
-		if errors.Is(err, store.ErrNoRows) || err == nil && expires <= micros(s.now()) {
+		if errors.Is(err, store.ErrNoRows) || err == nil && expires <= micros(s.Now()) {
 			return errArrival
 		}
 		if err != nil {
@@ -82,13 +82,13 @@ func (s *Service) Depart(ctx context.Context, id string, session *signin.Session
 	if err != nil {
 		return "", err
 	}
-	if !q.Satisfied(session, s.now()) {
+	if !q.Satisfied(session, s.Now()) {
 		return "", fault.New(fault.Refused, "this sign-in needs more than was shown")
 	}
 	code, hash := NewToken()
 	err = s.DB.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
 		var origin string
-		err := tx.QueryRow(ctx, "UPDATE account_arrival SET code = ?, session = ? WHERE id = ? AND code IS NULL AND expires_at > ? RETURNING origin", hash, session.ID, id, micros(s.now())).Scan(&origin)
+		err := tx.QueryRow(ctx, "UPDATE account_arrival SET code = ?, session = ? WHERE id = ? AND code IS NULL AND expires_at > ? RETURNING origin", hash, session.ID, id, micros(s.Now())).Scan(&origin)
 		if errors.Is(err, store.ErrNoRows) {
 			return errArrival
 		}
@@ -122,7 +122,7 @@ func (s *Service) FinishSignIn(ctx context.Context, q wire.SignInFinish) (wire.S
 		if err != nil {
 			return fmt.Errorf("finish sign-in: %w", err)
 		}
-		if subtle.ConstantTimeCompare(cookie, HashToken(q.Flow)) != 1 || origin != q.Origin || !s.AllowOrigin(origin) || expires <= micros(s.now()) {
+		if subtle.ConstantTimeCompare(cookie, HashToken(q.Flow)) != 1 || origin != q.Origin || !s.AllowOrigin(origin) || expires <= micros(s.Now()) {
 			return nil
 		}
 		v, err := s.scanSession(tx.QueryRow(ctx, sessionColumns+"WHERE s.id = ?", session))

@@ -73,6 +73,6 @@ func (s *Service) Joined(ctx context.Context, f *Flow, code string) (ok bool, er
 		return false, err
 	}
 	f.Join, f.Sent = nil, nil
-	f.Prove(p.ID, s.now(), signin.Password)
+	f.Prove(p.ID, s.Now(), signin.Password)
 	return true, nil
 }

@@ -55,7 +55,7 @@ func (s *Service) NewLink(ctx context.Context, kind LinkKind, person, data strin
 				return fmt.Errorf("end old links: %w", err)
 			}
 		}
-		_, err := tx.Exec(ctx, "INSERT INTO account_link (hash, kind, person, data, expires_at) VALUES (?, ?, ?, ?, ?)", hash, string(kind), person, data, micros(s.now().Add(kind.valid())))
+		_, err := tx.Exec(ctx, "INSERT INTO account_link (hash, kind, person, data, expires_at) VALUES (?, ?, ?, ?, ?)", hash, string(kind), person, data, micros(s.Now().Add(kind.valid())))
 		if err != nil {
 			return fmt.Errorf("store link: %w", err)
 		}
@@ -67,7 +67,7 @@ func (s *Service) NewLink(ctx context.Context, kind LinkKind, person, data strin
 // SeeLink is what a link leads to; it stays good.
 func (s *Service) SeeLink(ctx context.Context, kind LinkKind, token string) (l Link, err error) {
 	err = s.DB.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
-		return scanLink(tx.QueryRow(ctx, "SELECT person, data FROM account_link WHERE hash = ? AND kind = ? AND expires_at > ?", HashToken(token), string(kind), micros(s.now())), &l)
+		return scanLink(tx.QueryRow(ctx, "SELECT person, data FROM account_link WHERE hash = ? AND kind = ? AND expires_at > ?", HashToken(token), string(kind), micros(s.Now())), &l)
 	})
 	return l, err
 }
@@ -81,7 +81,7 @@ func (s *Service) TakeLink(ctx context.Context, kind LinkKind, token string) (l 
 }
 
 func (s *Service) takeLink(ctx context.Context, tx *store.Tx, kind LinkKind, token string, l *Link) error {
-	return scanLink(tx.QueryRow(ctx, "DELETE FROM account_link WHERE hash = ? AND kind = ? AND expires_at > ? RETURNING person, data", HashToken(token), string(kind), micros(s.now())), l)
+	return scanLink(tx.QueryRow(ctx, "DELETE FROM account_link WHERE hash = ? AND kind = ? AND expires_at > ? RETURNING person, data", HashToken(token), string(kind), micros(s.Now())), l)
 }
 
 func scanLink(row store.Row, l *Link) error {
@@ -112,7 +112,7 @@ func (s *Service) Forgot(ctx context.Context, email, locale string, v wire.Visit
 	}
 	dev, place := s.describe(v)
 	return s.mail(message.ResetPassword, r.Locale, r.Email, message.Data{
-		Name: r.Name, Link: s.link("/reset", token), Valid: LinkReset.valid(), Device: dev, Place: place, At: s.now(),
+		Name: r.Name, Link: s.link("/reset", token), Valid: LinkReset.valid(), Device: dev, Place: place, At: s.Now(),
 	}, send)
 }
 

@@ -142,7 +142,7 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, n NewPerson) (signin
 	if err := n.check(); err != nil {
 		return signin.Person{}, err
 	}
-	p := signin.Person{ID: newID(), Email: n.Email, Verified: n.Verified, Name: n.Name, Locale: n.Locale, Groups: unique(n.Groups), Roles: unique(n.Roles), Updated: s.now()}
+	p := signin.Person{ID: newID(), Email: n.Email, Verified: n.Verified, Name: n.Name, Locale: n.Locale, Groups: unique(n.Groups), Roles: unique(n.Roles), Updated: s.Now()}
 	now := micros(p.Updated)
 	added, err := tx.Exec(ctx, `INSERT INTO account_person (id, email, email_key, verified, name, locale, password, must_reset, group_names, role_names, administrator, disabled, created_at, updated_at)
 		VALUES (?, ?, ?, ?, ?, ?, ?, false, ?, ?, ?, false, ?, ?) ON CONFLICT (email_key) DO NOTHING`,
@@ -158,7 +158,7 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, n NewPerson) (signin
 
 // update changes columns of a person; the assignments are ours.
 func (s *Service) update(ctx context.Context, tx *store.Tx, id, assignments string, args ...any) error {
-	n, err := tx.Exec(ctx, "UPDATE account_person SET "+assignments+", updated_at = ? WHERE id = ?", append(args, micros(s.now()), id)...)
+	n, err := tx.Exec(ctx, "UPDATE account_person SET "+assignments+", updated_at = ? WHERE id = ?", append(args, micros(s.Now()), id)...)
 	if err != nil {
 		return fmt.Errorf("update person: %w", err)
 	}
@@ -314,5 +314,5 @@ func (s *Service) record(kind, person string, detail map[string]string) {
 	if s.Config.Record == nil {
 		return
 	}
-	s.Config.Record(wire.Event{Time: s.now(), Kind: kind, Object: person, Detail: detail})
+	s.Config.Record(wire.Event{Time: s.Now(), Kind: kind, Object: person, Detail: detail})
 }

@@ -30,7 +30,7 @@ func (s *Service) AskRecovery(ctx context.Context, person string, v wire.Visitor
 	}
 	var added int64
 	err = s.DB.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
-		added, err = tx.Exec(ctx, "INSERT INTO account_recovery (person, asked_at, ready_at, denied) VALUES (?, ?, ?, false) ON CONFLICT (person) DO NOTHING", person, micros(s.now()), micros(s.now().Add(CoolDown)))
+		added, err = tx.Exec(ctx, "INSERT INTO account_recovery (person, asked_at, ready_at, denied) VALUES (?, ?, ?, false) ON CONFLICT (person) DO NOTHING", person, micros(s.Now()), micros(s.Now().Add(CoolDown)))
 		if err != nil {
 			return fmt.Errorf("ask for recovery: %w", err)
 		}
@@ -47,7 +47,7 @@ func (s *Service) AskRecovery(ctx context.Context, person string, v wire.Visitor
 		return err
 	}
 	dev, place := s.describe(v)
-	if err := s.mail(message.Recovery, r.Locale, r.Email, message.Data{Name: r.Name, Link: s.link("/stop-recovery", token), Device: dev, Place: place, At: s.now()}, true); err != nil {
+	if err := s.mail(message.Recovery, r.Locale, r.Email, message.Data{Name: r.Name, Link: s.link("/stop-recovery", token), Device: dev, Place: place, At: s.Now()}, true); err != nil {
 		return err
 	}
 	_, err = s.Raise(ctx, Flag{Kind: FlagRecoveryAsked, Person: person, Visitor: v})
@@ -120,7 +120,7 @@ func (s *Service) DecideRecovery(ctx context.Context, person string, yes bool) e
 		return err
 	case r == nil || r.Denied:
 		return fault.New(fault.NotFound, "there is no such request")
-	case yes && s.now().Before(r.Ready):
+	case yes && s.Now().Before(r.Ready):
 		return fault.New(fault.Refused, "the cool-down isn't over yet")
 	case yes:
 		s.record("recovery.approved", person, nil)

@@ -56,7 +56,7 @@ func (s *Service) scanSession(row scanner) (*Seen, error) {
 	}
 	v.Person = p.Person
 	v.AuthAt, v.FactorAt, v.Started, v.Last, v.Expires = fromMicros(auth), fromMicros(factor), fromMicros(started), fromMicros(last), fromMicros(expires)
-	now := s.now()
+	now := s.Now()
 	idle, _ := s.lifetimes()
 	if v.Person.Disabled || !now.Before(v.Expires) || now.Sub(v.Last) >= idle {
 		return nil, nil
@@ -93,7 +93,7 @@ func (s *Service) Session(ctx context.Context, cookie string) (*Seen, error) {
 	if err != nil || v == nil {
 		return nil, err
 	}
-	if s.now().Sub(v.Last) >= time.Minute {
+	if s.Now().Sub(v.Last) >= time.Minute {
 		return v, s.see(ctx, []string{v.ID})
 	}
 	return v, nil
@@ -112,7 +112,7 @@ func (s *Service) SessionByID(ctx context.Context, id string) (*signin.Session, 
 func (s *Service) see(ctx context.Context, ids []string) error {
 	return s.DB.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
 		for _, id := range ids {
-			if _, err := tx.Exec(ctx, "UPDATE account_session SET seen_at = ? WHERE id = ? AND seen_at < ?", micros(s.now()), id, micros(s.now())); err != nil {
+			if _, err := tx.Exec(ctx, "UPDATE account_session SET seen_at = ? WHERE id = ? AND seen_at < ?", micros(s.Now()), id, micros(s.Now())); err != nil {
 				return fmt.Errorf("note use of session: %w", err)
 			}
 		}
@@ -131,7 +131,7 @@ func (s *Service) start(ctx context.Context, tx *store.Tx, person string, proof 
 	if old != nil && old.Person.ID == person {
 		proof = old.with(proof)
 		_, err := tx.Exec(ctx, "UPDATE account_session SET cookie = ?, methods = ?, auth_at = ?, factor_at = ?, seen_at = ? WHERE id = ?",
-			hash, toJSON(proof.Methods), micros(proof.AuthAt), micros(proof.FactorAt), micros(s.now()), old.ID)
+			hash, toJSON(proof.Methods), micros(proof.AuthAt), micros(proof.FactorAt), micros(s.Now()), old.ID)
 		if err != nil {
 			return "", "", nil, fmt.Errorf("raise session: %w", err)
 		}
@@ -147,7 +147,7 @@ func (s *Service) start(ctx context.Context, tx *store.Tx, person string, proof 
 		ended = []string{old.ID}
 	}
 	id = newID()
-	now := s.now()
+	now := s.Now()
 	_, absolute := s.lifetimes()
 	what, where := s.describe(in.Visitor)
 	_, err = tx.Exec(ctx, "INSERT INTO account_session (id, person, cookie, methods, auth_at, factor_at, started_at, seen_at, expires_at, device, place, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -285,7 +285,7 @@ func (s *Service) remember(ctx context.Context, tx *store.Tx, person string, in 
 		return "", false, fmt.Errorf("read device: %w", err)
 	}
 	_, err = tx.Exec(ctx, "INSERT INTO account_device (person, hash, network, seen_at) VALUES (?, ?, ?, ?) ON CONFLICT (person, hash) DO UPDATE SET network = excluded.network, seen_at = excluded.seen_at",
-		person, hash, network(in.Visitor), micros(s.now()))
+		person, hash, network(in.Visitor), micros(s.Now()))
 	if err != nil {
 		return "", false, fmt.Errorf("store device: %w", err)
 	}

@@ -35,7 +35,7 @@ func (v *visit) signedIn(h func(*visit) error) error {
 }
 
 func (v *visit) wellEnough(q signin.Request, h func(*visit) error) error {
-	if q.Satisfied(v.user, v.Clock.Now()) {
+	if q.Satisfied(v.user, v.Now()) {
 		return h(v)
 	}
 	path, err := v.Begin(v.ctx, q)
@@ -157,7 +157,7 @@ func (v *visit) newAddress() error {
 	if wait := v.Try(account.Attempt{What: "factor", Who: f.Person, Visitor: v.in.Visitor}); wait > 0 {
 		return v.limited(wait)
 	}
-	ok, _, err := v.sentCode(f, page.KindEmail)
+	ok, _, err := v.sentCode(f, otp.VerifyAddress, account.Factor{Kind: page.KindEmail})
 	if err != nil {
 		return err
 	}

@@ -321,6 +321,9 @@ func (v *visit) sendCode(f *account.Flow, to account.Factor) error {
 	} else {
 		sent, err = v.MailCode(target, r.Locale, r.Name, false)
 	}
+	if to.Kind == page.KindPhone {
+		target.Address = "" // numbers are kept sealed
+	}
 	f.Sent, f.SentTo = &sent, target
 	return err
 }
@@ -342,22 +345,28 @@ func (v *visit) factorStep(f *account.Flow, list []account.Factor) error {
 			ok, err := v.VerifyTOTP(v.ctx, f.Person, v.form("code"))
 			return ok, []string{signin.OTP}, err
 		case page.KindEmail, page.KindPhone:
-			return v.sentCode(f, chosen.Kind)
+			return v.sentCode(f, otp.SignIn, chosen)
 		}
 		return false, nil, nil
 	})
 }
 
 // sentCode checks a code that was sent, and stores that it was tried before it says how that went.
-func (v *visit) sentCode(f *account.Flow, kind page.Kind) (bool, []string, error) {
+func (v *visit) sentCode(f *account.Flow, purpose otp.Purpose, from account.Factor) (bool, []string, error) {
 	if f.Sent == nil {
 		return false, nil, nil
 	}
-	method := signin.Mail
-	if kind == page.KindPhone {
+	// What it is for is bound to the code: the caller says what it takes.
+	method, to := signin.Mail, f.SentTo
+	to.Purpose = purpose
+	if from.Kind == page.KindPhone {
 		method = signin.SMS
+		var err error
+		if to.Address, err = v.Phone(v.ctx, f.Person, from.ID); err != nil {
+			return false, nil, err
+		}
 	}
-	next, ok := v.CheckCode(*f.Sent, f.SentTo, v.form("code"))
+	next, ok := v.CheckCode(*f.Sent, to, v.form("code"))
 	f.Sent = &next
 	return ok, []string{method}, v.SaveFlow(v.ctx, f)
 }

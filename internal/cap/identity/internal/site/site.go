@@ -289,7 +289,7 @@ func (v *visit) depart() error {
 	if err != nil {
 		return err
 	}
-	if q.Satisfied(v.user, v.Clock.Now()) {
+	if q.Satisfied(v.user, v.Now()) {
 		to, err := v.Depart(v.ctx, id, v.user)
 		if err != nil {
 			return err

@@ -2,7 +2,12 @@ package site
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base32"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"html"
 	"io"
 	"net"
@@ -13,6 +18,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -81,17 +87,16 @@ func find(t testing.TB, pattern, text string) string {
 // world is a whole site in a test, served over TLS on the loopback.
 type world struct {
 	*account.Service
-	t       testing.TB
-	users   *model.Users
-	mail    *outbox
-	sms     *outbox
-	events  []wire.Event
-	ended   []string
-	flag    func(account.Flag) account.Response
-	server  *httptest.Server
-	mu      sync.Mutex // guards now, events, ended
-	now     time.Time
-	factors int
+	t      testing.TB
+	users  *model.Users
+	mail   *outbox
+	sms    *outbox
+	events []wire.Event
+	ended  []string
+	flag   func(account.Flag) account.Response
+	server *httptest.Server
+	mu     sync.Mutex // guards now, events, ended
+	now    time.Time
 }
 
 func (w *world) sleep(d time.Duration) {
@@ -171,7 +176,10 @@ func (w *world) browser() *browser {
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}
 	w.t.Cleanup(transport.CloseIdleConnections)
-	return &browser{world: w, jar: jar, ip: "192.0.2.1", header: http.Header{}, client: &http.Client{Transport: transport, Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+	return &browser{world: w, jar: jar, ip: "192.0.2.1", header: http.Header{}, client: &http.Client{Transport: transport, Jar: jar, CheckRedirect: func(r *http.Request, via []*http.Request) error {
+		if len(via) > 8 {
+			return errors.New("redirects without end")
+		}
 		if "https://"+r.URL.Host != origin {
 			return http.ErrUseLastResponse
 		}
@@ -359,4 +367,26 @@ func (k *token) answer(t testing.TB, on answer) string {
 	}
 	k.cred.Counter++
 	return virtualwebauthn.CreateAssertionResponse(k.rp, k.auth, k.cred, *o)
+}
+
+// solve does the work that a page asks for.
+func solve(t testing.TB, on answer) string {
+	t.Helper()
+	var c pow.Challenge
+	if err := json.Unmarshal([]byte(find(t, `data-work="([^"]+)"`, on.body)), &c); err != nil {
+		t.Fatal(err)
+	}
+	for n := range c.MaxNumber + 1 {
+		sum := sha256.Sum256(strconv.AppendInt([]byte(c.Salt), n, 10))
+		if hex.EncodeToString(sum[:]) != c.Challenge {
+			continue
+		}
+		b, err := json.Marshal(map[string]any{"algorithm": c.Algorithm, "challenge": c.Challenge, "number": n, "salt": c.Salt, "signature": c.Signature})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return base64.StdEncoding.EncodeToString(b)
+	}
+	t.Fatal("the work has no solution")
+	return ""
 }
