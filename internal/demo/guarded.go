@@ -2,17 +2,15 @@ package demo
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
+	"github.com/wardhq/ward/internal/demo/visitor"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/up"
 )
@@ -114,17 +112,7 @@ func guardedWorld(ctx context.Context, paths up.Paths, port int, out *outside) (
 		}
 		roots.AddCert(cert)
 	}
-	transport := &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13},
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			// As browsers do: whatever ends in localhost is this machine (RFC 6761 §6.3).
-			if host, port, err := net.SplitHostPort(address); err == nil && strings.HasSuffix(host, ".localhost") {
-				address = net.JoinHostPort("127.0.0.1", port)
-			}
-			var d net.Dialer
-			return d.DialContext(ctx, network, address)
-		},
-	}
+	transport := visitor.Transport(roots)
 	return &world{
 		signIn:    atWard(paths.Mail),
 		base:      fmt.Sprintf("https://localhost:%d", port),
