@@ -118,6 +118,7 @@ func (e *everybody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type world struct {
 	t        testing.TB
 	now      time.Time
+	live     bool       // the clock is the machine's
 	mu       sync.Mutex // guards the following
 	flags    []string
 	events   []wire.Event
@@ -136,6 +137,9 @@ func (w *world) clock() clock.Clock {
 	return clock.Func(func() time.Time {
 		w.mu.Lock()
 		defer w.mu.Unlock()
+		if w.live {
+			return time.Now()
+		}
 		return w.now
 	})
 }
@@ -165,7 +169,7 @@ func clients(t testing.TB, key *jose.Key) []client.Spec {
 	return []client.Spec{
 		{Client: model.Client{Name: "app", Title: "The App", Redirects: []string{"https://app.example/cb"}, Logouts: []string{"https://app.example/bye"}, Grants: append(slices.Clone(code), "client_credentials", "token_exchange"), Scopes: open, Audiences: []string{"https://api.example", "https://deep.example"}, SecretHash: hexHash(appSecret)}},
 		{Client: model.Client{Name: "spa", Title: "The SPA", Public: true, Redirects: []string{"https://spa.example/cb", "http://127.0.0.1/cb"}, Grants: append(slices.Clone(code), "device_code"), Scopes: open}},
-		{Client: model.Client{Name: "old", Title: "The Old One", NonceOnly: true, RS256: true, Redirects: []string{"https://old.example/cb?tenant=1"}, Grants: code, Scopes: open, SecretHash: hexHash(appSecret)}},
+		{Client: model.Client{Name: "old", Title: "The Old One", NonceOnly: true, RS256: true, Redirects: []string{"https://old.example/cb?tenant=1", "https://old.example/plain"}, Grants: code, Scopes: open, SecretHash: hexHash(appSecret)}},
 		{Client: model.Client{Name: "guest", Title: "A Stranger's", Consent: true, Redirects: []string{"https://guest.example/cb"}, Grants: code, Scopes: open, SecretHash: hexHash(appSecret)}},
 		{Client: model.Client{Name: "job", Title: "A Job", Grants: []string{"client_credentials"}, Scopes: []string{"read"}, Audiences: []string{"https://api.example"}}, JWKS: jwks},
 		{Client: model.Client{Name: "api", Title: "The API", Grants: []string{"token_exchange"}, Scopes: []string{"read"}, Audiences: []string{"https://deep.example"}, SecretHash: hexHash(appSecret)}},
