@@ -392,10 +392,65 @@ func TestWhatMayBeABugHasNoResponse(t *testing.T) {
 
 func TestManyVictimsGetNoMailFromOneAttacker(t *testing.T) {
 	w := newWorld(t)
+	if err := w.Configure([]model.Flag{{Name: "password-spraying", Response: []string{"mail", "end-sessions"}}, {Name: "credential-stuffing", Response: []string{"mail", "end-sessions"}}}); err != nil {
+		t.Fatal(err)
+	}
 	for i := range 500 {
 		if d := w.see(Observation{Kind: PasswordFailed, Person: fmt.Sprint(i), Address: attacker, Password: word("same")}); d.Mail || d.EndSessions {
 			t.Fatalf("%+v", d)
 		}
+	}
+}
+
+func TestColleaguesOfAnAttackerKeepTheirDevices(t *testing.T) {
+	w := newWorld(t)
+	if err := w.Configure([]model.Flag{{Name: "credential-stuffing", Response: []string{"slow", "block", "step-up"}}}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		w.see(Observation{Kind: PasswordFailed, Person: fmt.Sprint("v", i), Address: attacker, Fingerprint: "f", Password: word("x%d", i)})
+	}
+	colleague := Observation{Kind: PasswordFailed, Person: "bob", Address: attacker, Fingerprint: "f"}
+	if d := w.Ask(colleague); d.Block.IsZero() || !d.StepUp {
+		t.Errorf("a new device in the attacker's network: %+v", d)
+	}
+	colleague.Known = true
+	if d := w.Ask(colleague); !d.Block.IsZero() || d.Delay > 0 || d.StepUp {
+		t.Errorf("bob's own device: %+v", d)
+	}
+}
+
+func TestMistakesOnKnownDevicesMakeNoAttackOfANetwork(t *testing.T) {
+	w := newWorld(t)
+	for i := range 100 {
+		d := w.see(Observation{Kind: PasswordFailed, Person: fmt.Sprint("p", i), Address: attacker, Known: true, Password: word("expired")})
+		if len(d.Flags) > 0 {
+			t.Fatalf("at the %dth: %v", i+1, d.Flags)
+		}
+	}
+}
+
+func TestOneWrongPasswordOfManyWhoThenSignInIsNoSpray(t *testing.T) {
+	w := newWorld(t)
+	for i := range 40 { // new people, who try last year's first password
+		o := Observation{Kind: PasswordFailed, Person: fmt.Sprint("p", i), Address: attacker, Password: word("Welcome1")}
+		d := w.see(o)
+		o.Kind = SignInOK
+		w.see(o)
+		if len(d.Flags) > 0 {
+			t.Fatalf("at the %dth: %v", i+1, d.Flags)
+		}
+		w.pass(10 * time.Second)
+	}
+}
+
+func TestNothingIsSaidToBeBlockedThatIsNot(t *testing.T) {
+	w := newWorld(t)
+	n, d := w.until(BruteForce, 22, time.Second, func(i int) Observation {
+		return Observation{Kind: PasswordFailed, Person: "alice", Address: far(i)}
+	})
+	if e := w.events[len(w.events)-1]; n == 0 || !d.Block.IsZero() || e.Detail["response"] != "slow, step-up, mail, record" {
+		t.Errorf("%+v %+v", d, e)
 	}
 }
 

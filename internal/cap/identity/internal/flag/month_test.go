@@ -249,3 +249,11 @@ func BenchmarkSignIn(b *testing.B) {
 		_, _ = w.See(b.Context(), Observation{Kind: SignInOK, Person: fmt.Sprint("p", i%100_000), Address: far(i % 50_000), Known: true})
 	}
 }
+
+func TestUsualFailuresHaveBounds(t *testing.T) {
+	for u, want := range map[usual]float64{{}: 0.3, {Days: 2, Rate: 0.9}: 0.3, {Days: 9, Rate: 0.9}: 0.5, {Days: 9}: 0.1, {Days: 9, Rate: 0.125}: 0.375} {
+		if got := u.failureRate(); got != want {
+			t.Errorf("%+v: %f", u, got)
+		}
+	}
+}
