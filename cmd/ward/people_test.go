@@ -1,11 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/wardhq/ward/internal/demo/visitor"
 	"github.com/wardhq/ward/internal/wardtest"
 	"github.com/wardhq/ward/internal/wardtest/need"
 	"github.com/wardhq/ward/internal/wardtest/npm"
@@ -14,7 +17,13 @@ import (
 const peopleModel = `
 app: people
 gateway: {listen: "127.0.0.1:{{port}}"}
-users: {name: Harbour Books, color: "#0f5c4d", register: open, second_factor: optional, groups: [staff]}
+users:
+  name: Harbour Books
+  color: "#0f5c4d"
+  register: open
+  second_factor: optional
+  groups: [staff]
+  clients: {reports: {service: web, grants: [client_credentials], audiences: ["https://localhost:{{port}}", "spiffe://people.internal/svc/orders"]}}
 services:
   web:
     run: ./toy
@@ -23,6 +32,11 @@ services:
     expose:
       - {routes: ["GET /own/**"], to: signed-in}
       - {routes: ["GET /admin"], to: "group:staff", mfa: 15m}
+      - {routes: [GET /token, GET /call], to: anyone}
+      - {routes: [GET /mine], to: signed-in}
+    calls: {orders: ["GET /orders as user", GET /health]}
+  mailer: {run: ./toy, env: {NAME: mailer}, listen: http://:8080, calls: {orders: "GET /orders as user"}}
+  orders: {run: ./toy, env: {NAME: orders}, listen: http://:8080}
 `
 
 // seen is what a browser's script saw.
@@ -76,5 +90,112 @@ func TestPeopleSignInWithABrowser(t *testing.T) {
 	}
 	if len(s.Credentials) != 1 || !s.Credentials[0].Resident || "https://"+s.Credentials[0].RP != strings.TrimSuffix(pagesOf(w.URL), w.URL[strings.LastIndex(w.URL, ":"):]) {
 		t.Errorf("passkeys: %+v", s.Credentials)
+	}
+}
+
+const goodPassword = "a harbour full of quiet boats"
+
+// person is a browser of somebody who is signed in.
+func person(t *testing.T, w *wardtest.World, user string) *visitor.Browser {
+	t.Helper()
+	b := visitor.New(visitor.Transport(w.Roots()), filepath.Join(w.Dir, ".ward", "mail"))
+	if _, err := b.Register(t.Context(), pagesOf(w.URL), user, goodPassword); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func get(t *testing.T, b *visitor.Browser, url string, fields ...string) visitor.Page {
+	t.Helper()
+	p, err := b.Get(t.Context(), url, fields...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// The user goes through the chain to the second service, and only while the user's request lives.
+func TestUserReachesTheSecondService(t *testing.T) {
+	w := wardtest.Start(t, peopleModel, nil)
+	b := person(t, w, "ada@example.com")
+	for pass, want := range map[string]string{
+		"":            "401 Unauthorized",
+		"Txn-Token":   `200 OK {"service":"orders"`,
+		"Traceparent": `200 OK {"service":"orders"`,
+	} {
+		page := get(t, b, w.URL+"/mine?url=http://orders:8080/orders&pass="+pass)
+		var a wardtest.Answer
+		if err := json.Unmarshal([]byte(page.Body), &a); err != nil {
+			t.Fatalf("%v: %s", err, page.Body)
+		}
+		got := a.Called["http://orders:8080/orders"]
+		if !strings.HasPrefix(got, want) || strings.HasPrefix(want, "200") != strings.Contains(got, `"X-Ward-User-Email":["ada@example.com"]`) {
+			t.Errorf("passing %q: %s", pass, got)
+		}
+		if stolen := a.Header["Txn-Token"]; len(stolen) != 1 {
+			t.Errorf("the service got %v", a.Header)
+		} else if again := get(t, b, w.URL+"/call?url=http://orders:8080/orders&pass=X-Stolen", "X-Stolen", stolen[0]); !strings.Contains(again.Body, "401 Unauthorized") {
+			t.Errorf("a token of an ended request: %s", again.Body)
+		}
+	}
+	if p := get(t, b, w.URL+"/call?url=http://ward/.well-known/jwks.json"); !strings.Contains(p.Body, `\"kty\":\"OKP\"`) {
+		t.Errorf("keys for services: %s", p.Body)
+	}
+}
+
+func TestSigningOutEndsEverySessionWithinASecond(t *testing.T) {
+	w := wardtest.Start(t, peopleModel, nil)
+	b := person(t, w, "ada@example.com")
+	if p := get(t, b, w.URL+"/own/x"); p.Status != 200 || !strings.HasPrefix(p.URL.String(), w.URL) {
+		t.Fatal(p)
+	}
+	page := get(t, b, pagesOf(w.URL)+"/account/sessions")
+	began := time.Now()
+	if _, err := b.Fill(t.Context(), page, map[string]string{"do": "end-all"}); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		p := get(t, b, w.URL+"/own/x", "Accept", "application/json")
+		if p.Status == 401 {
+			break
+		}
+		if time.Since(began) > time.Second {
+			t.Fatalf("still signed in after %s: %d", time.Since(began), p.Status)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Logf("ended after %s", time.Since(began))
+}
+
+// A service gets a token without any stored secret, and it is bound to its certificate.
+func TestServicesGetTokensWithTheirSVID(t *testing.T) {
+	w := wardtest.Start(t, peopleModel, nil)
+	b := visitor.New(visitor.Transport(w.Roots()), "")
+	ask := func(more string) visitor.Page {
+		return get(t, b, w.URL+"/token?url="+pagesOf(w.URL)+"/token&grant_type=client_credentials&client_id="+more)
+	}
+	p := ask("reports&resource=" + w.URL)
+	var token struct {
+		Access string `json:"access_token"`
+		Type   string `json:"token_type"`
+	}
+	if err := json.Unmarshal([]byte(p.Body), &token); err != nil || token.Access == "" {
+		t.Fatalf("%d %s", p.Status, p.Body)
+	}
+	// Bound: whoever has it and not the key gets nowhere.
+	if got := get(t, b, w.URL+"/own/x", "Authorization", "Bearer "+token.Access, "Accept", "application/json"); got.Status != 401 || !strings.Contains(got.Header.Get("WWW-Authenticate"), "another certificate") {
+		t.Errorf("without the certificate: %d %v", got.Status, got.Header)
+	}
+	for name, more := range map[string]string{"another client": "nobody", "another audience": "reports&resource=https://evil.example"} {
+		if p := ask(more); p.Status == 200 {
+			t.Errorf("%s: %s", name, p.Body)
+		}
+	}
+	// As itself, without being declared: what it may call is its audience.
+	if p := ask("spiffe://people.internal/svc/web&resource=spiffe://people.internal/svc/orders"); p.Status != 200 {
+		t.Errorf("by its SPIFFE ID: %d %s", p.Status, p.Body)
+	}
+	if p := ask("spiffe://people.internal/svc/orders"); p.Status == 200 {
+		t.Errorf("as another service: %s", p.Body)
 	}
 }

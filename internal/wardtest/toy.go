@@ -6,6 +6,9 @@
 package wardtest
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +17,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
 )
 
 // Answer is what the toy service says of a request.
@@ -30,7 +35,8 @@ type Answer struct {
 // Toy is a service as anybody would write one: it listens on all addresses, knows nothing
 // of Ward, and tells what it sees. NAME names it, PORT says where it listens (8080).
 //
-//	/call?url=U   fetches each U and tells what came back
+//	/call?url=U   fetches each U and tells what came back; with pass=F also passes the request's field F on
+//	/token?url=U  asks a token endpoint for a token, showing its SVID, with the rest of the query as form
 //	/slow?ms=N    answers after N milliseconds
 //	/exit         ends the process
 //	/stream?n=N   N lines, one each 10 ms
@@ -67,10 +73,12 @@ func Toy() {
 			time.Sleep(10 * time.Millisecond)
 		}
 	})
+	mux.HandleFunc("/token", askToken)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		called := map[string]string{}
+		pass := r.URL.Query().Get("pass")
 		for _, u := range r.URL.Query()["url"] {
-			called[u] = fetch(u)
+			called[u] = fetch(u, pass, r.Header.Get(pass))
 		}
 		answer(w, r, called)
 	})
@@ -90,9 +98,16 @@ func answer(w http.ResponseWriter, r *http.Request, called map[string]string) {
 }
 
 // fetch tells the status and the start of the body, or the error.
-func fetch(url string) string {
+func fetch(url, field, value string) string {
 	c := http.Client{Timeout: 3 * time.Second}
-	resp, err := c.Get(url)
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return "error: " + err.Error()
+	}
+	if field != "" {
+		req.Header.Set(field, value)
+	}
+	resp, err := c.Do(req)
 	if err != nil {
 		return "error: " + err.Error()
 	}
@@ -102,4 +117,47 @@ func fetch(url string) string {
 		return "error: " + err.Error()
 	}
 	return resp.Status + " " + strings.TrimSpace(string(b))
+}
+
+// askToken shows the service's SVID at a token endpoint (RFC 8705), through go-spiffe.
+func askToken(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+	defer cancel()
+	source, err := workloadapi.NewX509Source(ctx) // SPIFFE_ENDPOINT_SOCKET says where
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer source.Close()
+	svid, err := source.GetX509SVID()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	bundle, err := source.GetX509BundleForTrustDomain(svid.ID.TrustDomain())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	roots := x509.NewCertPool()
+	for _, c := range bundle.X509Authorities() {
+		roots.AddCert(c)
+	}
+	cert := tls.Certificate{PrivateKey: svid.PrivateKey}
+	for _, c := range svid.Certificates {
+		cert.Certificate = append(cert.Certificate, c.Raw)
+	}
+	form := r.URL.Query()
+	to := form.Get("url")
+	form.Del("url")
+	c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{cert}}}}
+	resp, err := c.PostForm(to, form)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer resp.Body.Close()
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(resp.StatusCode)
+	_, _ = io.Copy(w, resp.Body) // the reader has gone
 }

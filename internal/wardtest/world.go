@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -210,4 +211,26 @@ func Eventually(t testing.TB, what string, f func() bool) {
 		}
 	}
 	t.Fatalf("not within ten seconds: %s", what)
+}
+
+// Roots are the application's own certificate authority.
+func (w *World) Roots() *x509.CertPool {
+	w.t.Helper()
+	paths, err := up.FindPaths(w.File)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	b, err := paths.Admin().Bundle(w.t.Context(), "")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	for _, der := range b.X509 {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		pool.AddCert(c)
+	}
+	return pool
 }

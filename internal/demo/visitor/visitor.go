@@ -203,7 +203,7 @@ func formWith(page string, typed map[string]string) (form, error) {
 		}
 		f := form{action: attribute(n, "action"), values: url.Values{}}
 		for in := range n.Descendants() {
-			if in.Type == html.ElementNode && in.Data == "input" {
+			if in.Type == html.ElementNode && (in.Data == "input" || in.Data == "button" && attribute(in, "value") == typed[attribute(in, "name")]) {
 				f.values.Set(attribute(in, "name"), attribute(in, "value"))
 			}
 		}
