@@ -14,6 +14,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -113,6 +114,9 @@ func (e *everybody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Value: s.ID, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode})
 	http.Redirect(w, r, r.URL.Query().Get("resume"), http.StatusSeeOther)
 }
+
+// databaseVar holds the URL of a PostgreSQL database for the worlds of a test; SQLite without it.
+const databaseVar = "WARD_TEST_DATABASE"
 
 // world is a provider with everything that it needs.
 type world struct {
@@ -215,7 +219,7 @@ func (w *world) open() {
 			w.t.Fatal(err)
 		}
 	}
-	if w.db, err = store.Open(w.t.Context(), store.Config{Path: w.path, Clock: w.clock()}); err != nil {
+	if w.db, err = store.Open(w.t.Context(), store.Config{Path: w.path, URL: secret.New([]byte(os.Getenv(databaseVar))), Clock: w.clock()}); err != nil {
 		w.t.Fatal(err)
 	}
 	registry, err := client.Open(w.t.Context(), client.Config{DB: w.db, Clock: w.clock(), Service: func(id string) (client.ServiceRights, bool) {
