@@ -13,6 +13,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity/internal/message"
 	"github.com/wardhq/ward/internal/cap/identity/internal/otp"
 	"github.com/wardhq/ward/internal/cap/identity/internal/page"
+	"github.com/wardhq/ward/internal/cap/identity/internal/password"
 	"github.com/wardhq/ward/internal/cap/identity/internal/signin"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/store"
@@ -279,6 +280,9 @@ func (s *Service) Finish(ctx context.Context, f *Flow, in Browser, current *sign
 	if step != StepDone {
 		return Finished{}, fault.New(fault.Refused, "the sign-in isn't complete")
 	}
+	if err := s.beforeSignIn(ctx, f, in, current); err != nil {
+		return Finished{}, err
+	}
 	out := Finished{Resume: f.Request.Resume}
 	var ended []string
 	var fresh bool
@@ -315,23 +319,50 @@ func (s *Service) Finish(ctx context.Context, f *Flow, in Browser, current *sign
 	}
 	s.ended(ctx, ended)
 	s.record("sign-in.ok", f.Person, map[string]string{"session": out.Session, "methods": fmt.Sprint(f.Proof.Methods), "ip": in.Visitor.IP})
-	return out, s.afterSignIn(ctx, f, in, fresh, out.Session)
+	s.afterSignIn(ctx, f, in, fresh)
+	return out, nil
 }
 
-// afterSignIn tells the detectors, and a person whose account was used with a new device.
-func (s *Service) afterSignIn(ctx context.Context, f *Flow, in Browser, fresh bool, session string) error {
-	kind := FlagOK
-	if fresh {
-		kind = FlagNewDevice
-		if !f.New {
-			if err := s.AskWhether(ctx, f.Person, message.WasItYou, "", in.Visitor); err != nil {
-				// The sign-in stands; the person sees it in the activity.
-				s.Log.WarnContext(ctx, "mail about a new device can't be queued", "error", err)
-			}
-		}
+// ErrStepUp says that detectors want a second factor, which the flow now asks for.
+var ErrStepUp = fault.New(fault.Refused, "this sign-in needs a second factor")
+
+// beforeSignIn tells the detectors of a sign-in that is complete, and lets them stop it or ask for more.
+func (s *Service) beforeSignIn(ctx context.Context, f *Flow, in Browser, current *signin.Session) error {
+	known, err := s.Known(ctx, f.Person, in)
+	if err != nil {
+		return err
 	}
-	_, err := s.Raise(ctx, Flag{Kind: kind, Person: f.Person, Session: session, Visitor: in.Visitor})
-	return err
+	kind := FlagOK
+	if known == nil {
+		kind = FlagNewDevice
+	}
+	r, err := s.Raise(ctx, Flag{Kind: kind, Person: f.Person, Visitor: in.Visitor})
+	if err != nil {
+		return err
+	}
+	if r.Wait > 0 {
+		return fault.Wrap(fault.Exhausted, "please try again later", &password.BusyError{RetryAfter: r.Wait})
+	}
+	strong := !f.Proof.FactorAt.IsZero() || current != nil && current.Person.ID == f.Person && !current.FactorAt.IsZero()
+	if r.StepUp && !strong {
+		f.Asked = true
+		if err := s.SaveFlow(ctx, f); err != nil {
+			return err
+		}
+		return ErrStepUp
+	}
+	return nil
+}
+
+// afterSignIn asks a person whose account was used with a new device.
+func (s *Service) afterSignIn(ctx context.Context, f *Flow, in Browser, fresh bool) {
+	if !fresh || f.New {
+		return
+	}
+	if err := s.AskWhether(ctx, f.Person, message.WasItYou, "", in.Visitor); err != nil {
+		// The sign-in stands; the person sees it in the activity.
+		s.Log.WarnContext(ctx, "mail about a new device can't be queued", "error", err)
+	}
 }
 
 // Bind makes a flow belong to a browser from the beginning.

@@ -407,7 +407,18 @@ func TestDetectorsDecide(t *testing.T) {
 	if a := w.browser().withPassword("nobody@example.org", "wrong-wrong-wrong"); a.status != 422 {
 		t.Errorf("%d", a.status)
 	}
-	if !slices.Equal(kinds, []account.FlagKind{account.FlagWrongPassword, account.FlagUnknown}) {
+	b := w.browser()
+	b.withPassword("ada@example.org", goodWord).want(t, 200, "/account")
+	w.flag = func(f account.Flag) account.Response {
+		return account.Response{StepUp: f.Kind == account.FlagNewDevice}
+	}
+	other := w.browser()
+	on := other.withPassword("ada@example.org", goodWord).want(t, 200, "/sign-in")
+	if other.cookie(sessionCookie) != "" {
+		t.Error("a session before the factor that was asked for")
+	}
+	other.send(on, "code", find(t, codePattern, w.mail.last(t, "ada@example.org"))).want(t, 200, "/account")
+	if kinds = kinds[:2]; !slices.Equal(kinds, []account.FlagKind{account.FlagWrongPassword, account.FlagUnknown}) {
 		t.Errorf("flags %v", kinds)
 	}
 }

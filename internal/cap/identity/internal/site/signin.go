@@ -127,6 +127,9 @@ func hasPasskey(list []account.Factor) bool {
 // finish ends a flow, sets the new cookies, and leads on.
 func (v *visit) finish(f *account.Flow) error {
 	done, err := v.Service.Finish(v.ctx, f, v.in, v.user)
+	if errors.Is(err, account.ErrStepUp) {
+		return v.redirect(withFlow(page.PathSignIn, f.ID))
+	}
 	if err != nil {
 		return err
 	}
