@@ -34,6 +34,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity/internal/device"
 	"github.com/wardhq/ward/internal/cap/identity/internal/message"
 	"github.com/wardhq/ward/internal/cap/identity/internal/password"
+	"github.com/wardhq/ward/internal/cap/identity/internal/throttle"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/store"
 	"github.com/wardhq/ward/internal/wire"
@@ -79,7 +80,7 @@ type Service struct {
 	policy   func() password.Policy
 	messages *message.Renderer
 	passkeys *webauthn.WebAuthn
-	limits   *throttle
+	limits   *throttle.Throttle
 }
 
 // New opens the service and brings its tables up to date.
@@ -121,7 +122,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	if s.passkeys, err = newPasskeys(s.host, c.Origin, c.Users().Name); err != nil {
 		return nil, fmt.Errorf("open accounts: %w", err)
 	}
-	s.limits = newThrottle(c.Clock)
+	s.limits = throttle.New(c.Clock)
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return nil, fmt.Errorf("open accounts: %w", err)
