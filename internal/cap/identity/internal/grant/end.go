@@ -137,7 +137,7 @@ func (s *Store) HasEnded(ctx context.Context, jti, session string) (bool, error)
 	return n > 0, nil
 }
 
-// Sweep deletes what has expired, a bounded number of rows per call.
+// Sweep deletes what has expired.
 func (s *Store) Sweep(ctx context.Context) error {
 	now := s.Clock.Now()
 	return Sweep(ctx, s.DB, map[string]time.Time{
@@ -145,24 +145,26 @@ func (s *Store) Sweep(ctx context.Context) error {
 	})
 }
 
-// sweepRows bounds what one call deletes of a table, so that writers needn't wait for long.
+// sweepRows bounds what one transaction deletes, so that writers needn't wait for long.
 const sweepRows = 10_000
 
 // Sweep deletes the rows of tables whose column expires lies before a time.
 func Sweep(ctx context.Context, db *store.DB, tables map[string]time.Time) error {
 	for table, before := range tables {
-		err := db.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
-			at := before.UnixMicro()
-			// The time up to which sweepRows rows would go; there is an index on expires.
-			var end int64
-			if err := tx.QueryRow(ctx, "SELECT coalesce(max(expires), 0) FROM (SELECT expires FROM "+table+" WHERE expires < ? ORDER BY expires LIMIT ?) AS old", at, sweepRows).Scan(&end); err != nil {
+		for more := true; more; {
+			err := db.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+				// The time up to which about sweepRows rows go; there is an index on expires.
+				var end int64
+				if err := tx.QueryRow(ctx, "SELECT coalesce(max(expires), 0) FROM (SELECT expires FROM "+table+" WHERE expires < ? ORDER BY expires LIMIT ?) AS old", before.UnixMicro(), sweepRows).Scan(&end); err != nil {
+					return err
+				}
+				n, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE expires <= ?", end)
+				more = n >= sweepRows
 				return err
+			})
+			if err != nil {
+				return fmt.Errorf("sweep %s: %w", table, err)
 			}
-			_, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE expires <= ?", end)
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("sweep %s: %w", table, err)
 		}
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,7 +53,13 @@ func (q *request) signIn(title, resume string) signin.Request {
 }
 
 // s256Form is what a PKCE challenge looks like (RFC 7636 §4.2).
-func s256Form(s string) bool { return regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`).MatchString(s) }
+func s256Form(s string) bool {
+	return len(s) == 43 && !strings.ContainsFunc(s, func(r rune) bool { return !isBase64URL(r) })
+}
+
+func isBase64URL(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
+}
 
 // parseRequest checks the parameters of an authorization request of a known client, whose redirect URI was checked.
 func (p *Provider) parseRequest(c *client.Client, form url.Values, now time.Time) (*request, error) {
@@ -224,7 +229,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) error {
 		if q == nil {
 			return refuse(invalidRequest, "The request has expired, or was used. Go back to the application and try again.")
 		}
-		c, err := p.Clients.Find(r.Context(), q.Client)
+		c, err := p.checkRedirect(r.Context(), url.Values{"client_id": {q.Client}, "redirect_uri": {q.Redirect}}) // it may have changed
 		if err != nil {
 			return err
 		}

@@ -185,11 +185,8 @@ func (p *Provider) resume(w http.ResponseWriter, r *http.Request) error {
 	if v.q == nil {
 		return refuse(invalidRequest, "The request has expired, or was answered, or began in another browser. Go back to the application and try again.")
 	}
-	if v.c, err = p.Clients.Find(r.Context(), v.q.Client); err != nil {
+	if v.c, err = p.checkRedirect(r.Context(), url.Values{"client_id": {v.q.Client}, "redirect_uri": {v.q.Redirect}}); err != nil { // it may have changed
 		return err
-	}
-	if !v.c.RedirectsTo(v.q.Redirect) {
-		return refuse(invalidRequest, "The application has changed. Go back to it and try again.")
 	}
 	if r.Method == http.MethodPost {
 		return p.answerConsent(w, r, v, form)

@@ -6,8 +6,8 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
-	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/wardhq/ward/internal/cap/identity/internal/client"
 	"github.com/wardhq/ward/internal/cap/identity/internal/grant"
@@ -19,7 +19,7 @@ import (
 type tokens struct {
 	Access   string `json:"access_token"`
 	Type     string `json:"token_type"`
-	Expires  int64  `json:"expires_in"` // seconds
+	Expires  int64  `json:"expires_in,omitempty"` // seconds
 	Refresh  string `json:"refresh_token,omitempty"`
 	ID       string `json:"id_token,omitempty"`
 	Scope    string `json:"scope,omitempty"`
@@ -161,7 +161,7 @@ func (p *Provider) clientCredentials(ctx context.Context, c *call, bound binding
 
 // verifierForm is what a PKCE verifier looks like (RFC 7636 §4.1).
 func verifierForm(s string) bool {
-	return regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`).MatchString(s)
+	return len(s) >= 43 && len(s) <= 128 && !strings.ContainsFunc(s, func(r rune) bool { return !isBase64URL(r) && r != '.' && r != '~' })
 }
 
 func sameText(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }

@@ -19,7 +19,11 @@ func (p *Provider) challenge(w http.ResponseWriter, r *http.Request, scheme, cod
 		value += `, algs="ES256 EdDSA PS256 RS256"`
 	}
 	w.Header().Set("WWW-Authenticate", value)
-	p.writeJSON(w, r, status{http.StatusUnauthorized, map[string]string{"error": code, "error_description": text}})
+	body := map[string]string{}
+	if code != "" {
+		body["error"], body["error_description"] = code, text
+	}
+	p.writeJSON(w, r, status{http.StatusUnauthorized, body})
 }
 
 // presented is the access token that a request brings, in one way only (RFC 6750 §2).
