@@ -62,6 +62,8 @@ func (h *Have) readQuery(get func(string) string) error {
 type errorBody struct {
 	Kind  string `json:"kind"`
 	Error string `json:"error"`
+	// Message is the sentence where Error is the kind, as in the administrators' REST API.
+	Message string `json:"message,omitempty"`
 }
 
 // WriteError answers with err's public face, and logs the rest.
@@ -141,6 +143,9 @@ func (c *Client) Do(ctx context.Context, method, path string, in any) (*http.Res
 	var e errorBody
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&e); err != nil || e.Error == "" {
 		return nil, fmt.Errorf("call %s: status %d", path, resp.StatusCode)
+	}
+	if e.Message != "" {
+		e.Kind, e.Error = e.Error, e.Message
 	}
 	for k := fault.Internal; k <= fault.Unsupported; k++ {
 		if k.String() == e.Kind {

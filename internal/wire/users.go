@@ -99,6 +99,8 @@ type UserState struct {
 	// Ended are the IDs of sessions and tokens that were ended before their time, as long as something of
 	// them could still be valid.
 	Ended []string `json:"ended,omitempty"`
+	// Renewed are sessions whose person has other rights than a moment ago: what is remembered of them is to be asked again.
+	Renewed []string `json:"renewed,omitempty"`
 }
 
 // BeginSignIn begins a sign-in (gateway only).

@@ -110,8 +110,12 @@ func (p *people) set(s *wire.UserState, foreign map[string]issuer) error {
 	defer p.mu.Unlock()
 	p.issuers, p.ended = issuers, ended
 	clear(p.tokens) // a key may be gone
+	renewed := make(map[string]bool, len(s.Renewed))
+	for _, id := range s.Renewed {
+		renewed[id] = true
+	}
 	for k, v := range p.sessions {
-		if ended[v.ID] {
+		if ended[v.ID] || renewed[v.ID] {
 			delete(p.sessions, k)
 		}
 	}

@@ -39,6 +39,7 @@ type parts struct {
 	users    *Users
 	origin   string // of the pages; the issuer
 	pages    http.Handler
+	admin    http.Handler
 	accounts *account.Service
 	provider *oidc.Provider
 	clients  *oauth.Registry
@@ -83,7 +84,7 @@ func (u *Users) open(ctx context.Context, p *plan.Plan, files map[string][]byte)
 	x.accounts, err = account.New(ctx, account.Config{
 		DB: c.DB, Key: derive(c.Key, "accounts"), Clock: c.Clock, Origin: x.origin, Log: c.Log,
 		Users: func() *model.Users { return &x.plan.Load().Users }, Places: places, Breached: checker, Mail: x.mail, SMS: x.smsOrNil(p),
-		AllowOrigin: x.allowOrigin, Ended: x.ended, Record: c.Record, Flag: x.flag,
+		AllowOrigin: x.allowOrigin, Ended: x.ended, Renewed: x.renewed, Record: c.Record, Flag: x.flag,
 	})
 	if err != nil {
 		return nil, err
@@ -101,6 +102,12 @@ func (u *Users) open(ctx context.Context, p *plan.Plan, files map[string][]byte)
 	mux := http.NewServeMux()
 	pages.Routes(mux)
 	x.provider.Routes(mux)
+	x.admin = x.administration()
+	guarded, err := x.guarded()
+	if err != nil {
+		return nil, err
+	}
+	mux.Handle("/v1/", guarded)
 	x.pages = mux
 	return x, nil
 }
@@ -210,6 +217,9 @@ func (x *parts) ended(ctx context.Context, ids []string) {
 	}
 	x.provider.Ended(ctx, ids)
 }
+
+// renewed lets gateways ask about sessions again.
+func (x *parts) renewed(_ context.Context, ids []string) { x.users.board.Renew(ids...) }
 
 // pagesOrigin is where the pages are.
 func pagesOrigin(p *plan.Plan) string { return originOf(p, p.Users.Host) }

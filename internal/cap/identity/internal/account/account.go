@@ -66,6 +66,7 @@ type Config struct {
 	Mail, SMS   Outbox           // SMS may be nil: none is sent
 	AllowOrigin func(origin string) bool
 	Ended       func(ctx context.Context, sessionIDs []string) // may be nil
+	Renewed     func(ctx context.Context, sessionIDs []string) // their person has other rights now; may be nil
 	Record      func(wire.Event)                               // may be nil
 	Flag        func(context.Context, Flag) Response           // may be nil
 	Log         *slog.Logger

@@ -197,13 +197,30 @@ func (s *Service) SetEmail(ctx context.Context, id, email string) error {
 	return err
 }
 
-// SetMembership replaces groups and roles.
+// SetMembership replaces groups and roles. Whoever loses one is signed out everywhere: tokens say what was.
 func (s *Service) SetMembership(ctx context.Context, id string, groups, roles []string) error {
 	groups, roles = unique(groups), unique(roles)
+	was, err := s.Person(ctx, id)
+	if err != nil {
+		return err
+	}
 	if err := s.change(ctx, id, "group_names = ?, role_names = ?, administrator = ?", toJSON(groups), toJSON(roles), slices.Contains(roles, AdminRole)); err != nil {
 		return err
 	}
 	s.record("user.membership", id, map[string]string{"groups": strings.Join(groups, " "), "roles": strings.Join(roles, " ")})
+	lost := func(now []string) func(string) bool { return func(s string) bool { return !slices.Contains(now, s) } }
+	if slices.ContainsFunc(was.Groups, lost(groups)) || slices.ContainsFunc(was.Roles, lost(roles)) {
+		return s.EndSessions(ctx, id, "")
+	}
+	open, err := s.Sessions(ctx, id)
+	if err != nil || s.Renewed == nil {
+		return err
+	}
+	ids := make([]string, len(open))
+	for i := range open {
+		ids[i] = open[i].ID
+	}
+	s.Renewed(ctx, ids)
 	return nil
 }
 

@@ -56,6 +56,7 @@ type Board struct {
 	mu       sync.Mutex
 	sequence uint64               // guarded by mu
 	ended    map[string]time.Time // guarded by mu: until when it is told
+	renewed  map[string]time.Time // guarded by mu: until when it is told
 	keys     map[string]key       // guarded by mu: by kid
 	changed  chan struct{}        // guarded by mu: closed and replaced at each change
 	agent    uint64               // guarded by mu: the newest sequence that an agent has
@@ -69,7 +70,7 @@ type key struct {
 // Open reads the board's tables.
 func Open(ctx context.Context, c Config) (*Board, error) {
 	b := &Board{
-		config: c, ended: map[string]time.Time{}, keys: map[string]key{}, changed: make(chan struct{}),
+		config: c, ended: map[string]time.Time{}, renewed: map[string]time.Time{}, keys: map[string]key{}, changed: make(chan struct{}),
 		sequence: uint64(c.Clock.Now().UnixMicro()), // grows over restarts
 	}
 	if err := c.DB.Migrate(ctx, "told", sub()); err != nil {
@@ -168,6 +169,32 @@ func (b *Board) End(ctx context.Context, ids ...string) error {
 	return nil
 }
 
+// Renew tells that sessions have to be asked about again. It isn't kept: a gateway that wasn't there remembers nothing.
+func (b *Board) Renew(ids ...string) {
+	now := b.config.Clock.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, until := range b.renewed {
+		if now.After(until) {
+			delete(b.renewed, id)
+		}
+	}
+	for _, id := range ids {
+		b.renewed[id] = now.Add(time.Minute)
+	}
+	if len(ids) > 0 {
+		b.bump()
+	}
+}
+
+// HasEnded tells whether a session or token has ended before its time.
+func (b *Board) HasEnded(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, over := b.ended[id]
+	return over && id != ""
+}
+
 // Publish takes a gateway's public key, and returns when the agents have it (or don't follow).
 func (b *Board) Publish(ctx context.Context, jwk json.RawMessage) error {
 	k, err := jose.ParseJWK(jwk)
@@ -254,7 +281,7 @@ func (b *Board) Follow(ctx context.Context, have string, agent bool) (wire.UserS
 
 // state needs b.mu.
 func (b *Board) state() wire.UserState {
-	s := wire.UserState{Sequence: b.sequence, Issuer: b.config.Issuer(), TokenKeys: b.config.TokenKeys(), Ended: slices.Sorted(maps.Keys(b.ended))}
+	s := wire.UserState{Sequence: b.sequence, Issuer: b.config.Issuer(), TokenKeys: b.config.TokenKeys(), Ended: slices.Sorted(maps.Keys(b.ended)), Renewed: slices.Sorted(maps.Keys(b.renewed))}
 	var keys []json.RawMessage
 	for _, kid := range slices.Sorted(maps.Keys(b.keys)) {
 		keys = append(keys, b.keys[kid].jwk)
