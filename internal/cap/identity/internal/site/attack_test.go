@@ -422,3 +422,17 @@ func TestDetectorsDecide(t *testing.T) {
 		t.Errorf("flags %v", kinds)
 	}
 }
+
+func TestAFlowCannotEndBeforeItsLastStep(t *testing.T) {
+	w := newWorld(t, store.Config{})
+	id := w.person("ada@example.org")
+	f := account.Flow{Request: toAccount()}
+	f.Prove(id, w.Now(), signin.Password)
+	stored, err := w.NewFlow(t.Context(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := w.Finish(t.Context(), stored, account.Browser{}, nil); fault.KindOf(err) != fault.Refused || out.Cookie != "" {
+		t.Errorf("%+v %v", out, err)
+	}
+}

@@ -119,3 +119,14 @@ func TestAPasskeyIsMadeForWhoAskedAndOnce(t *testing.T) {
 	on = b.get("/account/factors/passkey")
 	b.send(on, "label", "Key", "credential", k.make(t, on)).want(t, 422, "/account/factors/passkey")
 }
+
+func TestADisabledPersonsPasskeyIsRefused(t *testing.T) {
+	w := newWorld(t, store.Config{})
+	k, id := w.withPasskey("ada@example.org")
+	if err := w.SetDisabled(t.Context(), id, true); err != nil {
+		t.Fatal(err)
+	}
+	b := w.browser()
+	on := b.get("/sign-in")
+	b.send(on, "credential", k.answer(t, on)).want(t, 422, "/sign-in")
+}

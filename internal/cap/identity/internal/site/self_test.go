@@ -47,7 +47,7 @@ func life(t *testing.T, c store.Config) {
 		t.Fatalf("%d recovery codes", len(list))
 	}
 	second := w.browser()
-	at = second.withPassword("ada@example.org", goodWord)
+	second.withPassword("ada@example.org", goodWord)
 	at = second.get("/recovery-code").want(t, 200, "/recovery-code")
 	at = second.send(at, "code", "AAAA-AAAA-AAAA-AAAA").want(t, 422, "/recovery-code")
 	second.send(at, "code", strings.ToLower(list[0][1])).want(t, 200, "/account")
@@ -67,7 +67,7 @@ func life(t *testing.T, c store.Config) {
 	on = b.get("/account/factors/phone")
 	on = b.send(on, "phone", "+49 151 2345 6789").want(t, 200, "/account/factors/phone")
 	b.send(on, "code", find(t, `(\d{6})`, w.sms.last(t, "+4915123456789"))).want(t, 200, "/account/factors")
-	at = third.withPassword("ada@example.org", goodWord)
+	third.withPassword("ada@example.org", goodWord)
 	at = third.get("/factor").want(t, 200, "/factor")
 	phone := regexp.MustCompile(`name="factor" value="([^"]+)"[^>]*><strong>[^<]*</strong><span>&#43;49`).FindStringSubmatch(at.body)
 	if phone == nil {

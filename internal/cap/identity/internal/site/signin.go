@@ -66,11 +66,12 @@ func (v *visit) signIn() error {
 
 // anew begins a sign-in that leads to the account.
 func (v *visit) anew() error {
-	path, err := v.Begin(v.ctx, toAccount())
+	f := account.Flow{Request: toAccount()}
+	stored, err := v.NewFlow(v.ctx, f.Bind(v.in))
 	if err != nil {
 		return err
 	}
-	return v.redirect(path)
+	return v.redirect(withFlow(page.PathSignIn, stored.ID))
 }
 
 func toAccount() signin.Request {
@@ -150,11 +151,11 @@ func (v *visit) next(f *account.Flow) error {
 	if err != nil {
 		return err
 	}
+	if step == account.StepDone {
+		return v.finish(f) // which ends the flow
+	}
 	if err := v.SaveFlow(v.ctx, f); err != nil {
 		return err
-	}
-	if step == account.StepDone {
-		return v.finish(f)
 	}
 	return v.redirect(withFlow(page.PathSignIn, f.ID))
 }
