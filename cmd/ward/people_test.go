@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -197,5 +198,124 @@ func TestServicesGetTokensWithTheirSVID(t *testing.T) {
 	}
 	if p := ask("spiffe://people.internal/svc/orders"); p.Status == 200 {
 		t.Errorf("as another service: %s", p.Body)
+	}
+}
+
+// ward runs a verb on the world's file.
+func ward(t *testing.T, w *wardtest.World, in string, args ...string) (int, string) {
+	t.Helper()
+	var out bytes.Buffer
+	code := run(env{in: strings.NewReader(in), out: &out, err: &out}, append(args, "-f", w.File))
+	return code, out.String()
+}
+
+// Staff come to the administration with a second factor only: they are led through it, and back.
+func TestStaffIsLedThroughStepUp(t *testing.T) {
+	w := wardtest.Start(t, peopleModel, nil)
+	b := person(t, w, "grace@example.com")
+	if p := get(t, b, w.URL+"/own/x"); p.Status != 200 {
+		t.Fatal(p.Status)
+	}
+	if p := get(t, b, w.URL+"/admin"); p.Status != 403 || p.URL.Path != "/admin" {
+		t.Fatalf("not staff: %d at %s", p.Status, p.URL)
+	}
+	if code, out := ward(t, w, "", "users", "set", "grace@example.com", "--group", "staff"); code != 0 || !strings.Contains(out, "groups staff") {
+		t.Fatal(code, out)
+	}
+	began := time.Now()
+	page := get(t, b, w.URL+"/admin")
+	for page.Status == 403 && time.Since(began) < time.Second {
+		time.Sleep(5 * time.Millisecond) // until the gateway has heard of it
+		page = get(t, b, w.URL+"/admin")
+	}
+	if !strings.HasPrefix(page.URL.String(), pagesOf(w.URL)) {
+		t.Fatalf("without a second factor: %d at %s", page.Status, page.URL)
+	}
+	// They have no factor of their own yet: a mailed code will do, for it is optional here.
+	code, err := b.MailedCode(t.Context(), "grace@example.com", began)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if page, err = b.Fill(t.Context(), page, map[string]string{"code": code}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{w.URL + "/admin", `"X-Ward-User-Groups":["staff"]`, "X-Ward-User-Factor-Time"} {
+		if !strings.Contains(page.URL.String()+page.Body, want) {
+			t.Fatalf("after the code: %d at %s: %s", page.Status, page.URL, page.Body)
+		}
+	}
+	// The rights are gone as soon as the group is.
+	if code, out := ward(t, w, "", "users", "set", "grace@example.com", "--no-group", "staff"); code != 0 {
+		t.Fatal(out)
+	}
+	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		p := get(t, b, w.URL+"/admin", "Accept", "application/json")
+		if p.Status == 401 || p.Status == 403 {
+			break
+		}
+		if time.Since(began) > time.Second {
+			t.Fatalf("still staff: %d", p.Status)
+		}
+	}
+}
+
+func TestPeopleClientsAndTokensAreAdministered(t *testing.T) {
+	w := wardtest.Start(t, peopleModel, nil)
+	if !strings.Contains(w.Log.String(), "this link makes the first administrator, once: "+pagesOf(w.URL)+"/first?") {
+		t.Errorf("no link for the first administrator:\n%s", w.Log)
+	}
+	person(t, w, "ada@example.com")
+	hash := filepath.Join(t.TempDir(), "people.jsonl")
+	// bcrypt of "correct horse battery staple"
+	line := `{"email": "old@example.com", "name": "Old", "password_hash": "$2a$10$nnPPEkPWDdwZMQCvMkVWBuJQcSCU6FhHu/ZpvZXIIEHEhvx4qfLnu"}` + "\n" + `{"email": "nonsense"}` + "\n"
+	if err := os.WriteFile(hash, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args, in string
+		code     int
+		want     string
+	}{
+		{"users add bob@example.com --name Bob --group staff", "", 0, pagesOf(w.URL) + "/invite?"},
+		{"users add bob@example.com", "", 1, "has that address already"},
+		{"users list", "", 0, "bob@example.com"},
+		{"users show ada@example.com", "", 0, "groups  none"},
+		{"users show nobody@example.com", "", 1, "nobody has the address"},
+		{"users sessions ada@example.com", "", 0, "127.0.0."},
+		{"users sessions ada@example.com --end", "", 0, "signed out everywhere"},
+		{"users disable ada@example.com", "", 0, "is disabled"},
+		{"users enable ada@example.com", "", 0, "is active"},
+		{"users reset-factors ada@example.com", "", 0, "no second factor any more"},
+		{"users import " + hash, "", 1, "1 imported, 1 refused"},
+		{"users recoveries", "", 0, "MAY BE APPROVED"},
+		{"clients list", "", 0, "reports"},
+		{"clients add app --public --redirect https://app.example/cb", "", 0, "client_id      app"},
+		{"clients add reports --redirect https://app.example/cb", "", 1, ""},
+		{"clients list", "", 0, "added"},
+		{"clients remove app", "", 0, "removed app"},
+		{"clients remove app", "", 1, ""},
+		{"tokens inspect", "", 1, "standard input"},
+		{"tokens inspect", "eyJhbGciOiJFUzI1NiJ9.e30.AAAA", 1, "nobody here signed it"},
+	} {
+		if code, out := ward(t, w, tt.in, strings.Fields(tt.args)...); code != tt.code || !strings.Contains(out, tt.want) {
+			t.Errorf("ward %s: exit %d\n%s", tt.args, code, out)
+		}
+	}
+	b := visitor.New(visitor.Transport(w.Roots()), "")
+	p := get(t, b, w.URL+"/token?url="+pagesOf(w.URL)+"/token&grant_type=client_credentials&client_id=reports&resource="+w.URL)
+	var token struct {
+		Access string `json:"access_token"`
+	}
+	if err := json.Unmarshal([]byte(p.Body), &token); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := ward(t, w, token.Access, "tokens", "inspect"); code != 0 || !strings.Contains(out, "by this application's provider\ncounts") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+	// The REST API at the pages' host asks for an administrator.
+	for _, path := range []string{"/v1/users", "/v1/clients", "/v1/users/x/sessions", "/v1/openapi.json"} {
+		if p := get(t, b, pagesOf(w.URL)+path, "Authorization", "Bearer "+token.Access); p.Status != 401 {
+			t.Errorf("%s: %d %s", path, p.Status, p.Body)
+		}
 	}
 }

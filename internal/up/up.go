@@ -137,6 +137,7 @@ func (s *Supervisor) run(ctx context.Context) error {
 func (s *Supervisor) announce(ctx context.Context, began time.Time) {
 	ready := func() {
 		s.printer.say("ready in %s: %s", time.Since(began).Round(10*time.Millisecond), s.url())
+		s.offerFirstAdmin(ctx)
 		if s.config.Ready != nil {
 			close(s.config.Ready)
 		}

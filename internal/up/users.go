@@ -1,8 +1,10 @@
 package up
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 
@@ -84,4 +86,20 @@ func (s *Supervisor) addUsersFolders() error {
 		s.control.folders = append(s.control.folders, sandbox.Folder{Host: path, Inside: inside})
 	}
 	return nil
+}
+
+// offerFirstAdmin prints the one-time link to make the first administrator, as long as there is none.
+func (s *Supervisor) offerFirstAdmin(ctx context.Context) {
+	p := s.currentPlan()
+	if !p.Users.On() {
+		return
+	}
+	var first wire.FirstAdmin
+	if err := s.admin.Call(ctx, http.MethodGet, "/v1/first-admin", nil, &first); err != nil {
+		s.printer.say("there may be no administrator yet, and no link for the first one: %v", err)
+		return
+	}
+	if first.Link != "" {
+		s.printer.say("nobody administers people yet; this link makes the first administrator, once: %s", first.Link)
+	}
 }

@@ -118,6 +118,19 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any) err
 	return nil
 }
 
+// Upload sends a body as it is, and decodes the reply into out.
+func (c *Client) Upload(ctx context.Context, path string, body io.Reader, out any) error {
+	resp, err := c.send(ctx, http.MethodPost, path, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(resp.Body, MaxBody)).Decode(out); err != nil {
+		return fmt.Errorf("call %s: %w", path, err)
+	}
+	return nil
+}
+
 // Do is Call for a reply that is read as a stream; the caller closes its body.
 func (c *Client) Do(ctx context.Context, method, path string, in any) (*http.Response, error) {
 	var body io.Reader
@@ -128,6 +141,10 @@ func (c *Client) Do(ctx context.Context, method, path string, in any) (*http.Res
 		}
 		body = bytes.NewReader(b)
 	}
+	return c.send(ctx, method, path, body)
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://ward"+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("call %s: %w", path, err)

@@ -113,7 +113,7 @@ func (b *Browser) Register(ctx context.Context, pages, user, password string) (P
 	if page, err = b.Fill(ctx, page, map[string]string{"name": name, "email": user, "password": password}); err != nil {
 		return Page{}, err
 	}
-	code, err := mailedCode(ctx, b.Mail, user, began)
+	code, err := b.MailedCode(ctx, user, began)
 	if err != nil {
 		return Page{}, err
 	}
@@ -126,22 +126,22 @@ func clip(body string) string {
 	return text[:min(len(text), 300)]
 }
 
-// mailedCode waits for the code that was mailed to somebody, in the folder where mail goes without a server.
-func mailedCode(ctx context.Context, dir, to string, since time.Time) (string, error) {
+// MailedCode waits for a code that was mailed to somebody since a time, in the folder where mail goes without a server.
+func (b *Browser) MailedCode(ctx context.Context, to string, since time.Time) (string, error) {
 	digits := regexp.MustCompile(`\b[0-9]{6,8}\b`)
 	for {
-		files, _ := filepath.Glob(filepath.Join(dir, "*"))
+		files, _ := filepath.Glob(filepath.Join(b.Mail, "*"))
 		for _, f := range files {
 			st, err := os.Stat(f)
-			if err != nil || st.ModTime().Before(since.Add(-time.Second)) {
+			if err != nil || st.ModTime().Before(since) {
 				continue
 			}
-			b, err := os.ReadFile(f)
-			if err != nil || !strings.Contains(string(b), to) {
+			mail, err := os.ReadFile(f)
+			if err != nil || !strings.Contains(string(mail), to) {
 				continue
 			}
-			_, text, _ := strings.Cut(string(b), "\n\n")
-			if _, crlf, ok := strings.Cut(string(b), "\r\n\r\n"); ok {
+			_, text, _ := strings.Cut(string(mail), "\n\n")
+			if _, crlf, ok := strings.Cut(string(mail), "\r\n\r\n"); ok {
 				text = crlf
 			}
 			if code := digits.FindString(text); code != "" {
