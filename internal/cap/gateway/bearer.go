@@ -53,6 +53,9 @@ func (p *people) byToken(r *proxy.Request, origin string, dpop bool, token strin
 	if b.x5t != "" && !shows(r, b.x5t) {
 		return identified{problem: "invalid_token", detail: "the token is bound to another certificate"}
 	}
+	if b.program {
+		return identified{problem: "invalid_token", detail: "the token is a program's own, and stands for no person"}
+	}
 	return identified{person: &b.person, name: b.name, session: b.session}
 }
 
@@ -164,6 +167,7 @@ func (b *bearer) read(c jose.Claims, own bool) error {
 		}
 	}
 	b.jkt, b.x5t = cnf.JKT, cnf.X5T
+	b.program = own && b.session == "" // what people get comes from a session of theirs
 	return nil
 }
 

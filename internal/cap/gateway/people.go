@@ -80,6 +80,7 @@ type bearer struct {
 	jkt         string // RFC 9449: the key it is bound to
 	x5t         string // RFC 8705: the certificate it is bound to
 	scope       string
+	program     bool // it is a client's own (RFC 6749 §4.4), nobody's
 }
 
 func newPeople(s SignIn, c clock.Clock) *people {
