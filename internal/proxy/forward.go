@@ -287,6 +287,8 @@ func (x *exchange) responseStart() error {
 			}
 		}
 		switch {
+		case s.resp.Status >= 200 && s.resp.Status < 300 && s.req.Protocol == canon.WebSocket:
+			return errNotUpgraded // it was decided as a WebSocket, and this is a page
 		case s.resp.Status >= 200:
 			return nil
 		case s.resp.Status == http.StatusSwitchingProtocols:

@@ -4,7 +4,7 @@
 //
 // Guarantee: a request is decided exactly once, on its canonical form, and what is
 // forwarded is that form; a request with two readings is refused before it is
-// decided. Fields named X-Ward-*, also spelled with "_" or ".", never pass from a
+// decided; what was decided as a WebSocket gets no page. Fields named X-Ward-*, also spelled with "_" or ".", never pass from a
 // client, nor from a service to its caller. Bodies stream both ways without being gathered; every buffer, queue and
 // wait has a bound; when one side goes, the other is closed.
 //

@@ -212,3 +212,29 @@ func TestOtherRefusals(t *testing.T) {
 		})
 	}
 }
+
+// A service that doesn't know Upgrade answers it as a plain GET; a rule for WebSockets opens no pages.
+func TestUpgradeOpensNoPage(t *testing.T) {
+	for name, tt := range map[string]struct{ answer, want string }{
+		"a page":           {"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret", "502"},
+		"a part of a page": {"HTTP/1.1 206 Partial Content\r\nContent-Length: 6\r\n\r\nsecret", "502"},
+		"a refusal":        {"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", "403"},
+	} {
+		addr := raw(t, func(c net.Conn, r *bufio.Reader) {
+			if _, err := http.ReadRequest(r); err == nil {
+				_, _ = io.WriteString(c, tt.answer)
+			}
+		})
+		w := start(t, addr, setup{})
+		c := dial(t, w.addr)
+		_, _ = io.WriteString(c, "GET /admin HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := readAll(t, resp.Body)
+		if resp.Status[:3] != tt.want || strings.Contains(body, "secret") {
+			t.Errorf("%s: %s %q", name, resp.Status, body)
+		}
+	}
+}

@@ -55,13 +55,14 @@ type Upstream struct {
 
 // Errors of an upstream, as they reach Record.Err.
 var (
-	ErrBusy     = errors.New("too many requests wait for the upstream")
-	ErrClosed   = errors.New("the upstream is closed")
-	ErrDial     = errors.New("dial upstream")
-	errGone     = errors.New("the client went away")
-	errSilent   = errors.New("the upstream sent nothing in time")
-	errUpgraded = errors.New("the upstream switched protocols unasked")
-	errInterim  = errors.New("the upstream sent too many interim responses")
+	ErrBusy        = errors.New("too many requests wait for the upstream")
+	ErrClosed      = errors.New("the upstream is closed")
+	ErrDial        = errors.New("dial upstream")
+	errGone        = errors.New("the client went away")
+	errSilent      = errors.New("the upstream sent nothing in time")
+	errUpgraded    = errors.New("the upstream switched protocols unasked")
+	errNotUpgraded = errors.New("the upstream answered a WebSocket's handshake with a page")
+	errInterim     = errors.New("the upstream sent too many interim responses")
 )
 
 // NewUpstream returns an empty pool.
