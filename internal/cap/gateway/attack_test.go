@@ -1,8 +1,15 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/wire"
 )
 
 // A client's own token (client_credentials) stands for no person, however "signed-in" its sub may look.
@@ -19,4 +26,97 @@ func TestClientsOwnTokenIsNobodys(t *testing.T) {
 	if a := e.ask("localhost", "GET", "/open/x", "Authorization", "Bearer "+own); a.StatusCode != http.StatusOK || a.sent.Get("Txn-Token") != "" {
 		t.Errorf("open: %d %v", a.StatusCode, a.sent)
 	}
+}
+
+// A second factor comes with a fresh cookie; who took the one before has nothing.
+func TestTheCookieBeforeAStepUpIsWorthNothing(t *testing.T) {
+	e := newEdge(t)
+	e.signIn("before", "sid-new", wire.Person{ID: "u9"})
+	if a := e.ask("localhost", "GET", "/own/x", "Cookie", "__Host-ward=before"); a.StatusCode != http.StatusOK {
+		t.Fatal(a.StatusCode)
+	}
+	e.mu.Lock()
+	delete(e.sessions, "before")
+	e.mu.Unlock()
+	e.ask("localhost", "GET", "/.ward/callback?code=good", "Cookie", "__Host-ward-flow=flow-secret; __Host-ward=before")
+	for cookie, want := range map[string]int{"before": http.StatusUnauthorized, "fresh": http.StatusOK} {
+		if a := e.ask("localhost", "GET", "/own/x", "Cookie", "__Host-ward="+cookie); a.StatusCode != want {
+			t.Errorf("%s: %d", cookie, a.StatusCode)
+		}
+	}
+}
+
+// control answers for sessions as a test says.
+type control struct {
+	SignIn
+	session func(context.Context) (wire.Session, error)
+}
+
+func (c control) Session(ctx context.Context, _ wire.SessionQuery) (wire.Session, error) {
+	return c.session(ctx)
+}
+
+func (c control) SeeSessions(context.Context, wire.SessionsSeen) error { return nil }
+
+func TestSessionsThatNobodyUsedAreAskedAboutAgain(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	over, asked := false, 0
+	p := newPeople(control{session: func(context.Context) (wire.Session, error) {
+		if asked++; over {
+			return wire.Session{}, fault.New(fault.NotFound, "idle for too long")
+		}
+		return wire.Session{ID: "sid", Expires: now.Add(24 * time.Hour).Unix()}, nil
+	}}, clock.Func(func() time.Time { return now }))
+	p.setIdle(8 * time.Hour)
+	look := func() bool {
+		s, err := p.session(t.Context(), origin, "cookie")
+		return s != nil && err == nil
+	}
+	for range 3 {
+		if !look() {
+			t.Fatal("not signed in")
+		}
+		now = now.Add(7 * time.Hour)
+	}
+	if asked != 1 {
+		t.Errorf("control was asked %d times", asked)
+	}
+	now = now.Add(time.Hour)
+	over = true
+	if look() {
+		t.Error("a session counts after 8 hours without a request")
+	}
+}
+
+// A browser that gives up its first request, as on a second click, doesn't sign its second one out.
+func TestAQuestionOutlivesWhoAskedFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var err error
+		p := newPeople(control{session: func(ctx context.Context) (wire.Session, error) {
+			select {
+			case <-time.After(time.Second):
+				return wire.Session{ID: "sid", Expires: time.Now().Add(time.Hour).Unix()}, err
+			case <-ctx.Done():
+				return wire.Session{}, ctx.Err()
+			}
+		}}, clock.System{})
+		second := func() (s *session, err error) {
+			first, give := context.WithCancel(t.Context())
+			go func() { _, _ = p.session(first, origin, "cookie") }()
+			synctest.Wait()
+			go func() {
+				time.Sleep(time.Millisecond)
+				give()
+			}()
+			return p.session(t.Context(), origin, "cookie")
+		}
+		err = fault.New(fault.Unavailable, "away")
+		if s, err := second(); s != nil || err == nil {
+			t.Errorf("control is away, and the second is told that nobody is signed in: %v, %v", s, err)
+		}
+		err = nil
+		if s, err := second(); s == nil || err != nil {
+			t.Errorf("the second isn't signed in: %v", err)
+		}
+	})
 }

@@ -137,6 +137,7 @@ func (g *Gateway) SetPlan(p *plan.Plan, today string) error {
 	for i := range p.Services {
 		s.ids[string(p.Services[i].Name)] = p.Services[i].ID
 	}
+	g.people.setIdle(time.Duration(p.Users.Idle) * time.Second)
 	g.state.Store(s)
 	return nil
 }

@@ -47,14 +47,16 @@ type people struct {
 	minter *txn.Minter
 
 	mu       sync.Mutex
-	issuers  map[string]issuer          // guarded by mu: whose access tokens count
-	ended    map[string]bool            // guarded by mu: sessions and tokens
-	sessions map[[32]byte]*session      // guarded by mu: by the hash of cookie and origin
-	tokens   map[[32]byte]*bearer       // guarded by mu: by the hash of the token
-	seen     map[string]bool            // guarded by mu: since the last report
-	moved    map[string]wire.Visitor    // guarded by mu
-	asked    map[[32]byte]chan struct{} // guarded by mu: cookies that control is being asked about
-	proofs   map[string]time.Time       // guarded by mu: jti of DPoP proofs, until they are too old
+	issuers  map[string]issuer       // guarded by mu: whose access tokens count
+	ended    map[string]bool         // guarded by mu: sessions and tokens
+	sessions map[[32]byte]*session   // guarded by mu: by the hash of cookie and origin
+	tokens   map[[32]byte]*bearer    // guarded by mu: by the hash of the token
+	seen     map[string]bool         // guarded by mu: since the last report
+	moved    map[string]wire.Visitor // guarded by mu
+	asked    map[[32]byte]*question  // guarded by mu: cookies that control is being asked about
+	visits   map[visit][32]byte      // guarded by mu: the key in sessions
+	idle     time.Duration           // guarded by mu: a session that wasn't used for so long is asked about again; 0 for never
+	proofs   map[string]time.Time    // guarded by mu: jti of DPoP proofs, until they are too old
 }
 
 // issuer is an authority of access tokens.
@@ -69,7 +71,12 @@ type issuer struct {
 type session struct {
 	wire.Session
 	person policy.Person
+	visit  visit
+	used   time.Time // guarded by people.mu
 }
+
+// visit is a session at an origin, which has one cookie.
+type visit struct{ session, origin string }
 
 // bearer is a verified access token.
 type bearer struct {
@@ -87,8 +94,15 @@ func newPeople(s SignIn, c clock.Clock) *people {
 	return &people{
 		signIn: s, clock: c, issuers: map[string]issuer{}, ended: map[string]bool{},
 		sessions: map[[32]byte]*session{}, tokens: map[[32]byte]*bearer{}, seen: map[string]bool{}, moved: map[string]wire.Visitor{},
-		asked: map[[32]byte]chan struct{}{}, proofs: map[string]time.Time{},
+		asked: map[[32]byte]*question{}, visits: map[visit][32]byte{}, proofs: map[string]time.Time{},
 	}
+}
+
+// setIdle takes how long a session lasts without a request.
+func (p *people) setIdle(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = d
 }
 
 // set takes control's state of people: keys, and what has ended.
@@ -117,7 +131,7 @@ func (p *people) set(s *wire.UserState, foreign map[string]issuer) error {
 	}
 	for k, v := range p.sessions {
 		if ended[v.ID] || renewed[v.ID] {
-			delete(p.sessions, k)
+			p.drop(k)
 		}
 	}
 	return nil
@@ -163,69 +177,90 @@ func (p *people) who(ctx context.Context, r *proxy.Request, origin string) ident
 // session returns a cookie's session, nil for one that isn't; an error if control doesn't answer.
 func (p *people) session(ctx context.Context, origin, secret string) (*session, error) {
 	key := sha256.Sum256([]byte(origin + " " + secret))
-	for {
-		p.mu.Lock()
-		s := p.sessions[key]
-		if s != nil {
-			if s.Expires <= p.clock.Now().Unix() || p.ended[s.ID] {
-				delete(p.sessions, key)
-				s = nil
-			}
+	now := p.clock.Now()
+	p.mu.Lock()
+	if s := p.sessions[key]; s != nil {
+		if s.Expires > now.Unix() && !p.ended[s.ID] && (p.idle == 0 || now.Sub(s.used) < p.idle) {
+			s.used = now
 			p.mu.Unlock()
 			return s, nil
 		}
-		wait := p.asked[key]
-		if wait == nil {
-			p.asked[key] = make(chan struct{})
-		}
-		p.mu.Unlock()
-		if wait == nil {
-			return p.ask(ctx, key, wire.SessionQuery{Origin: origin, Cookie: secret})
-		}
-		select {
-		case <-wait: // somebody asked; a session is in the map now, or there is none
-			p.mu.Lock()
-			s := p.sessions[key]
-			p.mu.Unlock()
-			return s, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+		p.drop(key) // control may know more: of use at another origin
+	}
+	q := p.asked[key]
+	first := q == nil
+	if first {
+		q = &question{answered: make(chan struct{})}
+		p.asked[key] = q
+	}
+	p.mu.Unlock()
+	if first {
+		p.ask(ctx, key, q, wire.SessionQuery{Origin: origin, Cookie: secret})
+	}
+	select {
+	case <-q.answered:
+		return q.session, q.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 
-func (p *people) ask(ctx context.Context, key [32]byte, q wire.SessionQuery) (*session, error) {
+// question is one to control about a cookie; session and err may be read once it is answered.
+type question struct {
+	answered chan struct{}
+	session  *session
+	err      error
+}
+
+// ask answers q. Others wait for it too, so that it doesn't end with the first one's request.
+func (p *people) ask(ctx context.Context, key [32]byte, q *question, about wire.SessionQuery) {
 	defer func() {
 		p.mu.Lock()
-		close(p.asked[key])
 		delete(p.asked, key)
 		p.mu.Unlock()
+		close(q.answered)
 	}()
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
 	defer cancel()
-	got, err := p.signIn.Session(ctx, q)
-	if err != nil {
-		if k := fault.KindOf(err); k == fault.NotFound || k == fault.Refused || k == fault.Invalid {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("ask for session: %w", err)
+	got, err := p.signIn.Session(ctx, about)
+	if err == nil {
+		q.session = p.keep(key, about.Origin, got)
+		return
 	}
-	return p.keep(key, got), nil
+	if k := fault.KindOf(err); k != fault.NotFound && k != fault.Refused && k != fault.Invalid {
+		q.err = fmt.Errorf("ask for session: %w", err)
+	}
 }
 
-func (p *people) keep(key [32]byte, got wire.Session) *session {
+// keep remembers a session by its cookie, in place of the one that it had at that origin before.
+func (p *people) keep(key [32]byte, origin string, got wire.Session) *session {
 	w := got.Person
-	s := &session{Session: got, person: policy.Person{ID: w.ID, Email: w.Email, Groups: w.Groups, Roles: w.Roles, FactorAt: w.FactorAt}}
+	s := &session{
+		Session: got, person: policy.Person{ID: w.ID, Email: w.Email, Groups: w.Groups, Roles: w.Roles, FactorAt: w.FactorAt},
+		visit: visit{got.ID, origin}, used: p.clock.Now(),
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended[got.ID] {
 		return nil
 	}
+	if before, ok := p.visits[s.visit]; ok {
+		p.drop(before)
+	}
 	if len(p.sessions) >= maxCached {
 		clear(p.sessions)
+		clear(p.visits)
 	}
-	p.sessions[key] = s
+	p.sessions[key], p.visits[s.visit] = s, key
 	return s
+}
+
+// drop needs p.mu.
+func (p *people) drop(key [32]byte) {
+	if s := p.sessions[key]; s != nil {
+		delete(p.sessions, key)
+		delete(p.visits, s.visit)
+	}
 }
 
 // note counts a session as in use, and notices when its cookie has moved to another program.

@@ -195,7 +195,7 @@ func (g *Gateway) serveCallback(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 		return
 	}
-	g.people.keep(sha256.Sum256([]byte(origin+" "+done.Cookie)), done.Session)
+	g.people.keep(sha256.Sum256([]byte(origin+" "+done.Cookie)), origin, done.Session)
 	w.Header().Add("Set-Cookie", sessionCookie+"="+done.Cookie+"; Path=/; Secure; HttpOnly; SameSite=Lax")
 	w.Header().Add("Set-Cookie", flowCookie+"=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0")
 	http.Redirect(w, r, local(done.Return), http.StatusSeeOther)
