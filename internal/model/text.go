@@ -41,12 +41,14 @@ func factorWords() words      { return words{"required", "optional"} }
 func clientGrantWords() words {
 	return words{"authorization_code", "refresh_token", "client_credentials", "device_code", "token_exchange"}
 }
+
 func flagWords() words {
 	return words{
 		"brute-force", "credential-stuffing", "password-spraying", "refresh-reuse", "passkey-clone", "factor-fatigue",
 		"impossible-travel", "new-device", "session-moved", "factors-removed", "enumeration",
 	}
 }
+
 func responseWords() words {
 	return words{"record", "slow", "step-up", "block", "end-sessions", "mail"}
 }

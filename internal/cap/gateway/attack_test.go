@@ -120,3 +120,27 @@ func TestAQuestionOutlivesWhoAskedFirst(t *testing.T) {
 		}
 	})
 }
+
+func TestATokenCountsAtItsOwnOriginAlsoOnceItIsKnown(t *testing.T) {
+	e := newEdge(t)
+	token := e.access(nil)
+	for _, tt := range []struct {
+		host string
+		want int
+	}{{"127.0.0.1", http.StatusUnauthorized}, {"localhost", http.StatusOK}, {"127.0.0.1", http.StatusUnauthorized}} {
+		if a := e.ask(tt.host, "GET", "/own/x", "Authorization", "Bearer "+token); a.StatusCode != tt.want {
+			t.Errorf("%s: %d", tt.host, a.StatusCode)
+		}
+	}
+}
+
+// Programs use proofs and no sessions: what is remembered of proofs must end by itself, or all are refused for good.
+func TestOldProofsAreForgottenWithoutSessions(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	p := newPeople(control{}, clock.Func(func() time.Time { return now }))
+	p.proofs["key old"], p.proofs["key new"] = now.Add(-time.Second), now.Add(time.Second)
+	p.report(t.Context(), true)
+	if _, fresh := p.proofs["key new"]; len(p.proofs) != 1 || !fresh {
+		t.Errorf("remembered: %v", p.proofs)
+	}
+}

@@ -14,7 +14,6 @@ import (
 	"github.com/wardhq/ward/internal/base/jose"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/proxy"
-	"github.com/wardhq/ward/internal/txn"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -44,7 +43,6 @@ const askTimeout = 3 * time.Second
 type people struct {
 	signIn SignIn
 	clock  clock.Clock
-	minter *txn.Minter
 
 	mu       sync.Mutex
 	issuers  map[string]issuer       // guarded by mu: whose access tokens count

@@ -50,7 +50,6 @@ services:
 type edge struct {
 	t    *testing.T
 	g    *Gateway
-	url  string
 	key  *jose.Key // of access tokens
 	addr string
 

@@ -215,7 +215,9 @@ func (x *parts) ended(ctx context.Context, ids []string) {
 	if err := x.users.board.End(ctx, ids...); err != nil {
 		x.users.config.Log.Error("tell of ended sessions", "error", err)
 	}
-	x.provider.Ended(ctx, ids)
+	if err := x.provider.Ended(ctx, ids); err != nil {
+		x.users.config.Log.Error("end what sessions gave", "error", err)
+	}
 }
 
 // renewed lets gateways ask about sessions again.

@@ -2,13 +2,12 @@ package identity
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
-
-	"crypto/x509"
 
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/fault"

@@ -44,8 +44,7 @@ type chain struct {
 	mu              sync.Mutex
 	events          []wire.Event     // guarded by mu
 	web             http.HandlerFunc // guarded by mu
-	orders          string           // what web and mailer dial: not the same address
-	asWeb, asMailer string
+	asWeb, asMailer string           // where these two find orders: not the same address
 }
 
 type loopback string
