@@ -22,7 +22,7 @@ const maxProofs = 200_000
 
 // byToken verifies an access token (RFC 6750, RFC 9068), from memory if it has been before.
 func (p *people) byToken(r *proxy.Request, origin string, dpop bool, token string) identified {
-	key := sha256.Sum256([]byte(token))
+	key := sha256.Sum256([]byte(origin + " " + token)) // its audience was that origin
 	now := p.clock.Now()
 	p.mu.Lock()
 	b := p.tokens[key]

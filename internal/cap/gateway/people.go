@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -48,7 +49,7 @@ type people struct {
 	issuers  map[string]issuer       // guarded by mu: whose access tokens count
 	ended    map[string]bool         // guarded by mu: sessions and tokens
 	sessions map[[32]byte]*session   // guarded by mu: by the hash of cookie and origin
-	tokens   map[[32]byte]*bearer    // guarded by mu: by the hash of the token
+	tokens   map[[32]byte]*bearer    // guarded by mu: by the hash of token and origin
 	seen     map[string]bool         // guarded by mu: since the last report
 	moved    map[string]wire.Visitor // guarded by mu
 	asked    map[[32]byte]*question  // guarded by mu: cookies that control is being asked about
@@ -272,9 +273,13 @@ func (p *people) note(s *session, v wire.Visitor) {
 	}
 }
 
-// report tells control which sessions were in use; moved ones at once.
+// report tells control which sessions were in use; moved ones at once. With all, old proofs are forgotten.
 func (p *people) report(ctx context.Context, all bool) {
+	now := p.clock.Now()
 	p.mu.Lock()
+	if all {
+		maps.DeleteFunc(p.proofs, func(_ string, until time.Time) bool { return now.After(until) })
+	}
 	r := wire.SessionsSeen{Moved: p.moved}
 	if all {
 		for id := range p.seen {
@@ -288,12 +293,6 @@ func (p *people) report(ctx context.Context, all bool) {
 	p.moved = map[string]wire.Visitor{}
 	if all {
 		clear(p.seen)
-	}
-	now := p.clock.Now()
-	for id, until := range p.proofs {
-		if now.After(until) {
-			delete(p.proofs, id)
-		}
 	}
 	p.mu.Unlock()
 	if err := p.signIn.SeeSessions(ctx, r); err != nil {
