@@ -144,3 +144,38 @@ func TestOldProofsAreForgottenWithoutSessions(t *testing.T) {
 		t.Errorf("remembered: %v", p.proofs)
 	}
 }
+
+func TestSignOutTellsTheTruth(t *testing.T) {
+	e := newEdge(t)
+	e.signIn("alice", "sid-a", wire.Person{ID: "u1"})
+	for name, fields := range map[string][]string{
+		"another site's form": {"Cookie", "__Host-ward=alice", "Sec-Fetch-Site", "cross-site"},
+		"without a cookie":    {"Sec-Fetch-Site", "cross-site"},
+	} {
+		if a := e.ask("localhost", "POST", "/.ward/sign-out", fields...); a.Header.Get("Set-Cookie") != "" {
+			t.Errorf("%s took the cookie: %v", name, a.Header)
+		}
+	}
+	e.mu.Lock()
+	e.away = true
+	e.mu.Unlock()
+	if a := e.ask("localhost", "POST", "/.ward/sign-out", "Cookie", "__Host-ward=alice"); a.StatusCode != http.StatusServiceUnavailable || a.Header.Get("Set-Cookie") != "" {
+		t.Errorf("signed out, they say, while nobody ended the session: %d %v", a.StatusCode, a.Header)
+	}
+	e.mu.Lock()
+	e.away = false
+	e.mu.Unlock()
+	// What is left of a session that ended elsewhere goes.
+	if a := e.ask("localhost", "POST", "/.ward/sign-out", "Cookie", "__Host-ward=stale", "Sec-Fetch-Site", "same-origin"); a.StatusCode != http.StatusSeeOther || a.Header.Get("Set-Cookie") == "" {
+		t.Errorf("%d %v", a.StatusCode, a.Header)
+	}
+}
+
+// A client's token is for calls in a person's name, not for the person's session.
+func TestATokenEndsNoSession(t *testing.T) {
+	e := newEdge(t)
+	e.ask("localhost", "POST", "/.ward/sign-out", "Authorization", "Bearer "+e.access(nil))
+	if len(e.ended) != 0 {
+		t.Errorf("ended %v", e.ended)
+	}
+}

@@ -141,6 +141,7 @@ type identified struct {
 	person  *policy.Person // nil: nobody
 	name    string
 	session string
+	token   bool // an access token said so, not a cookie
 	// problem is why credentials that came don't count: an error of RFC 6750 §3.1, "" for none.
 	problem, detail string
 	unavailable     bool // control was needed, and didn't answer

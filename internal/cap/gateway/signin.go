@@ -231,7 +231,7 @@ func (g *Gateway) serveSignOutPage(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, s.pages()+"/sign-out", http.StatusSeeOther)
 }
 
-// serveSignOut ends the session. Only this origin's own pages can: for others the cookie didn't count in decide.
+// serveSignOut ends the session. Only this origin's own pages can: serveOwn refuses others.
 func (g *Gateway) serveSignOut(w http.ResponseWriter, r *http.Request) {
 	origin, visitor, s := g.at(r)
 	to := s.pages() + "/signed-out"
@@ -304,8 +304,18 @@ func isOwn(r *proxy.Request) bool {
 
 // serveOwn sends a request to the own paths.
 func (g *Gateway) serveOwn(ctx context.Context, s *state, r *proxy.Request) proxy.Verdict {
-	id := g.people.who(ctx, r, s.origin(r))
-	set := append(showing(r), proxy.Header{Name: sessionField, Value: id.session}, personField(id))
+	origin := s.origin(r)
+	if crossSite(r, origin) {
+		return g.refuse(r, "", http.StatusForbidden, "only pages of this origin may ask for that")
+	}
+	id := g.people.who(ctx, r, origin)
+	if id.unavailable && !isSafe(r) {
+		return g.refuse(r, "", http.StatusServiceUnavailable, "sign-in isn't available for the moment")
+	}
+	set := append(showing(r), personField(id))
+	if !id.token { // a token is for calls; the session that it came from is the person's
+		set = append(set, proxy.Header{Name: sessionField, Value: id.session})
+	}
 	return proxy.Verdict{Allow: true, Upstream: g.ownPages, Set: set, OwnCookies: true, Respond: strict()}
 }
 
