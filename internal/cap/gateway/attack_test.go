@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,5 +179,66 @@ func TestATokenEndsNoSession(t *testing.T) {
 	e.ask("localhost", "POST", "/.ward/sign-out", "Authorization", "Bearer "+e.access(nil))
 	if len(e.ended) != 0 {
 		t.Errorf("ended %v", e.ended)
+	}
+}
+
+// What can't be returned to is no reason to refuse the sign-in.
+func TestSignInReturnsToWhatControlTakes(t *testing.T) {
+	e := newEdge(t)
+	long := "/own/" + strings.Repeat("x", 5000)
+	for _, tt := range []struct{ name, method, path, referer, want string }{
+		{"a long address", "GET", long, "", "/"},
+		{"a page whose path begins with two slashes", "POST", "/own/x", origin + "//evil.example/", "/"},
+		{"a page with a backslash", "POST", "/own/x", origin + "/\\evil.example/", "/"},
+		{"a page whose host only begins like this one's", "POST", "/own/x", "https://localhost:84430/own/y", "/"},
+		{"a page with another user", "POST", "/own/x", origin + "@evil.example/own/y", "/"},
+		{"its own page", "POST", "/own/x", origin + "/own/y?z=1", "/own/y?z=1"},
+	} {
+		fields := []string{"Sec-Fetch-Mode", "navigate"}
+		if tt.referer != "" {
+			fields = append(fields, "Referer", tt.referer)
+		}
+		a := e.ask("localhost", tt.method, tt.path, fields...)
+		if got := e.begun[len(e.begun)-1].Return; a.StatusCode != http.StatusSeeOther || got != tt.want {
+			t.Errorf("%s: %d, and back to %.60q", tt.name, a.StatusCode, got)
+		}
+	}
+}
+
+// A redirect to sign-in costs a write in control: no network gets as many as it likes, and others go on.
+func TestNobodyBeginsSignInsWithoutEnd(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	var b begins
+	many := func(address string) (n int) {
+		for range 2 * beginBurst {
+			if b.take(address, now) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := many("2001:db8::1") + many("2001:db8::2"); n != beginBurst {
+		t.Errorf("%d at once from one network", n)
+	}
+	if n := many("192.0.2.1"); n != beginBurst {
+		t.Errorf("%d from another", n)
+	}
+	now = now.Add(10 * beginPause)
+	if n := many("192.0.2.1"); n != 10 {
+		t.Errorf("%d later", n)
+	}
+	for i := range 2 * maxBegins {
+		b.take(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String(), now)
+	}
+	if len(b.free) > maxBegins {
+		t.Errorf("%d networks are remembered", len(b.free))
+	}
+	e := newEdge(t)
+	e.g.begins.free = map[netip.Prefix]time.Time{netip.MustParsePrefix("127.0.0.1/32"): time.Now().Add(time.Hour)}
+	for _, path := range []string{"/own/x", "/.ward/sign-in"} {
+		a := e.ask("localhost", "GET", path, "Accept", "text/html")
+		if a.StatusCode != http.StatusTooManyRequests || a.Header.Get("Retry-After") == "" || len(e.begun) != 0 {
+			t.Errorf("%s: %d %v", path, a.StatusCode, a.Header)
+		}
 	}
 }

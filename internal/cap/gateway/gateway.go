@@ -61,6 +61,7 @@ type Gateway struct {
 	state   atomic.Pointer[state]
 	refused *wire.Tally[refusal]
 	clients clients
+	begins  begins
 	people  *people
 	key     *jose.Key // signs transaction tokens
 	// published: agents know key.

@@ -85,7 +85,7 @@ func (g *Gateway) toSignIn(ctx context.Context, s *state, r *proxy.Request, id i
 		v.Respond = []proxy.Header{{Name: "WWW-Authenticate", Value: challenge(id, origin, age)}}
 		return v
 	}
-	back, interrupted := r.Target(), false
+	back, interrupted := local(r.Target()), false
 	if !isSafe(r) {
 		// What the request would have done isn't done behind the person's back: they come back to the page before.
 		back, interrupted = referer(r, origin), true
@@ -95,7 +95,9 @@ func (g *Gateway) toSignIn(ctx context.Context, s *state, r *proxy.Request, id i
 	})
 	if err != nil {
 		if k := fault.KindOf(err); k == fault.Exhausted {
-			return g.refuse(r, rule.Target, http.StatusTooManyRequests, "too many people sign in at the moment; try again soon")
+			v := g.refuse(r, rule.Target, http.StatusTooManyRequests, fault.PublicText(err))
+			v.Respond = []proxy.Header{{Name: "Retry-After", Value: "5"}}
+			return v
 		}
 		g.config.Log.Warn("begin sign-in", "error", err)
 		return g.refuse(r, rule.Target, http.StatusServiceUnavailable, "sign-in isn't available for the moment")
@@ -105,6 +107,9 @@ func (g *Gateway) toSignIn(ctx context.Context, s *state, r *proxy.Request, id i
 
 // begin sends a browser to the pages.
 func (g *Gateway) begin(ctx context.Context, q wire.SignInBegin) (proxy.Verdict, error) {
+	if !g.begins.take(q.Visitor.IP, g.config.Clock.Now()) {
+		return proxy.Verdict{}, errBegins
+	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	b, err := g.config.SignIn.BeginSignIn(ctx, q)
@@ -136,10 +141,10 @@ func referer(r *proxy.Request, origin string) string {
 		return "/"
 	}
 	rest, ok := strings.CutPrefix(from, origin)
-	if !ok || !strings.HasPrefix(rest, "/") || len(rest) > 2000 {
+	if !ok {
 		return "/"
 	}
-	return rest
+	return local(rest)
 }
 
 // own serves the gateway's own paths. It stands behind the engine like a service, so that what comes here is canonical.
@@ -201,10 +206,14 @@ func (g *Gateway) serveCallback(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, local(done.Return), http.StatusSeeOther)
 }
 
-// local is a target on this origin, "/" for anything else.
+// maxReturn is how long a target may be that a sign-in returns to.
+const maxReturn = 4096
+
+// local is a target on this origin as every browser reads it, "/" for anything else.
 func local(to string) string {
 	u, err := url.Parse(to)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n\t") {
+	odd := func(c rune) bool { return c <= ' ' || c >= 0x7f || c == '\\' }
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || len(to) > maxReturn || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsFunc(to, odd) {
 		return "/"
 	}
 	return to
@@ -215,6 +224,9 @@ func (g *Gateway) serveSignIn(w http.ResponseWriter, r *http.Request) {
 	origin, visitor, _ := g.at(r)
 	v, err := g.begin(r.Context(), wire.SignInBegin{Origin: origin, Return: local(r.URL.Query().Get("to")), Visitor: visitor})
 	if err != nil {
+		if fault.KindOf(err) == fault.Exhausted {
+			w.Header().Set("Retry-After", "5")
+		}
 		problem(w, fault.KindOf(err).Status(), "sign-in isn't available for the moment")
 		return
 	}
