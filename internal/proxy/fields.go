@@ -240,7 +240,7 @@ func (e *Engine) ownCookie(v *Verdict, name, value string) bool {
 	if own == "" || v.OwnCookies || !strings.EqualFold(name, "Set-Cookie") {
 		return false
 	}
-	value = strings.TrimLeft(value, " \t")
+	value = strings.TrimLeft(value, " \t=") // a cookie without a name comes back as its value
 	return len(value) >= len(own) && strings.EqualFold(value[:len(own)], own)
 }
 

@@ -150,6 +150,7 @@ func newEdge(t *testing.T) *edge {
 	echo := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Set-Cookie", "__Host-ward=planted; Path=/; Secure")
 		w.Header().Add("Set-Cookie", " __HOST-ward-flow=planted; Path=/; Secure")
+		w.Header().Add("Set-Cookie", "=__Host-ward=planted; Path=/; Secure") // without a name: old browsers send it back like the first
 		w.Header().Add("Set-Cookie", "theme=dark")
 		_ = json.NewEncoder(w).Encode(r.Header)
 	})}
