@@ -11,6 +11,8 @@ import (
 
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -240,5 +242,26 @@ func TestNobodyBeginsSignInsWithoutEnd(t *testing.T) {
 		if a.StatusCode != http.StatusTooManyRequests || a.Header.Get("Retry-After") == "" || len(e.begun) != 0 {
 			t.Errorf("%s: %d %v", path, a.StatusCode, a.Header)
 		}
+	}
+}
+
+// The service's own end judges a condition too, by the token, also where nobody signs in.
+func TestConditionsCarryWhatTheyAskAboutWithoutUsers(t *testing.T) {
+	e := newEdge(t)
+	m, problems := model.Parse("ward.yaml", strings.NewReader(`
+app: shop
+gateway: {listen: "127.0.0.1:8443"}
+services:
+  web: {run: [x], listen: "http://:8080", expose: {routes: ["GET /own/**"], to: anyone, when: "ip == '127.0.0.1'"}}
+`))
+	if problems.HasErrors() {
+		t.Fatal(problems)
+	}
+	if err := e.g.SetPlan(plan.Build(m), "2026-01-01"); err != nil {
+		t.Fatal(err)
+	}
+	a := e.ask("localhost", "GET", "/own/x", "Cookie", "a=b")
+	if c := e.txn(a); c.IP != "127.0.0.1" || c.Person != nil || a.sent.Get("Cookie") != "a=b" {
+		t.Errorf("%+v %v", c, a.sent)
 	}
 }

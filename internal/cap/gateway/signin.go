@@ -350,10 +350,14 @@ func (g *Gateway) admit(s *state, r *proxy.Request, id identified, m policy.Matc
 	if r.Conn.TLS {
 		v.Respond = strict() // once HTTPS, always HTTPS; a service may set more
 	}
-	if !s.plan.Users.On() {
-		return v, nil
-	}
 	rule := &s.plan.Rules[m.Rule]
+	switch {
+	case !s.plan.Users.On() && rule.Need.When == "":
+		return v, nil
+	case !s.plan.Users.On():
+		err := g.carry(&v, r, id, rule) // the agent judges the condition too
+		return v, err
+	}
 	v.Drop = []string{"Traceparent", "Tracestate"}
 	forwarded := map[string]bool{}
 	for _, f := range rule.Forward {
@@ -369,7 +373,8 @@ func (g *Gateway) admit(s *state, r *proxy.Request, id identified, m policy.Matc
 			v.Drop = append(v.Drop, "Cookie")
 		}
 	}
-	return v, g.carry(&v, r, id, rule)
+	err := g.carry(&v, r, id, rule)
+	return v, err
 }
 
 // carry gives the request its transaction token, and a trace of its own: by it the agent finds the user of calls
