@@ -17,12 +17,16 @@ import (
 	"github.com/wardhq/ward/internal/demo"
 )
 
-// generous is the shop's model as a careless team would write it: everything is granted.
+// generous is the shop's model as a careless team would write it: everything is granted, and nobody signs in.
 func generous(t *testing.T) func(string) string {
 	return func(model string) string {
 		var out []string
+		users := false // within the block of sign-in, which the shop does without
 		for line := range strings.Lines(model) {
+			users = strings.HasPrefix(line, "users:") || users && strings.HasPrefix(line, " ")
 			switch trimmed := strings.TrimSpace(line); {
+			case users:
+				continue
 			case strings.HasPrefix(trimmed, "- {routes: [GET /,"):
 				line = "      - {routes: [\"* /**\", ws /**], to: anyone}\n"
 			case strings.HasPrefix(trimmed, "- {routes:"):
@@ -93,9 +97,7 @@ func succeeding(r demo.Report) []string {
 
 // open are the holes that the demo itself lists as open.
 func open(more ...string) []string {
-	all := append([]string{
-		"become administrator", "find a card number in the log", "mailer: act as a customer", "read web's own password",
-	}, more...)
+	all := append([]string{"find a card number in the log", "read web's own password"}, more...)
 	slices.Sort(all)
 	return all
 }
@@ -107,6 +109,7 @@ func TestDemosTableTellsTheTruth(t *testing.T) {
 	want := open(
 		"read visitor statistics", "read web's process", "read orders by a /docs parameter", "read orders by the cover preview",
 		"read catalog's process by preview", "mailer: charge a card", "mailer: read orders on disk", "mailer: change catalog on disk",
+		"become administrator", "read another customer's order", "mailer: act as a customer",
 	)
 	if diff := cmp.Diff(want, succeeding(r)); diff != "" {
 		t.Errorf("succeeds with Ward (-want +got):\n%s", diff)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/wardhq/ward/internal/demo/visitor"
@@ -68,6 +69,9 @@ func startGuarded(ctx context.Context, c *Config, dir string, out *outside) (*gu
 	if g.world, err = guardedWorld(ctx, paths, port, out); err != nil {
 		g.stop()
 		return nil, err
+	}
+	if !strings.Contains(text, "\nusers:") {
+		g.world.signIn = byName
 	}
 	return g, nil
 }
