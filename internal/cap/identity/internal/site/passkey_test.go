@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/descope/virtualwebauthn"
-
 	"github.com/wardhq/ward/internal/cap/identity/internal/account"
 	"github.com/wardhq/ward/internal/cap/identity/internal/signin"
 	"github.com/wardhq/ward/internal/store"
@@ -58,7 +56,7 @@ func TestBadPasskeysAreRefused(t *testing.T) {
 		"for a sibling origin":      {func(k *token) { k.rp.Origin = "https://shop.example.com" }, account.FlagWrongFactor},
 		"for http":                  {func(k *token) { k.rp.Origin = "http://id.example.com" }, account.FlagWrongFactor},
 		"for another relying party": {func(k *token) { k.rp.ID = "example.com" }, account.FlagWrongFactor},
-		"another key":               {func(k *token) { k.cred.Key = virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2).Key }, account.FlagWrongFactor},
+		"another key":               {func(k *token) { k.cred.Key = newCredential().Key }, account.FlagWrongFactor},
 		"an unknown credential":     {func(k *token) { k.cred.ID = []byte(strings.Repeat("x", 32)) }, account.FlagWrongFactor},
 		"another person's handle":   {func(k *token) { k.auth.Options.UserHandle = []byte("somebody") }, account.FlagWrongFactor},
 		"no handle":                 {func(k *token) { k.auth.Options.UserHandle = nil }, account.FlagWrongFactor},
@@ -115,7 +113,7 @@ func TestAPasskeyIsMadeForWhoAskedAndOnce(t *testing.T) {
 	on = b.get("/account/factors/passkey")
 	b.send(on, "label", "Key", "credential", answer).want(t, 422, "/account/factors/passkey")
 	k.auth.Options.UserNotVerified = true
-	k.cred = virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)
+	k.cred = newCredential()
 	on = b.get("/account/factors/passkey")
 	b.send(on, "label", "Key", "credential", k.make(t, on)).want(t, 422, "/account/factors/passkey")
 }

@@ -339,8 +339,19 @@ type token struct {
 	cred virtualwebauthn.Credential
 }
 
+// newCredential is a P-256 key. The library writes coordinates without their leading zeros, which one key in 128 has and
+// RFC 9053 §7.1.1 forbids: those are drawn again.
+func newCredential() virtualwebauthn.Credential {
+	const whole = 77 // bytes of COSE with two coordinates of 32
+	for {
+		if c := virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2); len(c.Key.AttestationData()) == whole {
+			return c
+		}
+	}
+}
+
 func newToken(person string) *token {
-	t := &token{rp: virtualwebauthn.RelyingParty{Name: "Demo Shop", ID: "id.example.com", Origin: origin}, cred: virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)}
+	t := &token{rp: virtualwebauthn.RelyingParty{Name: "Demo Shop", ID: "id.example.com", Origin: origin}, cred: newCredential()}
 	t.auth = virtualwebauthn.NewAuthenticatorWithOptions(virtualwebauthn.AuthenticatorOptions{UserHandle: []byte(person)})
 	return t
 }
