@@ -384,7 +384,6 @@ type Data struct{ Frame }
 type Delete struct {
 	Frame
 	Email string
-	Days  int // until it is final
 }
 
 // SignOut asks whether to, when another site asked for it. Posts do=sign-out.

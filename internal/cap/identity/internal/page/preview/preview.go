@@ -150,7 +150,7 @@ func account() []Sample {
 		{"was-it-you", 200, page.WasItYou{Frame: page.Frame{CSRF: "sample"}, Event: events[0]}},
 		{"secured", 200, page.Secured{Frame: page.Frame{CSRF: "sample"}, ResetURL: "/reset"}},
 		{"data", 200, page.Data{Frame: f}},
-		{"delete", 200, page.Delete{Frame: f, Email: email, Days: 14}},
+		{"delete", 200, page.Delete{Frame: f, Email: email}},
 	}
 }
 
