@@ -84,12 +84,12 @@ func (u *Users) open(ctx context.Context, p *plan.Plan, files map[string][]byte)
 	x.accounts, err = account.New(ctx, account.Config{
 		DB: c.DB, Key: derive(c.Key, "accounts"), Clock: c.Clock, Origin: x.origin, Log: c.Log,
 		Users: func() *model.Users { return &x.plan.Load().Users }, Places: places, Breached: checker, Mail: x.mail, SMS: x.smsOrNil(p),
-		AllowOrigin: x.allowOrigin, Ended: x.ended, Renewed: x.renewed, Record: c.Record, Flag: x.flag,
+		AllowOrigin: x.allowOrigin, Ended: x.ended, Renewed: x.renewed, Record: c.Record, Flag: x.flag, Stands: x.stands,
 	})
 	if err != nil {
 		return nil, err
 	}
-	pages := site.New(site.Config{Accounts: x.accounts, Pages: x.look.Load, Visitor: visitor, Log: c.Log})
+	pages := site.New(site.Config{Accounts: x.accounts, Pages: x.look.Load, Visitor: visitor, Work: x.work, Log: c.Log})
 	x.provider, err = oidc.Open(ctx, oidc.Config{
 		Issuer: x.origin, DB: c.DB, Seal: derive(c.Key, "provider"), Clock: c.Clock, Accounts: pages, Clients: x.clients, Pages: x.look.Load(), Log: c.Log,
 		Lives:       oidc.Lives{Access: accessLife, ID: idLife, Refresh: refreshLife, KeyAhead: keyAhead, KeySign: keySign},

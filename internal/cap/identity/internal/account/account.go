@@ -69,6 +69,7 @@ type Config struct {
 	Renewed     func(ctx context.Context, sessionIDs []string) // their person has other rights now; may be nil
 	Record      func(wire.Event)                               // may be nil
 	Flag        func(context.Context, Flag) Response           // may be nil
+	Stands      func(context.Context, Flag) time.Duration      // how long what a Flag announces isn't looked at; may be nil
 	Log         *slog.Logger
 }
 

@@ -8,16 +8,6 @@ import (
 	"github.com/wardhq/ward/internal/wire"
 )
 
-func FuzzParseImported(f *testing.F) {
-	f.Add([]byte(`{"email":"a@example.org","password_hash":"$2b$04$abcdefghijklmnopqrstuuu5G5p1iBu6Bm0Fz0zPyJUWJ3Zgqo3a6"}`))
-	f.Fuzz(func(t *testing.T, line []byte) {
-		n, err := ParseImported(line)
-		if err == nil && (n.Email == "" || len([]rune(n.Name)) > maxName) {
-			t.Errorf("took %+v", n)
-		}
-	})
-}
-
 func TestLimitsOfAKnownDeviceAreItsOwn(t *testing.T) {
 	v := wire.Visitor{IP: "192.0.2.7"}
 	a, b := Attempt{What: "password", Who: "Ada@Example.org", Visitor: v}, Attempt{What: "password", Who: "ada@example.org", Visitor: v, Device: []byte("d")}

@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -15,13 +16,13 @@ import (
 // FlagKind is what happened that may be part of an attack.
 type FlagKind string
 
-// The kinds.
+// The kinds. FlagHalf is a right first factor where no second one is asked for: detectors may ask for it.
 const (
 	FlagOK             FlagKind = "sign-in.ok"
+	FlagHalf           FlagKind = "password.ok"
 	FlagWrongPassword  FlagKind = "password.wrong"
 	FlagWrongFactor    FlagKind = "factor.wrong"
 	FlagUnknown        FlagKind = "identifier.unknown"
-	FlagNewDevice      FlagKind = "device.new"
 	FlagFactorRemoved  FlagKind = "factor.removed"
 	FlagCodeRequested  FlagKind = "code.requested"
 	FlagClone          FlagKind = "passkey.clone"
@@ -39,10 +40,13 @@ type Flag struct {
 	Person  string // "" if unknown
 	Session string // "" if there is none yet
 	Who     string // the identifier that was typed, in lower case; don't log it
+	Known   bool   // the person has signed in on this device before
 	Was     string // what it was before, for FlagMoved
 	Visitor wire.Visitor
 	Network string // /24 or /48 of the visitor
 	At      time.Time
+	// Password is the one that was wrong. It is neither stored nor logged.
+	Password secret.Bytes
 }
 
 // Response is what detectors want done. The zero Response is nothing.
@@ -50,8 +54,16 @@ type Response struct {
 	Wait        time.Duration // refuse for so long
 	StepUp      bool          // a second factor is asked for in any case
 	EndSessions bool          // all of the person's
-	MustReset   bool          // the password isn't taken any more
 	Ask         bool          // "was it you?"
+}
+
+// Standing is how long something isn't looked at because of what detectors saw before; 0 to go on. It counts nothing.
+func (s *Service) Standing(ctx context.Context, f Flag) time.Duration {
+	if s.Config.Stands == nil {
+		return 0
+	}
+	f.At, f.Network, f.Who = s.Now(), network(f.Visitor), emailKey(f.Who)
+	return s.Config.Stands(ctx, f)
 }
 
 // Raise tells the detectors and does what they answer, but for Wait and StepUp, which are the caller's.
@@ -63,11 +75,6 @@ func (s *Service) Raise(ctx context.Context, f Flag) (Response, error) {
 	r := s.Config.Flag(ctx, f)
 	if f.Person == "" {
 		return r, nil
-	}
-	if r.MustReset {
-		if err := s.change(ctx, f.Person, "must_reset = true"); err != nil {
-			return r, err
-		}
 	}
 	if r.EndSessions {
 		if err := s.EndSessions(ctx, f.Person, ""); err != nil {
@@ -105,6 +112,14 @@ func (s *Service) Note(ctx context.Context, person, what, kind string, v wire.Vi
 	return s.DB.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
 		return s.note(ctx, tx, person, what, v)
 	})
+}
+
+// ReadEvent reads the event of a link.
+func ReadEvent(data string) (e Event, err error) {
+	if err := json.Unmarshal([]byte(data), &e); err != nil {
+		return e, fmt.Errorf("read event: %w", err)
+	}
+	return e, nil
 }
 
 const pageOfEvents = 50
@@ -200,16 +215,16 @@ func (s *Service) Deny(ctx context.Context, token string, v wire.Visitor) (*Reco
 	return r, nil
 }
 
-// Failed notes a proof that was wrong. person is "" for somebody unknown, for whom the same work is done. The answer is
-// how long to wait.
-func (s *Service) Failed(ctx context.Context, person, who string, kind FlagKind, v wire.Visitor) (time.Duration, error) {
-	if person == "" && kind == FlagWrongPassword {
-		kind = FlagUnknown
+// Failed notes a proof that was wrong. The flag names nobody for somebody unknown, for whom the same work is done. The answer
+// is how long to wait.
+func (s *Service) Failed(ctx context.Context, f Flag) (time.Duration, error) {
+	if f.Person == "" && f.Kind == FlagWrongPassword {
+		f.Kind = FlagUnknown
 	}
-	s.record("sign-in.failed", person, map[string]string{"ip": v.IP, "why": string(kind)})
+	s.record("sign-in.failed", f.Person, map[string]string{"ip": f.Visitor.IP, "why": string(f.Kind)})
 	err := s.DB.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
-		if person != "" {
-			return s.note(ctx, tx, person, "event.sign-in-failed", v)
+		if f.Person != "" {
+			return s.note(ctx, tx, f.Person, "event.sign-in-failed", f.Visitor)
 		}
 		_, err := tx.Exec(ctx, "INSERT INTO account_spent (id, expires_at) VALUES (?, ?)", []byte(newID()), micros(s.Now()))
 		return err
@@ -217,6 +232,6 @@ func (s *Service) Failed(ctx context.Context, person, who string, kind FlagKind,
 	if err != nil {
 		return 0, fmt.Errorf("note failed sign-in: %w", err)
 	}
-	r, err := s.Raise(ctx, Flag{Kind: kind, Person: person, Who: who, Visitor: v})
+	r, err := s.Raise(ctx, f)
 	return r.Wait, err
 }

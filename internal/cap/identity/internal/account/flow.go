@@ -10,7 +10,6 @@ import (
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/secret"
-	"github.com/wardhq/ward/internal/cap/identity/internal/message"
 	"github.com/wardhq/ward/internal/cap/identity/internal/otp"
 	"github.com/wardhq/ward/internal/cap/identity/internal/page"
 	"github.com/wardhq/ward/internal/cap/identity/internal/password"
@@ -319,7 +318,6 @@ func (s *Service) Finish(ctx context.Context, f *Flow, in Browser, current *sign
 	}
 	s.ended(ctx, ended)
 	s.record("sign-in.ok", f.Person, map[string]string{"session": out.Session, "methods": fmt.Sprint(f.Proof.Methods), "ip": in.Visitor.IP})
-	s.afterSignIn(ctx, f, in, fresh)
 	return out, nil
 }
 
@@ -332,19 +330,21 @@ func (s *Service) beforeSignIn(ctx context.Context, f *Flow, in Browser, current
 	if err != nil {
 		return err
 	}
-	kind := FlagOK
-	if known == nil {
-		kind = FlagNewDevice
+	flag := Flag{Kind: FlagHalf, Person: f.Person, Known: known != nil, Visitor: in.Visitor}
+	if !f.Proof.FactorAt.IsZero() || current != nil && current.Person.ID == f.Person && !current.FactorAt.IsZero() {
+		flag.Kind = FlagOK
 	}
-	r, err := s.Raise(ctx, Flag{Kind: kind, Person: f.Person, Visitor: in.Visitor})
-	if err != nil {
+	r, err := s.Raise(ctx, flag)
+	if err == nil && flag.Kind == FlagHalf && r.Wait == 0 && !r.StepUp {
+		flag.Kind = FlagOK // nobody asks for more: it is complete
+		r, err = s.Raise(ctx, flag)
+	}
+	switch {
+	case err != nil:
 		return err
-	}
-	if r.Wait > 0 {
+	case r.Wait > 0:
 		return fault.Wrap(fault.Exhausted, "please try again later", &password.BusyError{RetryAfter: r.Wait})
-	}
-	strong := !f.Proof.FactorAt.IsZero() || current != nil && current.Person.ID == f.Person && !current.FactorAt.IsZero()
-	if r.StepUp && !strong {
+	case flag.Kind == FlagHalf:
 		f.Asked = true
 		if err := s.SaveFlow(ctx, f); err != nil {
 			return err
@@ -352,17 +352,6 @@ func (s *Service) beforeSignIn(ctx context.Context, f *Flow, in Browser, current
 		return ErrStepUp
 	}
 	return nil
-}
-
-// afterSignIn asks a person whose account was used with a new device.
-func (s *Service) afterSignIn(ctx context.Context, f *Flow, in Browser, fresh bool) {
-	if !fresh || f.New {
-		return
-	}
-	if err := s.AskWhether(ctx, f.Person, message.WasItYou, "", in.Visitor); err != nil {
-		// The sign-in stands; the person sees it in the activity.
-		s.Log.WarnContext(ctx, "mail about a new device can't be queued", "error", err)
-	}
 }
 
 // Bind makes a flow belong to a browser from the beginning.

@@ -194,9 +194,33 @@ func (s *Service) SeeSessions(ctx context.Context, q wire.SessionsSeen) error {
 		if v == nil {
 			continue
 		}
-		if _, err := s.Raise(ctx, Flag{Kind: FlagMoved, Person: v.Person.ID, Session: id, Visitor: q.Moved[id], Was: v.Fingerprint}); err != nil {
+		r, err := s.Raise(ctx, Flag{Kind: FlagMoved, Person: v.Person.ID, Session: id, Visitor: q.Moved[id], Was: v.Fingerprint})
+		if err == nil && r.StepUp && !r.EndSessions {
+			err = s.doubt(ctx, id, q.Moved[id].Fingerprint)
+		}
+		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// doubt takes a session from the gateway's origins: who has its cookie there comes by the pages again, with the cookie that is only
+// there. What asks for a fresh proof asks anew.
+func (s *Service) doubt(ctx context.Context, id, fingerprint string) error {
+	err := s.DB.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+		if _, err := tx.Exec(ctx, "DELETE FROM account_visit WHERE session = ?", id); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "UPDATE account_session SET auth_at = 0, factor_at = 0, fingerprint = ? WHERE id = ?", fingerprint, id)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("doubt session: %w", err)
+	}
+	s.record("session.doubted", "", map[string]string{"session": id})
+	if s.Renewed != nil {
+		s.Renewed(ctx, []string{id})
 	}
 	return nil
 }

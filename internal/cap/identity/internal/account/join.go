@@ -17,7 +17,7 @@ func (s *Service) Join(ctx context.Context, n NewPerson, pw secret.Bytes, in Bro
 	if s.Users().Register != model.RegisterOpen {
 		return nil, fault.New(fault.Refused, "registration is closed")
 	}
-	if err := n.check(); err != nil {
+	if err := n.Check(); err != nil {
 		return nil, err
 	}
 	encoded, err := s.Hasher.Hash(ctx, pw)

@@ -109,7 +109,8 @@ type NewPerson struct {
 	Groups, Roles       []string
 }
 
-func (n *NewPerson) check() error {
+// Check returns a fault of kind Invalid for an address or a name that isn't taken.
+func (n *NewPerson) Check() error {
 	if _, err := message.ParseAddress(n.Email); err != nil {
 		return fault.Wrap(fault.Invalid, "that isn't a mail address", err)
 	}
@@ -137,9 +138,37 @@ func (s *Service) Create(ctx context.Context, n NewPerson) (signin.Person, error
 	return p, nil
 }
 
+// CreateAll makes people, all that it can; refused has an entry for each, nil for one who was made.
+func (s *Service) CreateAll(ctx context.Context, all []NewPerson) (made int, refused []error, err error) {
+	var ids []string
+	err = s.DB.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+		refused, ids = make([]error, len(all)), nil
+		for i, n := range all {
+			p, err := s.create(ctx, tx, n)
+			switch fault.KindOf(err) {
+			case fault.Conflict, fault.Invalid:
+				refused[i] = err
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			ids = append(ids, p.ID)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, id := range ids {
+		s.record("user.created", id, map[string]string{"by": "import"})
+	}
+	return len(ids), refused, nil
+}
+
 func (s *Service) create(ctx context.Context, tx *store.Tx, n NewPerson) (signin.Person, error) {
 	n.Email, n.Name = strings.TrimSpace(n.Email), strings.TrimSpace(n.Name)
-	if err := n.check(); err != nil {
+	if err := n.Check(); err != nil {
 		return signin.Person{}, err
 	}
 	p := signin.Person{ID: newID(), Email: n.Email, Verified: n.Verified, Name: n.Name, Locale: n.Locale, Groups: unique(n.Groups), Roles: unique(n.Roles), Updated: s.Now()}

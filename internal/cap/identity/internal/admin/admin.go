@@ -16,6 +16,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/identity/internal/account"
+	"github.com/wardhq/ward/internal/cap/identity/internal/roster"
 	"github.com/wardhq/ward/internal/cap/identity/internal/signin"
 )
 
@@ -201,7 +202,7 @@ func (a *api) invite(r *http.Request) (any, error) {
 }
 
 func (a *api) load(r *http.Request) (any, error) {
-	done, err := a.accounts.Import(r.Context(), r.Body)
+	done, err := roster.Import(r.Context(), a.accounts, r.Body)
 	if err != nil {
 		return nil, err
 	}

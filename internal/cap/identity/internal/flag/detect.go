@@ -97,7 +97,7 @@ func (d *Detector) hashes(o *Observation) *seen {
 func (d *Detector) See(ctx context.Context, o Observation) (Decision, error) {
 	s := d.hashes(&o)
 	var err error
-	if o.Kind == SignInOK && o.Person != "" {
+	if (o.Kind == SignInOK || o.Kind == PasswordOK) && o.Person != "" {
 		err = d.habits(ctx, s)
 	}
 	d.mu.Lock()
@@ -152,6 +152,8 @@ func (d *Detector) count(s *seen) {
 		s.happened(RefreshReuse, Low, "an authorization code was used without its PKCE verifier or by another client")
 	case PasskeyClone:
 		s.happened(PasskeyCloned, Critical, "a passkey's counter went back: there may be a copy")
+	case FlowStolen:
+		s.happened(Moved, Low, "a step of a sign-in came in another browser than the one before")
 	case SessionMoved:
 		s.happened(Moved, Medium, "a session was used with another TLS fingerprint")
 	case Register, ResetRequested:

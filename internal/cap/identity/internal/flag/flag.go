@@ -35,7 +35,7 @@ type Kind uint8
 // The kinds.
 const (
 	PasswordFailed    Kind = iota + 1
-	PasswordOK             // the password alone; SignInOK follows when all factors were right
+	PasswordOK             // the password alone, where that is all: may it be? Nothing is counted; SignInOK follows if it may
 	FactorFailed           // a wrong code after a right password
 	FactorSent             // a code went out
 	SignInOK               // complete
@@ -50,13 +50,14 @@ const (
 	ResetRequested
 	ProofReplayed // a jti that was used before
 	CodeMisused   // a code without its PKCE verifier, or by another client: a theft, or a client's bug
+	FlowStolen    // a step of a sign-in in another browser than the one before
 )
 
 func kindWords() []string {
 	return []string{
 		"", "password.failed", "password.ok", "factor.failed", "factor.sent", "sign-in.ok", "unknown-identifier", "refresh.reused",
 		"code.replayed", "dpop.mismatch", "passkey.clone", "session.moved", "factor.removed", "register", "reset.requested",
-		"proof.replayed", "code.misused",
+		"proof.replayed", "code.misused", "flow.stolen",
 	}
 }
 
@@ -68,11 +69,10 @@ func (k Kind) String() string {
 	return ""
 }
 
-// KindOf is the kind of a name, or zero. Accounts and the provider have names of their own, which it knows too; a
-// sign-in of theirs on a new device is a SignInOK that isn't Known.
+// KindOf is the kind of a name, or zero. Accounts and the provider have names of their own, which it knows too.
 func KindOf(name string) Kind {
 	if k, ok := map[string]Kind{
-		"password.wrong": PasswordFailed, "factor.wrong": FactorFailed, "identifier.unknown": UnknownIdentifier, "device.new": SignInOK,
+		"password.wrong": PasswordFailed, "factor.wrong": FactorFailed, "identifier.unknown": UnknownIdentifier,
 		"code.requested": FactorSent, "link.requested": ResetRequested, "recovery.asked": ResetRequested, "user.registered": Register,
 		"refresh-reuse": RefreshReused, "code-replay": CodeReplayed, "jti-replay": ProofReplayed, "dpop-mismatch": DPoPMismatch,
 		"pkce-failure": CodeMisused, "client-mismatch": CodeMisused,
@@ -195,7 +195,7 @@ type Decision struct {
 	Block       time.Time     // tries like this aren't looked at until then; zero: they are
 	StepUp      bool          // a second factor is needed, whatever else is asked
 	EndSessions bool          // of the person, all
-	Mail        bool          // ask the person: was it you? At most once a day for each flag
+	Mail        bool          // ask the person: was it you? At most once a day for each flag; new devices once an hour for each network
 	Flags       []Name        // what was raised now, also when it isn't recorded again
 }
 

@@ -198,12 +198,12 @@ func TestAttacksAreSeenInTime(t *testing.T) {
 }
 
 func TestEachKindHasAName(t *testing.T) {
-	for k := PasswordFailed; k <= CodeMisused; k++ {
+	for k := PasswordFailed; k <= FlowStolen; k++ {
 		if k.String() == "" || KindOf(k.String()) != k {
 			t.Errorf("%d: %q", k, k)
 		}
 	}
-	for name, want := range map[string]Kind{"password.wrong": PasswordFailed, "device.new": SignInOK, "refresh-reuse": RefreshReused, "pkce-failure": CodeMisused} {
+	for name, want := range map[string]Kind{"password.wrong": PasswordFailed, "refresh-reuse": RefreshReused, "pkce-failure": CodeMisused} {
 		if KindOf(name) != want {
 			t.Errorf("%s: %s", name, KindOf(name))
 		}
@@ -486,6 +486,31 @@ func TestHabits(t *testing.T) {
 		}
 		if d := w.see(Observation{Kind: SignInOK, Person: "alice", Address: netip.MustParseAddr("10.7.7.7")}); len(d.Flags) > 0 {
 			t.Errorf("%s: not forgotten: %v", c.name, d.Flags)
+		}
+	}
+}
+
+// Whoever has the password and no second factor isn't taken for the person: neither their network nor their place becomes usual.
+func TestAHalfSignInTeachesNothing(t *testing.T) {
+	w := newWorld(t)
+	berlin, sydney := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("20.0.0.1")
+	w.see(Observation{Kind: SignInOK, Person: "alice", Address: berlin})
+	for range 3 {
+		w.pass(time.Hour)
+		if d := w.see(Observation{Kind: PasswordOK, Person: "alice", Address: sydney}); !d.Has(ImpossibleTravel) || !d.StepUp {
+			t.Errorf("%+v", d)
+		}
+	}
+}
+
+// A first new device of a day hides no second one from elsewhere.
+func TestEachNetworkOfNewDevicesIsMailedOnce(t *testing.T) {
+	w := newWorld(t)
+	w.see(Observation{Kind: SignInOK, Person: "alice", Address: far(1)})
+	for i, want := range []bool{true, false, true} {
+		w.pass(2 * time.Minute)
+		if d := w.see(Observation{Kind: SignInOK, Person: "alice", Address: far(2 + i/2)}); d.Mail != want {
+			t.Errorf("sign-in %d: %+v", i, d)
 		}
 	}
 }

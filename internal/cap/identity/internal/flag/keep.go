@@ -201,7 +201,7 @@ type habits struct {
 	At       time.Time    `json:"at"`
 }
 
-// habits compares a sign-in with those before, and adds it to them. The very first is compared with nothing.
+// habits compares a sign-in with those before, and adds it to them when it is complete. The very first is compared with nothing.
 func (d *Detector) habits(ctx context.Context, s *seen) error {
 	var place device.Place
 	if d.config.Place != nil {
@@ -218,6 +218,9 @@ func (d *Detector) habits(ctx context.Context, s *seen) error {
 		}
 		if err != nil && !errors.Is(err, store.ErrNoRows) {
 			return err
+		}
+		if s.Kind == PasswordOK {
+			return nil
 		}
 		after := before
 		after.Networks = slices.DeleteFunc(slices.Clone(before.Networks), func(n string) bool { return n == s.network.String() })

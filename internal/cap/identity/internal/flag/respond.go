@@ -68,6 +68,7 @@ const (
 	recordEvery  = time.Hour
 	happensEvery = time.Minute // of what happened, by reason
 	mailEvery    = 24 * time.Hour
+	deviceEvery  = time.Hour // of new devices, by network
 	firstPenalty = 15 * time.Minute
 	longest      = 4 * time.Hour
 	slowest      = 30 * time.Second // between tries on one account
@@ -138,7 +139,11 @@ func (d *Detector) raise(s *seen, r *report, out *Decision) bool {
 		n.block = max(n.block, until)
 	}
 	out.EndSessions = out.EndSessions || r.did&endSessions != 0
-	if r.did&mail != 0 && s.Person != "" && d.raised.touch(d.digest(tagMail, r.name.String()+s.Person), s.now).due(s.now, mailEvery) {
+	about, again := r.name.String()+s.Person, mailEvery
+	if r.name == NewDevice { // whoever comes from elsewhere on the same day isn't hidden by the first
+		about, again = about+s.network.String(), deviceEvery
+	}
+	if r.did&mail != 0 && s.Person != "" && d.raised.touch(d.digest(tagMail, about), s.now).due(s.now, again) {
 		out.Mail = true
 	} else {
 		r.did &^= mail

@@ -373,6 +373,7 @@ func (w *world) browserless(b *browser) answer {
 
 func TestDeniedSignInEndsSessionsAndThePassword(t *testing.T) {
 	w := newWorld(t, store.Config{})
+	w.flag = func(f account.Flag) account.Response { return account.Response{Ask: f.Kind == account.FlagOK} }
 	b, app, _ := w.enrolled("ada@example.org")
 	link := find(t, `(https://\S+)`, w.mail.last(t, "ada@example.org"))
 	owner := w.browser()
@@ -410,7 +411,7 @@ func TestDetectorsDecide(t *testing.T) {
 	b := w.browser()
 	b.withPassword("ada@example.org", goodWord).want(t, 200, "/account")
 	w.flag = func(f account.Flag) account.Response {
-		return account.Response{StepUp: f.Kind == account.FlagNewDevice}
+		return account.Response{StepUp: f.Kind == account.FlagHalf}
 	}
 	other := w.browser()
 	on := other.withPassword("ada@example.org", goodWord).want(t, 200, "/sign-in")

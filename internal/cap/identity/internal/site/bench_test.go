@@ -11,6 +11,7 @@ import (
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/identity/internal/account"
+	"github.com/wardhq/ward/internal/cap/identity/internal/roster"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/store"
 )
@@ -106,7 +107,7 @@ func BenchmarkOpen(b *testing.B) {
 					b.Fatal(err)
 				}
 				if lines.Len() > 0 {
-					made, err := s.Import(b.Context(), strings.NewReader(lines.String()))
+					made, err := roster.Import(b.Context(), s, strings.NewReader(lines.String()))
 					if err != nil || made.Made != people {
 						b.Fatal(made.Made, err)
 					}

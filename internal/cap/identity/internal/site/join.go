@@ -48,6 +48,9 @@ func (v *visit) register() error {
 	if wait := v.Ask("register", n.Email, v.in.Visitor); wait > 0 {
 		return v.limited(wait)
 	}
+	if err := v.announce(account.Flag{Kind: account.FlagRegistered, Who: n.Email}); err != nil {
+		return err
+	}
 	f, err := v.Join(v.ctx, n, v.secret("password"), v.in)
 	if err == nil {
 		err = v.resumed(f)
@@ -80,7 +83,7 @@ func (v *visit) resumed(f *account.Flow) error {
 }
 
 func (v *visit) showRegister(problems ...page.Problem) error {
-	c, err := pow.New(v.WorkKey(), "register", pow.Easy, v.Now().Add(workTime))
+	c, err := pow.New(v.WorkKey(), "register", v.c.Work(v.in.Visitor), v.Now().Add(workTime))
 	if err != nil {
 		return err
 	}
@@ -112,6 +115,9 @@ func (v *visit) joinCode(f *account.Flow) error {
 		if f.Sends++; f.Sends > maxSends || v.Ask("code", f.Join.Email, v.in.Visitor) > 0 {
 			return errSends
 		}
+		if err := v.announce(account.Flag{Kind: account.FlagCodeRequested, Who: f.Join.Email}); err != nil {
+			return err
+		}
 		if err := v.SendJoin(v.ctx, f, v.in.Visitor); err != nil {
 			return err
 		}
@@ -126,9 +132,6 @@ func (v *visit) joinCode(f *account.Flow) error {
 	}
 	if !ok {
 		return v.show(f, problem("code", page.ProblemCode))
-	}
-	if _, err := v.Raise(v.ctx, account.Flag{Kind: account.FlagRegistered, Person: f.Person, Visitor: v.in.Visitor}); err != nil {
-		return err
 	}
 	if err := v.Note(v.ctx, f.Person, "event.registered", "user.registered", v.in.Visitor); err != nil {
 		return err
@@ -148,10 +151,10 @@ func (v *visit) forgot() error {
 	if wait := v.Ask("forgot", email, v.in.Visitor); wait > 0 {
 		return v.limited(wait)
 	}
-	if err := v.Service.Forgot(v.ctx, email, v.locale(), v.in.Visitor); err != nil {
+	if err := v.announce(account.Flag{Kind: account.FlagLinkRequested, Who: email}); err != nil {
 		return err
 	}
-	if _, err := v.Raise(v.ctx, account.Flag{Kind: account.FlagLinkRequested, Who: email, Visitor: v.in.Visitor}); err != nil {
+	if err := v.Service.Forgot(v.ctx, email, v.locale(), v.in.Visitor); err != nil {
 		return err
 	}
 	return v.page(page.ForgotSent{Frame: v.plain(), Email: email})

@@ -409,6 +409,10 @@ func (v *visit) textNumber(f *account.Flow, show func(...page.Problem) error) er
 	if f.Sends++; f.Sends > maxSends || v.Ask("sms", f.Person, v.in.Visitor) > 0 || v.Ask("sms-to", number, v.in.Visitor) > 0 {
 		return errSends
 	}
+	// It is the person's own session: what stands against strangers isn't asked.
+	if err := v.announce(account.Flag{Kind: account.FlagCodeRequested, Person: f.Person, Known: true}); err != nil {
+		return err
+	}
 	to := otp.Target{Purpose: otp.AddFactor, User: f.Person, Address: number}
 	sent, err := v.TextCode(to, v.user.Person.Locale)
 	if err != nil {
@@ -499,7 +503,7 @@ func (v *visit) data() error {
 		return v.page(page.Data{Frame: v.frame()})
 	}
 	return v.fresh(func() error {
-		export, err := v.Export(v.ctx, v.user.Person.ID)
+		export, err := v.export(v.user.Person.ID)
 		if err != nil {
 			return err
 		}

@@ -90,7 +90,7 @@ func life(t *testing.T, c store.Config) {
 	on = b.send(on, "password", goodWord)
 	at = b.send(on, "code", app.code()).want(t, 200, "/account/delete")
 	export := b.send(b.get("/account/data"), "do", "export")
-	var data account.Export
+	var data Export
 	if err := json.Unmarshal([]byte(export.body), &data); err != nil || data.Person.Email != "new@example.org" || len(data.Factors) != 2 || len(data.Activity) < 5 {
 		t.Errorf("export %s: %v", export.body, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity/internal/message"
 	"github.com/wardhq/ward/internal/cap/identity/internal/otp"
 	"github.com/wardhq/ward/internal/cap/identity/internal/page"
+	"github.com/wardhq/ward/internal/cap/identity/internal/password"
 	"github.com/wardhq/ward/internal/cap/identity/internal/signin"
 )
 
@@ -205,15 +206,16 @@ func (v *visit) password(f *account.Flow) error {
 	if attempt.Device, err = v.Known(v.ctx, who, v.in); err != nil {
 		return err
 	}
-	if wait := v.Try(attempt); wait > 0 {
+	flag := account.Flag{Kind: account.FlagWrongPassword, Person: who, Who: f.Typed, Known: attempt.Device != nil, Visitor: v.in.Visitor, Password: v.secret("password")}
+	if wait := v.held(attempt, flag); wait > 0 {
 		return v.limited(wait)
 	}
-	r, err := v.VerifyPassword(v.ctx, f.Typed, v.secret("password"))
+	r, err := v.VerifyPassword(v.ctx, f.Typed, flag.Password)
 	if err != nil {
 		return err
 	}
 	if r == nil {
-		wait, err := v.Failed(v.ctx, who, f.Typed, account.FlagWrongPassword, v.in.Visitor)
+		wait, err := v.Failed(v.ctx, flag)
 		if err != nil {
 			return err
 		}
@@ -225,6 +227,14 @@ func (v *visit) password(f *account.Flow) error {
 	v.Right(attempt)
 	f.Prove(r.ID, v.Now(), signin.Password)
 	return v.next(f)
+}
+
+// held is how long a guess isn't looked at, 0 to go on; then it is counted.
+func (v *visit) held(a account.Attempt, f account.Flag) time.Duration {
+	if wait := v.Standing(v.ctx, f); wait > 0 {
+		return wait
+	}
+	return v.Try(a)
 }
 
 // passkey takes a passkey that verified its user: first and second factor at once.
@@ -241,11 +251,12 @@ func (v *visit) passkey(f *account.Flow) error {
 		if !errors.Is(err, account.ErrPasskey) && !errors.Is(err, account.ErrClone) {
 			return err
 		}
-		kind := account.FlagWrongFactor
+		// Nobody's passkeys have nothing in common: the flow stands for who it was.
+		flag := account.Flag{Kind: account.FlagWrongFactor, Person: person, Who: f.ID, Visitor: v.in.Visitor}
 		if errors.Is(err, account.ErrClone) {
-			kind = account.FlagClone
+			flag.Kind = account.FlagClone
 		}
-		wait, err := v.Failed(v.ctx, person, "", kind, v.in.Visitor)
+		wait, err := v.Failed(v.ctx, flag)
 		if err != nil {
 			return err
 		}
@@ -303,12 +314,26 @@ var errSends = fault.New(fault.Exhausted, "enough codes were sent; please begin 
 
 const maxSends = 3 // codes in a flow
 
+// announce tells the detectors of something that sends a message, before it does; an error if they say to wait.
+func (v *visit) announce(f account.Flag) error {
+	f.Visitor = v.in.Visitor
+	if wait := v.Standing(v.ctx, f); wait > 0 {
+		return &password.BusyError{RetryAfter: wait}
+	}
+	_, err := v.Raise(v.ctx, f)
+	return err
+}
+
 // sendCode sends a code to the mailbox or phone of a factor.
 func (v *visit) sendCode(f *account.Flow, to account.Factor) error {
 	if f.Sends++; f.Sends > maxSends || v.Ask("code", f.Person, v.in.Visitor) > 0 {
 		return errSends
 	}
-	if _, err := v.Raise(v.ctx, account.Flag{Kind: account.FlagCodeRequested, Person: f.Person, Visitor: v.in.Visitor}); err != nil {
+	known, err := v.Known(v.ctx, f.Person, v.in)
+	if err != nil {
+		return err
+	}
+	if err := v.announce(account.Flag{Kind: account.FlagCodeRequested, Person: f.Person, Known: known != nil}); err != nil {
 		return err
 	}
 	r, err := v.Lookup(v.ctx, f.Person)
@@ -382,7 +407,8 @@ func (v *visit) tryFactor(f *account.Flow, try func() (bool, []string, error)) e
 	if attempt.Device, err = v.Known(v.ctx, f.Person, v.in); err != nil {
 		return err
 	}
-	if wait := v.Try(attempt); wait > 0 {
+	flag := account.Flag{Kind: account.FlagWrongFactor, Person: f.Person, Known: attempt.Device != nil, Visitor: v.in.Visitor}
+	if wait := v.held(attempt, flag); wait > 0 {
 		return v.limited(wait)
 	}
 	ok, methods, err := try()
@@ -394,7 +420,7 @@ func (v *visit) tryFactor(f *account.Flow, try func() (bool, []string, error)) e
 		f.ProveFactor(v.Now(), methods...)
 		return v.next(f)
 	}
-	wait, err := v.Failed(v.ctx, f.Person, "", account.FlagWrongFactor, v.in.Visitor)
+	wait, err := v.Failed(v.ctx, flag)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity/internal/account"
 	"github.com/wardhq/ward/internal/cap/identity/internal/page"
 	"github.com/wardhq/ward/internal/cap/identity/internal/password"
+	"github.com/wardhq/ward/internal/cap/identity/internal/pow"
 	"github.com/wardhq/ward/internal/cap/identity/internal/signin"
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -52,6 +53,7 @@ type Config struct {
 	Pages     func() *page.Pages
 	Visitor   func(*http.Request) wire.Visitor
 	Upstreams Upstreams
+	Work      func(wire.Visitor) int64 // difficulty of the proof of work; nil: pow.Easy
 	Log       *slog.Logger
 }
 
@@ -66,6 +68,9 @@ type Site struct {
 func New(c Config) *Site {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Work == nil {
+		c.Work = func(wire.Visitor) int64 { return pow.Easy }
 	}
 	return &Site{Service: c.Accounts, c: c, protect: http.NewCrossOriginProtection()}
 }
