@@ -3,12 +3,17 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/wardhq/ward/internal/base/jose"
 	"github.com/wardhq/ward/internal/demo/visitor"
 	"github.com/wardhq/ward/internal/wardtest"
 	"github.com/wardhq/ward/internal/wardtest/need"
@@ -318,4 +323,81 @@ func TestPeopleClientsAndTokensAreAdministered(t *testing.T) {
 			t.Errorf("%s: %d %s", path, p.Status, p.Body)
 		}
 	}
+}
+
+// A foreign authority's tokens count where ward.yaml declares it; its keys come through control, whose only way out is the agent's.
+func TestForeignTokensCount(t *testing.T) {
+	key, err := jose.GenerateKey(jose.RS256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var authority *httptest.Server
+	authority = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/keys" {
+			keys, err := jose.NewKeySet(key.Public())
+			if err != nil {
+				t.Error(err)
+			}
+			_ = json.NewEncoder(w).Encode(keys)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": authority.URL, "jwks_uri": authority.URL + "/keys"})
+	}))
+	t.Cleanup(authority.Close)
+	w := wardtest.Start(t, strings.Replace(peopleModel, "  groups: [staff]\n", "  groups: [staff]\n  issuers: {corp: {issuer: \""+authority.URL+"\", audience: shop}}\n", 1), nil)
+	b := visitor.New(visitor.Transport(w.Roots()), "")
+	token := func(aud string) string {
+		t.Helper()
+		s, err := key.Sign("JWT", map[string]any{"iss": authority.URL, "aud": aud, "sub": "7", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix(), "groups": []string{"staff"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	var p visitor.Page
+	for range 100 {
+		if p = get(t, b, w.URL+"/own/x", "Authorization", "Bearer "+token("shop"), "Accept", "application/json"); p.Status == 200 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond) // until control has fetched the keys
+	}
+	if p.Status != 200 || !strings.Contains(p.Body, `"X-Ward-User":["`+authority.URL+`|7"]`) || strings.Contains(p.Body, "X-Ward-User-Groups") {
+		t.Errorf("%d %s", p.Status, p.Body)
+	}
+	if p := get(t, b, w.URL+"/own/x", "Authorization", "Bearer "+token("other"), "Accept", "application/json"); p.Status != 401 {
+		t.Errorf("another audience: %d", p.Status)
+	}
+	if p := get(t, b, w.URL+"/admin", "Authorization", "Bearer "+token("shop"), "Accept", "application/json"); p.Status != 403 {
+		t.Errorf("its groups are not ours: %d", p.Status)
+	}
+}
+
+// Mail leaves through the agent to the server that ward.yaml names, and to nobody else.
+func TestMailLeavesThroughTheAgent(t *testing.T) {
+	const python = "/usr/bin/python3"
+	if out, err := exec.Command(python, "-c", "import aiosmtpd").CombinedOutput(); err != nil {
+		need.Missing(t, "python3-aiosmtpd: "+string(out))
+	}
+	port := wardtest.FreePort(t)
+	server := exec.CommandContext(t.Context(), python, "-u", "-m", "aiosmtpd", "-n", "-l", fmt.Sprintf("127.0.0.1:%d", port), "-c", "aiosmtpd.handlers.Debugging", "stdout")
+	said := &wardtest.Log{}
+	server.Stdout, server.Stderr = said, said
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	})
+	w := wardtest.Start(t, strings.Replace(peopleModel, "  groups: [staff]\n", fmt.Sprintf("  groups: [staff]\n  mail: {from: \"Harbour Books <shop@example.com>\", smtp: \"smtp://127.0.0.1:%d\"}\n", port), 1), nil)
+	if code, out := ward(t, w, "", "users", "add", "bob@example.com", "--name", "Bob"); code != 0 {
+		t.Fatal(out)
+	}
+	for range 200 {
+		if strings.Contains(said.String(), "bob@example.com") && strings.Contains(said.String(), "Harbour Books") {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("no mail came:\n%s", said)
 }

@@ -47,9 +47,13 @@ func (e *egress) set(p *plan.Plan) {
 	for i := range u.Providers {
 		addURL(u.Providers[i].Issuer)
 	}
+	for i := range u.Issuers {
+		addURL(u.Issuers[i].Issuer)
+		addURL(u.Issuers[i].JWKS)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.named, e.anyHTTP = named, len(u.Providers) > 0
+	e.named, e.anyHTTP = named, len(u.Providers)+len(u.Issuers) > 0
 }
 
 // errNotNamed refuses a destination.

@@ -96,11 +96,20 @@ type UserState struct {
 	Issuer    string          `json:"issuer"`     // of access tokens
 	TokenKeys json.RawMessage `json:"token_keys"` // JWKS that verifies them
 	TxnKeys   json.RawMessage `json:"txn_keys"`   // JWKS that verifies transaction tokens
+	// Foreign are other authorities whose tokens count.
+	Foreign []ForeignIssuer `json:"foreign,omitempty"`
 	// Ended are the IDs of sessions and tokens that were ended before their time, as long as something of
 	// them could still be valid.
 	Ended []string `json:"ended,omitempty"`
 	// Renewed are sessions whose person has other rights than a moment ago: what is remembered of them is to be asked again.
 	Renewed []string `json:"renewed,omitempty"`
+}
+
+// ForeignIssuer is an authority that ward.yaml declares, with its keys as control fetched them.
+type ForeignIssuer struct {
+	Issuer   string          `json:"issuer"`
+	Audience string          `json:"audience"`
+	Keys     json.RawMessage `json:"keys"` // JWKS
 }
 
 // BeginSignIn begins a sign-in (gateway only).

@@ -2,6 +2,9 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
+	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -263,5 +266,48 @@ services:
 	a := e.ask("localhost", "GET", "/own/x", "Cookie", "a=b")
 	if c := e.txn(a); c.IP != "127.0.0.1" || c.Person != nil || a.sent.Get("Cookie") != "a=b" {
 		t.Errorf("%+v %v", c, a.sent)
+	}
+}
+
+// Who has stolen a cookie keeps nothing open once the session ends.
+func TestWhatIsUnderWayEndsWithTheSession(t *testing.T) {
+	e := newEdge(t)
+	e.signIn("alice", "sid-a", wire.Person{ID: "u1"})
+	e.signIn("bob", "sid-b", wire.Person{ID: "u2"})
+	open := func(cookie string) io.ReadCloser {
+		t.Helper()
+		c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", e.addr)
+		}}}
+		t.Cleanup(c.CloseIdleConnections)
+		r, _ := http.NewRequestWithContext(t.Context(), "GET", origin+"/own/stream", nil)
+		r.Header.Set("Cookie", "__Host-ward="+cookie)
+		resp, err := c.Do(r)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatal(resp, err)
+		}
+		return resp.Body
+	}
+	alice, bob := open("alice"), open("bob")
+	e.tell("sid-a")
+	if _, err := io.ReadAll(alice); err == nil {
+		t.Error("the stream ended as if it were whole")
+	}
+	p := e.g.people
+	p.mu.Lock()
+	if len(p.open) != 1 || p.open["sid-b"] == nil {
+		t.Errorf("under way: %v", p.open)
+	}
+	p.mu.Unlock()
+	e.tell("sid-a", "sid-b")
+	if _, err := io.ReadAll(bob); err == nil {
+		t.Error("the stream ended as if it were whole")
+	}
+	if s := p.enter("sid-a"); s == nil || p.open["sid-a"] != nil {
+		t.Error("a request that came just before the end is forgotten")
+	} else {
+		<-s.over
+		p.leave(s)
 	}
 }

@@ -3,7 +3,7 @@
 //
 // Guarantee: a route that no expose: opens is not reachable; what is forwarded is what was decided
 // on; X-Forwarded-* say what the gateway saw, whatever the client claims; where users: is in force, who a request is from is
-// known from a session or a token that was verified, and cookies and Authorization stop here unless the route forwards them.
+// known from a session or a token that was verified, what is under way for a session is cut when it ends, and cookies and Authorization stop here unless the route forwards them.
 // It holds its own certificate, the key of its transaction tokens and public keys, no secret of anybody else's but the
 // cookies that pass.
 package gateway
@@ -49,8 +49,6 @@ type Config struct {
 	// SignIn is control's part of sign-in, and DialPages reaches its pages; both nil where there is none.
 	SignIn    SignIn
 	DialPages func(context.Context) (net.Conn, error)
-	// ForeignKeys are the keys of declared authorities, by issuer.
-	ForeignKeys map[string]jose.Keys
 }
 
 // Gateway serves the outside. Its methods are safe for concurrent use.
@@ -98,7 +96,7 @@ func New(c Config) (*Gateway, error) {
 		return nil, fmt.Errorf("make gateway: %w", err)
 	}
 	g := &Gateway{key: key, people: newPeople(c.SignIn, c.Clock), config: c, pools: map[poolKey]*proxy.Upstream{}, refused: newRefusals(c.Record), clients: clients{open: map[netip.Prefix]int{}}}
-	g.engine = proxy.New(proxy.Config{Decide: g.decide, Edge: true, Cookies: cookiePrefix, Strip: []string{txn.Header}, Log: c.Log, Limits: proxy.Limits{Conns: 20_000, Idle: 75 * time.Second}})
+	g.engine = proxy.New(proxy.Config{Decide: g.decide, Done: g.done, Edge: true, Cookies: cookiePrefix, Strip: []string{txn.Header}, Log: c.Log, Limits: proxy.Limits{Conns: 20_000, Idle: 75 * time.Second}})
 	g.tls = &tls.Config{
 		MinVersion: tls.VersionTLS12, // TLS 1.3 wherever the client can
 		NextProtos: []string{"h2", "http/1.1"},
@@ -247,7 +245,18 @@ func (g *Gateway) decide(ctx context.Context, r *proxy.Request) proxy.Verdict {
 		g.config.Log.Error("admit request", "error", err)
 		return proxy.Verdict{Status: fault.KindOf(err).Status(), Public: fault.PublicText(err)}
 	}
+	if id.session != "" {
+		s := g.people.enter(id.session)
+		v.Ends, v.Tag = s.over, s
+	}
 	return v
+}
+
+// done hears of every request's end.
+func (g *Gateway) done(r *proxy.Record) {
+	if s, ok := r.Verdict.Tag.(*stay); ok {
+		g.people.leave(s)
+	}
 }
 
 // closed answers for a route that isn't open.

@@ -53,6 +53,7 @@ type people struct {
 	seen     map[string]bool         // guarded by mu: since the last report
 	moved    map[string]wire.Visitor // guarded by mu
 	asked    map[[32]byte]*question  // guarded by mu: cookies that control is being asked about
+	open     map[string]*stay        // guarded by mu: what is under way, by session
 	visits   map[visit][32]byte      // guarded by mu: the key in sessions
 	idle     time.Duration           // guarded by mu: a session that wasn't used for so long is asked about again; 0 for never
 	proofs   map[string]time.Time    // guarded by mu: jti of DPoP proofs, until they are too old
@@ -93,7 +94,7 @@ func newPeople(s SignIn, c clock.Clock) *people {
 	return &people{
 		signIn: s, clock: c, issuers: map[string]issuer{}, ended: map[string]bool{},
 		sessions: map[[32]byte]*session{}, tokens: map[[32]byte]*bearer{}, seen: map[string]bool{}, moved: map[string]wire.Visitor{},
-		asked: map[[32]byte]*question{}, visits: map[visit][32]byte{}, proofs: map[string]time.Time{},
+		asked: map[[32]byte]*question{}, visits: map[visit][32]byte{}, open: map[string]*stay{}, proofs: map[string]time.Time{},
 	}
 }
 
@@ -133,7 +134,45 @@ func (p *people) set(s *wire.UserState, foreign map[string]issuer) error {
 			p.drop(k)
 		}
 	}
+	for id, s := range p.open {
+		if ended[id] {
+			delete(p.open, id)
+			close(s.over)
+		}
+	}
 	return nil
+}
+
+// stay is what is under way for one session.
+type stay struct {
+	session  string
+	over     chan struct{} // closed when the session ends
+	requests int           // guarded by people.mu
+}
+
+// enter notes that a request of a session is under way; leave it.
+func (p *people) enter(session string) *stay {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.open[session]
+	if s == nil {
+		s = &stay{session: session, over: make(chan struct{})}
+		if p.ended[session] { // since it was identified
+			close(s.over)
+			return s
+		}
+		p.open[session] = s
+	}
+	s.requests++
+	return s
+}
+
+func (p *people) leave(s *stay) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.requests--; s.requests == 0 && p.open[s.session] == s {
+		delete(p.open, s.session)
+	}
 }
 
 // identified is who a request is from.
@@ -148,7 +187,7 @@ type identified struct {
 	dpop            bool // the token must come with a proof
 }
 
-// who finds out whose a request is. Of a request with an Authorization field the cookie doesn't count.
+// who finds out whose a request is. Of a request with an access token the cookie doesn't count.
 func (p *people) who(ctx context.Context, r *proxy.Request, origin string) identified {
 	if auth, n := r.Get("Authorization"); n == 1 {
 		if scheme, token, ok := strings.Cut(auth, " "); ok && (strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "DPoP")) {
@@ -345,7 +384,7 @@ func crossSite(r *proxy.Request, origin string) bool {
 		return true
 	}
 	from, n := r.Get("Origin")
-	return n > 0 && from != origin
+	return n > 1 || n == 1 && from != origin
 }
 
 // visitorOf says where a request comes from.

@@ -148,6 +148,11 @@ func newEdge(t *testing.T) *edge {
 	}
 	pages := newPipes()
 	echo := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/stream") {
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			return
+		}
 		w.Header().Add("Set-Cookie", "__Host-ward=planted; Path=/; Secure")
 		w.Header().Add("Set-Cookie", " __HOST-ward-flow=planted; Path=/; Secure")
 		w.Header().Add("Set-Cookie", "=__Host-ward=planted; Path=/; Secure") // without a name: old browsers send it back like the first
@@ -315,6 +320,7 @@ func TestSessionsCountWhereTheyShould(t *testing.T) {
 		{"write from the pages' host", "POST", "/own/x", "__Host-ward=alice", []string{"Sec-Fetch-Site", "same-site"}, 401},
 		{"write from another origin", "POST", "/own/x", "__Host-ward=alice", []string{"Origin", "https://evil.example"}, 401},
 		{"write from an old browser's own page", "POST", "/own/x", "__Host-ward=alice", []string{"Origin", origin}, 200},
+		{"write from two origins", "POST", "/own/x", "__Host-ward=alice", []string{"Origin", origin, "Origin", "https://evil.example"}, 401},
 		{"write by a program", "POST", "/own/x", "__Host-ward=alice", nil, 200},
 		{"read from another site", "GET", "/own/x", "__Host-ward=alice", []string{"Sec-Fetch-Site", "cross-site"}, 200},
 	} {

@@ -29,22 +29,16 @@ func (g *Gateway) Published() { g.published.Store(true) }
 var errNotPublished = fault.New(fault.Unavailable, "the gateway is starting")
 
 // SetUsers takes control's state of people.
-func (g *Gateway) SetUsers(s *wire.UserState) error { return g.people.set(s, g.foreign()) }
-
-// foreign are the declared authorities whose keys have been fetched.
-func (g *Gateway) foreign() map[string]issuer {
-	out := map[string]issuer{}
-	s := g.state.Load()
-	if s == nil {
-		return out
-	}
-	for i := range s.plan.Users.Issuers {
-		x := &s.plan.Users.Issuers[i]
-		if keys, ok := g.config.ForeignKeys[x.Issuer]; ok {
-			out[x.Issuer] = issuer{keys: keys, audience: []string{x.Audience}}
+func (g *Gateway) SetUsers(s *wire.UserState) error {
+	foreign := map[string]issuer{}
+	for _, f := range s.Foreign {
+		keys, err := jose.ParseKeySet(f.Keys)
+		if err != nil {
+			return fmt.Errorf("take keys of %s: %w", f.Issuer, err)
 		}
+		foreign[f.Issuer] = issuer{keys: keys, audience: []string{f.Audience}}
 	}
-	return out
+	return g.people.set(s, foreign)
 }
 
 // mint makes the request's transaction token.

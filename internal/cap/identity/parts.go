@@ -46,6 +46,7 @@ type parts struct {
 	flags    *flag.Detector
 	mail     *outbox
 	sms      *outbox
+	foreign  *foreign
 
 	plan atomic.Pointer[plan.Plan]
 	look atomic.Pointer[page.Pages]
@@ -63,7 +64,7 @@ const (
 // open makes the parts of the first plan with users.
 func (u *Users) open(ctx context.Context, p *plan.Plan, files map[string][]byte) (*parts, error) {
 	c := u.config
-	x := &parts{users: u, origin: pagesOrigin(p), mail: newOutbox(c), sms: newOutbox(c)}
+	x := &parts{users: u, origin: pagesOrigin(p), mail: newOutbox(c), sms: newOutbox(c), foreign: newForeign(egressTransport(c.Egress), u.board.Refresh)}
 	places, checker, err := u.bigFiles()
 	if err != nil {
 		return nil, err
@@ -178,6 +179,7 @@ func (x *parts) apply(p *plan.Plan, files map[string][]byte) error {
 		return err
 	}
 	x.look.Store(pages)
+	x.foreign.look()
 	x.mail.use(mail)
 	x.sms.use(sms)
 	return nil
@@ -190,6 +192,11 @@ func (x *parts) run(ctx context.Context) {
 	for _, f := range []func(context.Context){x.mail.queue.Run, x.sms.queue.Run, x.provider.Run} {
 		wg.Go(func() { f(ctx) })
 	}
+	wg.Go(func() {
+		x.foreign.run(ctx, func() []model.Issuer { return x.plan.Load().Users.Issuers }, func(issuer string, err error) {
+			log.Warn("keys of a foreign authority", "issuer", issuer, "error", err)
+		})
+	})
 	wg.Go(func() {
 		x.flags.Run(ctx, func(err error) { log.Error("keep counts of red flags", "error", err) })
 	})

@@ -53,7 +53,7 @@ func OpenUsers(ctx context.Context, c UsersConfig) (*Users, error) {
 	}
 	u := &Users{config: c, begun: make(chan struct{})}
 	var err error
-	u.board, err = told.Open(ctx, told.Config{DB: c.DB, Clock: c.Clock, Issuer: u.issuer, TokenKeys: u.tokenKeys})
+	u.board, err = told.Open(ctx, told.Config{DB: c.DB, Clock: c.Clock, Issuer: u.issuer, TokenKeys: u.tokenKeys, Foreign: u.foreignIssuers})
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +72,21 @@ func (u *Users) tokenKeys() json.RawMessage {
 		return p.provider.JWKS()
 	}
 	return json.RawMessage(`{"keys":[]}`)
+}
+
+func (u *Users) foreignIssuers() []wire.ForeignIssuer {
+	p := u.parts.Load()
+	if p == nil {
+		return nil
+	}
+	keys := p.foreign.all()
+	var out []wire.ForeignIssuer
+	for _, x := range p.plan.Load().Users.Issuers {
+		if k := keys[x.Issuer]; k != nil {
+			out = append(out, wire.ForeignIssuer{Issuer: x.Issuer, Audience: x.Audience, Keys: k})
+		}
+	}
+	return out
 }
 
 // SetPlan puts users: of a plan into force; files are what it names, by path. The first one with users: opens the tables; its

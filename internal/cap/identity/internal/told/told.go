@@ -47,6 +47,8 @@ type Config struct {
 	Issuer func() string
 	// TokenKeys is the JWKS of access tokens as it is now.
 	TokenKeys func() json.RawMessage
+	// Foreign are the declared authorities as they are now; may be nil.
+	Foreign func() []wire.ForeignIssuer
 }
 
 // Board is what is told. Its methods are safe for concurrent use.
@@ -282,6 +284,9 @@ func (b *Board) Follow(ctx context.Context, have string, agent bool) (wire.UserS
 // state needs b.mu.
 func (b *Board) state() wire.UserState {
 	s := wire.UserState{Sequence: b.sequence, Issuer: b.config.Issuer(), TokenKeys: b.config.TokenKeys(), Ended: slices.Sorted(maps.Keys(b.ended)), Renewed: slices.Sorted(maps.Keys(b.renewed))}
+	if b.config.Foreign != nil {
+		s.Foreign = b.config.Foreign()
+	}
 	var keys []json.RawMessage
 	for _, kid := range slices.Sorted(maps.Keys(b.keys)) {
 		keys = append(keys, b.keys[kid].jwk)
