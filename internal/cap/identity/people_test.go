@@ -125,6 +125,18 @@ func (s *society) flagged(name string) wire.Event {
 	return wire.Event{}
 }
 
+// count is how many events of a kind there are.
+func (s *society) count(kind string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.events {
+		if e.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
 // person makes somebody with a password.
 func (s *society) person(email string) string {
 	s.t.Helper()
