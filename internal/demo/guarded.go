@@ -142,8 +142,11 @@ func guardedWorld(ctx context.Context, paths up.Paths, port int, out *outside) (
 // await leaves the guarded shop running until ctx ends, and says what to look at.
 func (g *guarded) await(ctx context.Context, notes io.Writer) {
 	fmt.Fprintf(notes, `
-The guarded shop runs at %s
+The guarded shop runs at %[1]s
   (your browser warns of its certificate, which Ward's own authority signed)
+Sign in as %[3]s with the password "%[4]s", or make an account: its code lies in %[5]s.
+The administrators' page asks for staff, and for a second factor:
+  ward users set %[3]s --group staff -f %[2]s, then open %[1]s/admin
 
 In another terminal, with ward or 'go run ./cmd/ward':
   ward reach  -f %[2]s
@@ -151,7 +154,7 @@ In another terminal, with ward or 'go run ./cmd/ward':
   ward attack -f %[2]s
 
 Ctrl-C ends it.
-`, g.world.base, g.file)
+`, g.world.base, g.file, victim, password, filepath.Join(filepath.Dir(g.file), ".ward", "mail"))
 	select {
 	case <-ctx.Done():
 	case <-g.done:
