@@ -34,12 +34,12 @@ func TestTheSuitesTableIsTrue(t *testing.T) {
 				t.Errorf("%s is there twice", cell[0])
 			}
 			seen[cell[0]] = true
-			named := regexp.MustCompile("`([^`#]+)#([^`]+)`").FindAllStringSubmatch(line, -1)
+			named := named(line)
 			if (cell[1] == "yes" || cell[1] == "partly") && len(named) == 0 {
 				t.Errorf("%s is covered by nothing", cell[0])
 			}
 			for _, test := range named {
-				if err := namesATest(test[1], test[2]); err != nil {
+				if err := namesATest(filepath.Join("internal", test[1]), test[2]); err != nil {
 					t.Errorf("%s: %v", cell[0], err)
 				}
 			}
@@ -53,9 +53,32 @@ func TestTheSuitesTableIsTrue(t *testing.T) {
 	}
 }
 
+// named is the tests that a line names, as file and test.
+func named(line string) [][]string {
+	return regexp.MustCompile("`([^`#]+)#([^`]+)`").FindAllStringSubmatch(line, -1)
+}
+
+// TestProbesExist: the README names tests that there are.
+func TestProbesExist(t *testing.T) {
+	b, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, probes, _ := strings.Cut(string(b), "\n## Probes\n")
+	list := named(probes)
+	if len(list) < 40 {
+		t.Errorf("only %d tests", len(list))
+	}
+	for _, test := range list {
+		if err := namesATest(filepath.Join("..", test[1]), test[2]); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // namesATest says what is wrong with a name like file_test.go and TestX/sub, or script.mjs and the name of a check.
 func namesATest(file, name string) error {
-	b, err := os.ReadFile(filepath.Join("internal", file))
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
