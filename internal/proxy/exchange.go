@@ -156,6 +156,9 @@ func (s *serving) follow(ctx context.Context, body *h1.Body) bool {
 		s.rec.Err = errNeedsH2
 		a = answer{status: http.StatusBadGateway, public: "The service speaks HTTP/2 only, and this request came as HTTP/1."}
 	default:
+		if v.Ends != nil {
+			defer s.cutAtEnd()()
+		}
 		return s.forward(ctx, body)
 	}
 	return s.refuse(a, body)

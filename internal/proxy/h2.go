@@ -171,6 +171,9 @@ func (x *stream) forward() {
 	defer up.leave(nil)
 	ctx, cancel := context.WithCancelCause(x.r.Context())
 	defer cancel(nil)
+	if x.verdict.Ends != nil {
+		defer cutAt(x.verdict.Ends, func() { cancel(errEnded) })()
+	}
 	// A gRPC call has a deadline of its own, and may begin to answer late.
 	var start *time.Timer
 	if x.req.Protocol != canon.GRPC {

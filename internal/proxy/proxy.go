@@ -48,6 +48,8 @@ type Verdict struct {
 	Respond []Header
 	// OwnCookies lets the upstream set cookies that begin with Config.Cookies.
 	OwnCookies bool
+	// Ends, if not nil, is closed when the right to the request ends: what is under way is cut then, a tunnel too.
+	Ends <-chan struct{}
 	// Tag comes back in the Record.
 	Tag any
 }

@@ -269,27 +269,46 @@ services:
 	}
 }
 
+// stream opens one that the service never ends.
+func (e *edge) stream(ctx context.Context, cookie string) io.ReadCloser {
+	e.t.Helper()
+	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", e.addr)
+	}}}
+	e.t.Cleanup(c.CloseIdleConnections)
+	r, err := http.NewRequestWithContext(ctx, "GET", origin+"/own/stream", nil)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	r.Header.Set("Cookie", "__Host-ward="+cookie)
+	resp, err := c.Do(r)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		e.t.Fatal(resp, err)
+	}
+	return resp.Body
+}
+
+// The connection's wrapping hides nothing: a client that goes frees the service at once, also while it says nothing.
+func TestAClientThatGoesFreesTheService(t *testing.T) {
+	e := newEdge(t)
+	e.signIn("alice", "sid-a", wire.Person{ID: "u1"})
+	ctx, leave := context.WithCancel(t.Context())
+	e.stream(ctx, "alice")
+	leave()
+	select {
+	case <-e.left:
+	case <-time.After(10 * time.Second):
+		t.Error("the service still works for nobody")
+	}
+}
+
 // Who has stolen a cookie keeps nothing open once the session ends.
 func TestWhatIsUnderWayEndsWithTheSession(t *testing.T) {
 	e := newEdge(t)
 	e.signIn("alice", "sid-a", wire.Person{ID: "u1"})
 	e.signIn("bob", "sid-b", wire.Person{ID: "u2"})
-	open := func(cookie string) io.ReadCloser {
-		t.Helper()
-		c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "tcp", e.addr)
-		}}}
-		t.Cleanup(c.CloseIdleConnections)
-		r, _ := http.NewRequestWithContext(t.Context(), "GET", origin+"/own/stream", nil)
-		r.Header.Set("Cookie", "__Host-ward="+cookie)
-		resp, err := c.Do(r)
-		if err != nil || resp.StatusCode != http.StatusOK {
-			t.Fatal(resp, err)
-		}
-		return resp.Body
-	}
-	alice, bob := open("alice"), open("bob")
+	alice, bob := e.stream(t.Context(), "alice"), e.stream(t.Context(), "bob")
 	e.tell("sid-a")
 	if _, err := io.ReadAll(alice); err == nil {
 		t.Error("the stream ended as if it were whole")

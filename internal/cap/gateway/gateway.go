@@ -3,7 +3,8 @@
 //
 // Guarantee: a route that no expose: opens is not reachable; what is forwarded is what was decided
 // on; X-Forwarded-* say what the gateway saw, whatever the client claims; where users: is in force, who a request is from is
-// known from a session or a token that was verified, what is under way for a session is cut when it ends, and cookies and Authorization stop here unless the route forwards them.
+// known from a session or a token that was verified, what is under way for a session is cut when it ends, and cookies
+// and Authorization stop here unless the route forwards them.
 // It holds its own certificate, the key of its transaction tokens and public keys, no secret of anybody else's but the
 // cookies that pass.
 package gateway

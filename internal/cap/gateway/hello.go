@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"sync/atomic"
+	"syscall"
 )
 
 // client is what the gateway knows of the other end of a connection, once TLS is up.
@@ -29,6 +31,14 @@ func (c *client) print() string {
 type edgeConn struct {
 	net.Conn
 	client *client
+}
+
+// SyscallConn is the connection's own: by it the engine sees that a client has gone while its service says nothing.
+func (e *edgeConn) SyscallConn() (syscall.RawConn, error) {
+	if c, ok := e.Conn.(syscall.Conn); ok {
+		return c.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // hello notes who is there, and asks for a certificate where clients may authenticate with one: on the host of the

@@ -48,11 +48,11 @@ services:
 
 // edge is a gateway whose agent echoes what comes in, and whose control is the test.
 type edge struct {
-	t    *testing.T
-	g    *Gateway
-	key  *jose.Key // of access tokens
-	addr string
-
+	t        *testing.T
+	g        *Gateway
+	key      *jose.Key // of access tokens
+	addr     string
+	left     chan struct{} // a token for each stream that its client left
 	mu       sync.Mutex
 	sessions map[string]wire.Session // guarded by mu: by cookie
 	asked    int                     // guarded by mu
@@ -140,7 +140,7 @@ func newEdge(t *testing.T) *edge {
 	}
 	self := identity.NewLinkSource("spiffe://shop.internal/ward/gateway", localIssuer{a}, bundles, clock.System{})
 	web := identity.NewLinkSource("spiffe://shop.internal/svc/web", localIssuer{a}, bundles, clock.System{})
-	e := &edge{t: t, sessions: map[string]wire.Session{}}
+	e := &edge{t: t, left: make(chan struct{}, 10), sessions: map[string]wire.Session{}}
 	agent := pki.Server(clock.System{}, p.TrustDomain, bundles.Roots, func(string) (pki.Source, error) { return web, nil })
 	inside, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -151,6 +151,7 @@ func newEdge(t *testing.T) *edge {
 		if strings.HasSuffix(r.URL.Path, "/stream") {
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
+			e.left <- struct{}{}
 			return
 		}
 		w.Header().Add("Set-Cookie", "__Host-ward=planted; Path=/; Secure")
