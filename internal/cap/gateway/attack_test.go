@@ -330,3 +330,22 @@ func TestWhatIsUnderWayEndsWithTheSession(t *testing.T) {
 		p.leave(s)
 	}
 }
+
+// What has ended counts also when keys that come along can't be read.
+func TestBadKeysKeepNoSessionAlive(t *testing.T) {
+	for name, bad := range map[string]*wire.UserState{
+		"ours":             {TokenKeys: []byte("nonsense")},
+		"another issuer's": {TokenKeys: []byte(`{"keys":[]}`), Foreign: []wire.ForeignIssuer{{Issuer: "https://idp.example", Audience: "shop", Keys: []byte("nonsense")}}},
+	} {
+		e := newEdge(t)
+		e.signIn("alice", "sid-a", wire.Person{ID: "u1"})
+		e.ask("localhost", "GET", "/own/x", "Cookie", "__Host-ward=alice")
+		bad.Issuer, bad.Ended = "https://id.localhost:8443", []string{"sid-a"}
+		if err := e.g.SetUsers(bad); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		if a := e.ask("localhost", "GET", "/own/x", "Cookie", "__Host-ward=alice"); a.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s: %d", name, a.StatusCode)
+		}
+	}
+}

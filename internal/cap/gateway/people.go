@@ -105,13 +105,15 @@ func (p *people) setIdle(d time.Duration) {
 	p.idle = d
 }
 
-// set takes control's state of people: keys, and what has ended.
+// set takes control's state of people: keys, and what has ended. Without keys no token counts.
 func (p *people) set(s *wire.UserState, foreign map[string]issuer) error {
+	issuers := map[string]issuer{}
 	keys, err := jose.ParseKeySet(s.TokenKeys)
 	if err != nil {
-		return fmt.Errorf("take keys of access tokens: %w", err)
+		err = fmt.Errorf("take keys of access tokens: %w", err)
+	} else {
+		issuers[s.Issuer] = issuer{keys: keys, typ: "at+jwt", own: true}
 	}
-	issuers := map[string]issuer{s.Issuer: {keys: keys, typ: "at+jwt", own: true}}
 	for name, i := range foreign {
 		if name != s.Issuer {
 			issuers[name] = i
@@ -140,7 +142,7 @@ func (p *people) set(s *wire.UserState, foreign map[string]issuer) error {
 			close(s.over)
 		}
 	}
-	return nil
+	return err
 }
 
 // stay is what is under way for one session.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -28,17 +29,19 @@ func (g *Gateway) Published() { g.published.Store(true) }
 
 var errNotPublished = fault.New(fault.Unavailable, "the gateway is starting")
 
-// SetUsers takes control's state of people.
+// SetUsers takes control's state of people. What has ended counts also where an error says that keys couldn't be read.
 func (g *Gateway) SetUsers(s *wire.UserState) error {
 	foreign := map[string]issuer{}
+	var problems []error
 	for _, f := range s.Foreign {
 		keys, err := jose.ParseKeySet(f.Keys)
 		if err != nil {
-			return fmt.Errorf("take keys of %s: %w", f.Issuer, err)
+			problems = append(problems, fmt.Errorf("take keys of %s: %w", f.Issuer, err))
+			continue
 		}
 		foreign[f.Issuer] = issuer{keys: keys, audience: []string{f.Audience}}
 	}
-	return g.people.set(s, foreign)
+	return errors.Join(append(problems, g.people.set(s, foreign))...)
 }
 
 // mint makes the request's transaction token.
