@@ -72,9 +72,11 @@ func TestServicesCallEachOtherAcrossHosts(t *testing.T) {
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
 		Pdeathsig:   syscall.SIGKILL,
 	}
-	out, err := cmd.CombinedOutput()
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("%v\n%s%s", err, out, log.Bytes())
 	}
 	var got map[string]string
 	line := out[bytes.LastIndexByte(bytes.TrimSpace(out), '\n')+1:]
