@@ -12,11 +12,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/sandbox"
+	"github.com/wardhq/ward/internal/caps"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/prove"
@@ -105,8 +107,21 @@ func printAttack(e env, f *attackFlags, r *prove.Report) error {
 			return fmt.Errorf("write %s: %w", f.junit, err)
 		}
 	}
+	held := caps.Sort(r)
 	if f.json {
-		return writeJSON(e.out, r)
+		return writeJSON(e.out, struct {
+			*prove.Report
+			Capabilities []caps.Held `json:"capabilities"`
+		}{r, held})
+	}
+	w := tabwriter.NewWriter(e.out, 0, 4, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "CAPABILITY\tATTEMPTS\tDIFFERENCES\t")
+	for _, h := range held {
+		fmt.Fprintf(w, "%s\t%d\t%d\t\n", h.Capability, h.Attempts, h.Differences)
+	}
+	fmt.Fprintln(w, "\t\t\t")
+	if err := w.Flush(); err != nil {
+		return err
 	}
 	return writeText(e.out, r.Text(f.file))
 }

@@ -38,6 +38,14 @@ type Report struct {
 	Seconds     float64      `json:"seconds"`
 	Attackers   []Attacker   `json:"attackers"`
 	Differences []Difference `json:"differences"`
+	// Tried is how many attempts of each kind were made.
+	Tried map[Tried]int `json:"-"`
+}
+
+// Tried is a kind of attempt, from outside or from within.
+type Tried struct {
+	Outside bool
+	Kind    string
 }
 
 // Attacker is the sum of what one attacker tried. Attempts is Reached plus Refused plus
@@ -52,6 +60,7 @@ type Attacker struct {
 	Skipped     int    `json:"skipped"` // granted, but harmful to try
 	Differences int    `json:"differences"`
 	Error       string `json:"error,omitempty"` // the probe came to nothing
+	kinds       map[string]int
 }
 
 // Difference is where reality isn't the plan.
@@ -93,6 +102,12 @@ func Attack(ctx context.Context, c Config) (*Report, error) {
 	}
 	wg.Wait()
 	r.Differences = append(r.Differences, slices.Concat(differences...)...)
+	r.Tried = map[Tried]int{}
+	for i := range r.Attackers {
+		for kind, n := range r.Attackers[i].kinds {
+			r.Tried[Tried{r.Attackers[i].Name == plan.Outside, kind}] += n
+		}
+	}
 	r.Seconds = time.Since(began).Seconds()
 	return r, nil
 }
@@ -128,7 +143,9 @@ func (c *Config) attackFrom(ctx context.Context, set *policy.Set, name string) (
 // compare is the heart: reached if and only if granted, and no way out.
 func (a Attacker) compare(attempts []Attempt, found *Findings) (Attacker, []Difference) {
 	var out []Difference
+	a.kinds = map[string]int{}
 	for i := range attempts {
+		a.kinds[attempts[i].Kind]++
 		t, got := &attempts[i], found.Answers[i]
 		through := got.Outcome.Through()
 		a.Attempts++
@@ -150,6 +167,7 @@ func (a Attacker) compare(attempts []Attempt, found *Findings) (Attacker, []Diff
 		}
 		a.Attempts++
 		a.Escapes++
+		a.kinds["escape"]++
 		if e.Verdict != escape.Blocked {
 			out = append(out, Difference{
 				Attacker: a.Name, Target: "the host", Kind: "escape", Request: e.Name + ": " + e.Tries,

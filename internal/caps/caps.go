@@ -1,0 +1,59 @@
+// Package caps is the one ordered list of Ward's capabilities, and tells which of them an attack was on.
+//
+// Guarantee: each has probes, and no kind of attack from one side belongs to two.
+package caps
+
+import (
+	"github.com/wardhq/ward/internal/cap/gateway"
+	"github.com/wardhq/ward/internal/cap/identity"
+	"github.com/wardhq/ward/internal/cap/mesh"
+	"github.com/wardhq/ward/internal/cap/sandbox"
+	"github.com/wardhq/ward/internal/capability"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/prove"
+)
+
+// All are the capabilities, in the order of a request's way.
+func All() []capability.Capability {
+	return []capability.Capability{gateway.Capability(), identity.Capability(), mesh.Capability(), sandbox.Capability()}
+}
+
+// Held is what attacks on a capability came to.
+type Held struct {
+	Capability  string `json:"capability"`
+	Stops       string `json:"stops"`
+	Attempts    int    `json:"attempts"`
+	Differences int    `json:"differences"`
+}
+
+// Sort sums a report up by capability. What no capability claims comes last, under no name: there is nothing of the kind unless
+// somebody forgot it.
+func Sort(r *prove.Report) []Held {
+	all := All()
+	out := make([]Held, len(all), len(all)+1)
+	owner := map[prove.Tried]int{}
+	for i, c := range all {
+		out[i] = Held{Capability: c.Name, Stops: c.Stops}
+		for _, p := range c.Probes {
+			owner[prove.Tried{Outside: p.From == capability.Outside, Kind: p.Kind}] = i
+		}
+	}
+	var rest Held
+	at := func(t prove.Tried) *Held {
+		if i, ok := owner[t]; ok {
+			return &out[i]
+		}
+		return &rest
+	}
+	for t, n := range r.Tried {
+		at(t).Attempts += n
+	}
+	for i := range r.Differences {
+		d := &r.Differences[i]
+		at(prove.Tried{Outside: d.Attacker == plan.Outside, Kind: d.Kind}).Differences++
+	}
+	if rest.Attempts+rest.Differences > 0 {
+		out = append(out, rest)
+	}
+	return out
+}
