@@ -29,6 +29,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity/internal/page"
 	"github.com/wardhq/ward/internal/cap/identity/internal/pow"
 	"github.com/wardhq/ward/internal/cap/identity/internal/site"
+	"github.com/wardhq/ward/internal/cap/identity/internal/upstream"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
@@ -47,6 +48,7 @@ type parts struct {
 	mail     *outbox
 	sms      *outbox
 	foreign  *foreign
+	upstream *upstream.Service
 
 	plan atomic.Pointer[plan.Plan]
 	look atomic.Pointer[page.Pages]
@@ -79,6 +81,12 @@ func (u *Users) open(ctx context.Context, p *plan.Plan, files map[string][]byte)
 	if x.clients, err = oauth.Open(ctx, oauth.Config{DB: c.DB, Clock: c.Clock, ServiceID: x.serviceID, Service: x.service}); err != nil {
 		return nil, err
 	}
+	x.upstream, err = upstream.Open(ctx, upstream.Config{
+		DB: c.DB, Key: derive(c.Key, "upstream"), Clock: c.Clock, Client: &http.Client{Transport: egressTransport(c.Egress)}, Origin: x.origin,
+	})
+	if err != nil {
+		return nil, err
+	}
 	if err := x.apply(p, files); err != nil {
 		return nil, err
 	}
@@ -90,7 +98,7 @@ func (u *Users) open(ctx context.Context, p *plan.Plan, files map[string][]byte)
 	if err != nil {
 		return nil, err
 	}
-	pages := site.New(site.Config{Accounts: x.accounts, Pages: x.look.Load, Visitor: visitor, Work: x.work, Log: c.Log})
+	pages := site.New(site.Config{Accounts: x.accounts, Pages: x.look.Load, Visitor: visitor, Work: x.work, Upstreams: x.upstream, Log: c.Log})
 	x.provider, err = oidc.Open(ctx, oidc.Config{
 		Issuer: x.origin, DB: c.DB, Seal: derive(c.Key, "provider"), Clock: c.Clock, Accounts: pages, Clients: x.clients, Pages: x.look.Load(), Log: c.Log,
 		Lives:       oidc.Lives{Access: accessLife, ID: idLife, Refresh: refreshLife, KeyAhead: keyAhead, KeySign: keySign},
@@ -178,11 +186,21 @@ func (x *parts) apply(p *plan.Plan, files map[string][]byte) error {
 	if err := x.clients.Declare(specs); err != nil {
 		return err
 	}
+	x.upstream.Configure(providers(u, files))
 	x.look.Store(pages)
 	x.foreign.look()
 	x.mail.use(mail)
 	x.sms.use(sms)
 	return nil
+}
+
+// providers are those that people may sign in with.
+func providers(u *model.Users, files map[string][]byte) (out []upstream.Provider) {
+	for i := range u.Providers {
+		p := &u.Providers[i]
+		out = append(out, upstream.Provider{Name: p.Name, Title: p.Title, Issuer: p.Issuer, ClientID: p.ClientID, Secret: line(files[p.SecretFile]), Scopes: p.Scopes})
+	}
+	return out
 }
 
 // run does the background's work until ctx ends.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -58,15 +59,16 @@ type society struct {
 func newSociety(t *testing.T, more string, files map[string][]byte) *society {
 	t.Helper()
 	s := &society{t: t, clock: newTestClock(), inbox: make(chan message.Message, 1000)}
+	dir := t.TempDir()
 	m, problems := model.Parse("ward.yaml", strings.NewReader(fmt.Sprintf(usersYAML, more)))
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}
-	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "ward.db"), Clock: s.clock})
+	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(dir, "ward.db"), Clock: s.clock})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Users, err = OpenUsers(t.Context(), UsersConfig{DB: db, Key: secret.New(bytes.Repeat([]byte{5}, secret.KeySize)), Clock: s.clock, Log: slog.New(slog.DiscardHandler), Record: func(e wire.Event) {
+	s.Users, err = OpenUsers(t.Context(), UsersConfig{DB: db, Key: secret.New(bytes.Repeat([]byte{5}, secret.KeySize)), Clock: s.clock, Egress: wayOut(t, filepath.Join(dir, "egress")), Log: slog.New(slog.DiscardHandler), Record: func(e wire.Event) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.events = append(s.events, e)
@@ -83,6 +85,49 @@ func newSociety(t *testing.T, more string, files map[string][]byte) *society {
 	go func() { s.Run(ctx); close(ended) }()
 	t.Cleanup(func() { stop(); <-ended; _ = db.Close() })
 	return s
+}
+
+// wayOut is the agent's socket for connections to elsewhere; here, to the loopback.
+func wayOut(t *testing.T, path string) string {
+	t.Helper()
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { splice(c) })
+		}
+	})
+	t.Cleanup(func() { _ = ln.Close() })
+	return path
+}
+
+func splice(c net.Conn) {
+	defer c.Close()
+	var address []byte
+	for one := make([]byte, 1); ; address = append(address, one[0]) {
+		if _, err := c.Read(one); err != nil {
+			return
+		}
+		if one[0] == '\n' {
+			break
+		}
+	}
+	out, err := net.Dial("tcp", string(address))
+	if err != nil {
+		_, _ = io.WriteString(c, "no\n")
+		return
+	}
+	defer out.Close()
+	_, _ = io.WriteString(c, "ok\n")
+	go func() { _, _ = io.Copy(out, c); _ = out.Close() }()
+	_, _ = io.Copy(c, out)
 }
 
 // Send takes mail.

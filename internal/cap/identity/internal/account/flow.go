@@ -37,9 +37,11 @@ type Flow struct {
 	Sealed   []byte         `json:"sealed,omitempty"`  // the secret of an authenticator, or the number, being set up
 	Sent     *otp.Sent      `json:"sent,omitempty"`
 	SentTo   otp.Target     `json:"sent_to,omitzero"`
-	Join     *NewPerson     `json:"join,omitempty"`  // a registration that waits for its code
-	Ghost    bool           `json:"ghost,omitempty"` // a registration that can't succeed: somebody has the address
-	New      bool           `json:"new,omitempty"`   // the account was made in this flow
+	Join     *NewPerson     `json:"join,omitempty"`    // a registration that waits for its code
+	Ghost    bool           `json:"ghost,omitempty"`   // a registration that can't succeed: somebody has the address
+	New      bool           `json:"new,omitempty"`     // the account was made in this flow
+	Make     bool           `json:"make,omitempty"`    // Federal is nobody yet
+	Federal  *Upstream      `json:"federal,omitempty"` // waits for its account: to be linked or made
 	revision int64
 	browser  []byte
 }
@@ -177,6 +179,8 @@ const (
 	StepIdentify Step = iota
 	StepPassword      // somebody was named
 	StepJoin          // a registration waits for its code
+	StepMake          // somebody whom an upstream provider verified may have an account
+	StepLink          // may the upstream identity sign in as the person?
 	StepFactor        // of those that the person has
 	StepEnrol         // the person has none and needs one
 	StepDone
@@ -188,6 +192,8 @@ func (s *Service) Next(ctx context.Context, f *Flow, current *signin.Session) (S
 	switch {
 	case f.Join != nil:
 		return StepJoin, nil, nil
+	case f.Federal != nil && f.Make:
+		return StepMake, nil, nil
 	case f.Person == "" && f.Typed != "":
 		return StepPassword, nil, nil
 	case f.Person == "":
@@ -206,7 +212,7 @@ func (s *Service) Next(ctx context.Context, f *Flow, current *signin.Session) (S
 	first := signin.Session{Person: r.Person, AuthAt: proof.AuthAt, FactorAt: proof.FactorAt, Methods: proof.Methods, Expires: now.Add(time.Second)}
 	q := f.Request
 	q.FactorAge = -1
-	if r.Disabled || proof.AuthAt.IsZero() || !q.Satisfied(&first, now) {
+	if r.Disabled || proof.AuthAt.IsZero() || !q.Satisfied(&first, now) || f.Federal != nil && !f.Proof.local() {
 		f.Typed = r.Email
 		return StepPassword, nil, nil
 	}
@@ -220,6 +226,9 @@ func (s *Service) Next(ctx context.Context, f *Flow, current *signin.Session) (S
 		q.FactorAge = 0
 	}
 	if q.Satisfied(&first, now) {
+		if f.Federal != nil {
+			return StepLink, nil, nil
+		}
 		return StepDone, nil, nil
 	}
 	if left > 0 && len(list) > 0 {

@@ -27,6 +27,11 @@ type Seen struct {
 	Started, Last              time.Time
 }
 
+// local tells whether something was shown here: who links another provider proves that the account is theirs without one.
+func (p *Proof) local() bool {
+	return slices.Contains(p.Methods, signin.Password) || slices.Contains(p.Methods, signin.Passkey)
+}
+
 const sessionColumns = `SELECT s.id, s.methods, s.auth_at, s.factor_at, s.started_at, s.seen_at, s.expires_at, s.device, s.place, s.fingerprint,
 	p.id, p.email, p.verified, p.name, p.locale, p.password, p.must_reset, p.group_names, p.role_names, p.disabled, p.updated_at
 	FROM account_session s JOIN account_person p ON p.id = s.person `

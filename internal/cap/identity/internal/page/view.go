@@ -83,6 +83,19 @@ type SignIn struct {
 	Providers  []Provider
 	Register   string // where to make an account; "" if that isn't open
 	Client     string // what the person signs in to; "" if it is the account itself
+	Link       string // the provider that Identifier is to be linked with, once signed in; "" for none
+}
+
+// LinkProvider asks whether a provider may sign in to an account. Posts do=link or do=deny.
+type LinkProvider struct {
+	Frame
+	Provider, Email string
+}
+
+// MakeAccount asks whether to make an account for whom a provider named. Posts do=make or do=deny.
+type MakeAccount struct {
+	Frame
+	Provider, Email, Person string
 }
 
 // Password asks for the password of who was named. Posts identifier and password.
@@ -102,6 +115,7 @@ const (
 	KindEmail    Kind = "email"
 	KindPhone    Kind = "phone"
 	KindRecovery Kind = "recovery"
+	KindProvider Kind = "provider" // another provider's word: a first factor
 )
 
 // Factor is one of a person's factors.
@@ -427,7 +441,8 @@ const (
 	ErrorRefused  Key = "error.refused"
 	ErrorRequest  Key = "error.request" // an authorization request that can't be answered by redirect
 	ErrorExpired  Key = "error.expired"
-	ErrorClosed   Key = "error.closed" // registration is closed
+	ErrorClosed   Key = "error.closed"   // registration is closed
+	ErrorProvider Key = "error.provider" // a provider's word isn't enough for an account here
 )
 
 // Title is What, or the general one.
@@ -442,6 +457,8 @@ func (v Error) Title() Key {
 func (v Error) Advice() Key { return v.Title() + ".advice" }
 
 func (SignIn) name() string        { return "sign-in" }
+func (LinkProvider) name() string  { return "link-provider" }
+func (MakeAccount) name() string   { return "make-account" }
 func (Password) name() string      { return "password" }
 func (Choose) name() string        { return "choose" }
 func (TOTP) name() string          { return "totp" }

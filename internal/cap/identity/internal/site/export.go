@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/cap/identity/internal/account"
+	"github.com/wardhq/ward/internal/cap/identity/internal/page"
 	"github.com/wardhq/ward/internal/cap/identity/internal/signin"
 )
 
@@ -44,6 +45,13 @@ func (v *visit) export(person string) (*Export, error) {
 	}
 	for _, s := range sessions {
 		out.Sessions = append(out.Sessions, Exported{s.Device, s.Place, s.Started, s.Last})
+	}
+	federal, err := v.Linked(v.ctx, person)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range federal {
+		out.Factors = append(out.Factors, Exported{string(page.KindProvider), l.Issuer, l.Added, time.Time{}})
 	}
 	for before := (time.Time{}); ; {
 		events, more, err := v.Activity(v.ctx, person, before)

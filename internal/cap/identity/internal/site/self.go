@@ -193,6 +193,11 @@ func (v *visit) factors() error {
 	for _, f := range list {
 		p.List = append(p.List, page.Factor{ID: f.ID, Kind: f.Kind, Label: f.Label, Added: f.Added, Used: f.Used})
 	}
+	federal, err := v.linked()
+	if err != nil {
+		return err
+	}
+	p.List = append(p.List, federal...)
 	return v.page(p)
 }
 
@@ -210,6 +215,15 @@ func (v *visit) removeFactor() error {
 		list, _, err := v.Factors(v.ctx, v.user.Person.ID)
 		if err != nil {
 			return err
+		}
+		federal, err := v.linked()
+		if err != nil {
+			return err
+		}
+		for _, f := range federal {
+			if f.ID == v.r.URL.Query().Get("factor") {
+				return v.unlink(f)
+			}
 		}
 		var this *account.Factor
 		for i := range list {

@@ -52,8 +52,8 @@ func (v *visit) signIn() error {
 	changed := false
 	if !named {
 		// The link "somebody else": all that was shown is void.
-		f.Typed, f.Person, f.Proof, f.Join, f.Request.Choose, changed = "", "", account.Proof{}, nil, true, true
-	} else if f.Person == "" && v.user != nil && !f.Request.Choose && f.Join == nil {
+		f.Typed, f.Person, f.Proof, f.Join, f.Federal, f.Request.Choose, changed = "", "", account.Proof{}, nil, nil, true, true
+	} else if f.Person == "" && v.user != nil && !f.Request.Choose && f.Join == nil && f.Federal == nil {
 		f.Person, changed = v.user.Person.ID, true
 	}
 	if changed {
@@ -88,10 +88,16 @@ func (v *visit) show(f *account.Flow, problems ...page.Problem) error {
 	switch step {
 	case account.StepIdentify:
 		p := page.SignIn{Frame: frame, Identifier: f.Request.Hint, Passkey: f.Options, Register: v.registerAt(f), Client: f.Request.Client}
-		if v.c.Upstreams != nil {
-			p.Providers = v.c.Upstreams.Buttons(f.ID)
+		if f.Federal != nil {
+			p.Link, p.Identifier, p.Register = f.Federal.Provider, f.Federal.Email, ""
+		} else {
+			p.Providers = v.providers(f)
 		}
 		return v.page(p, problems...)
+	case account.StepMake:
+		return v.page(page.MakeAccount{Frame: frame, Provider: f.Federal.Provider, Email: f.Federal.Email, Person: f.Federal.Name})
+	case account.StepLink:
+		return v.page(page.LinkProvider{Frame: frame, Provider: f.Federal.Provider, Email: f.Federal.Email})
 	case account.StepPassword:
 		return v.showPassword(f, problems)
 	case account.StepJoin:
@@ -168,10 +174,14 @@ func (v *visit) signInStep(f *account.Flow) error {
 	}
 	_, hasPassword := v.r.PostForm["password"]
 	switch {
-	case v.form("credential") != "" && step != account.StepEnrol:
+	case v.form("credential") != "" && step != account.StepEnrol && step != account.StepMake:
 		return v.passkey(f)
 	case step == account.StepJoin:
 		return v.joinCode(f)
+	case step == account.StepMake:
+		return v.makeStep(f)
+	case step == account.StepLink:
+		return v.linkStep(f)
 	case step == account.StepFactor:
 		return v.factorStep(f, list)
 	case step == account.StepEnrol:

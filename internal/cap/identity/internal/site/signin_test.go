@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardhq/ward/internal/cap/identity/internal/account"
 	"github.com/wardhq/ward/internal/cap/identity/internal/signin"
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/store"
 )
 
@@ -43,5 +45,23 @@ func TestPasswordAndAuthenticatorThroughBeginToResume(t *testing.T) {
 	}
 	if s.Person.ID != id || s.ACR() != signin.ACRTwo || !s.Has(signin.Password) || !s.Has(signin.OTP) || !s.Has(signin.Several) {
 		t.Errorf("a session of %+v", s.Session)
+	}
+}
+
+// Whoever comes with another provider's word proves here, and in this sign-in, that the account is theirs, before it can be linked.
+func TestLinkingNeedsAProofOfOurOwn(t *testing.T) {
+	w := newWorld(t, store.Config{})
+	w.users.SecondFactor = model.SecondFactorOptional
+	id := w.person("ada@example.org")
+	session := &signin.Session{Person: signin.Person{ID: id}, AuthAt: w.Now(), FactorAt: w.Now(), Methods: []string{signin.Password}, Expires: w.Now().Add(time.Hour)}
+	for method, want := range map[string]account.Step{signin.Federal: account.StepPassword, signin.Mail: account.StepPassword, signin.Password: account.StepLink, signin.Passkey: account.StepLink} {
+		f := account.Flow{Request: toAccount(), Federal: &account.Upstream{Issuer: "https://idp.example", Subject: "1", Email: "ada@example.org", Verified: true}}
+		f.Prove(id, w.Now(), method)
+		if step, _, err := w.Next(t.Context(), &f, session); err != nil || step != want {
+			t.Errorf("%s: step %d, %v", method, step, err)
+		}
+		if out, err := w.Finish(t.Context(), &f, account.Browser{}, session); err == nil {
+			t.Errorf("%s: it ends without an answer: %+v", method, out)
+		}
 	}
 }

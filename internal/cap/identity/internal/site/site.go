@@ -28,6 +28,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity/internal/password"
 	"github.com/wardhq/ward/internal/cap/identity/internal/pow"
 	"github.com/wardhq/ward/internal/cap/identity/internal/signin"
+	"github.com/wardhq/ward/internal/cap/identity/internal/upstream"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -41,18 +42,12 @@ const (
 
 const maxBody = 64 << 10 // bytes of a form
 
-// Upstreams are the OpenID providers that people may sign in with.
-type Upstreams interface {
-	// Buttons leads to them, for a flow.
-	Buttons(flow string) []page.Provider
-}
-
 // Config of a Site. Upstreams may be nil.
 type Config struct {
 	Accounts  *account.Service
 	Pages     func() *page.Pages
 	Visitor   func(*http.Request) wire.Visitor
-	Upstreams Upstreams
+	Upstreams *upstream.Service        // OpenID providers that people may sign in with
 	Work      func(wire.Visitor) int64 // difficulty of the proof of work; nil: pow.Easy
 	Log       *slog.Logger
 }
@@ -87,6 +82,8 @@ func (s *Site) Routes(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("GET /continue", s.handle((*visit).depart))
 	both(page.PathSignIn, (*visit).signIn)
+	mux.HandleFunc("GET /sign-in/with/{provider}", s.handle((*visit).upstream))
+	mux.HandleFunc("GET "+upstream.CallbackPath("{provider}"), s.handle((*visit).fromUpstream))
 	both(page.PathFactor, (*visit).choose)
 	both(page.PathRecovery, (*visit).recoveryCode)
 	both(page.PathRegister, (*visit).register)

@@ -66,6 +66,9 @@ func signIn() []Sample {
 		{"sign-in", 200, page.SignIn{Frame: f, Passkey: getJSON, Providers: providers, Register: page.PathRegister, Client: "Toy Shop"}},
 		{"sign-in-plain", 200, page.SignIn{Frame: f}},
 		{"sign-in-wrong", 422, page.SignIn{Frame: wrong("identifier", page.ProblemEmail), Identifier: "ada", Register: page.PathRegister}},
+		{"sign-in-link", 200, page.SignIn{Frame: f, Identifier: email, Passkey: getJSON, Link: "Contoso Entra"}},
+		{"link-provider", 200, page.LinkProvider{Frame: f, Provider: "Google", Email: email}},
+		{"make-account", 200, page.MakeAccount{Frame: f, Provider: "Google", Email: email, Person: "Ada Lovelace"}},
 		{"password", 200, page.Password{Frame: f, Identifier: email, CanReset: true}},
 		{"password-wrong", 401, page.Password{Frame: wrong("password", page.ProblemCredentials), Identifier: "ada.augusta.king.countess.of.lovelace@analytical-engines.example.com", CanReset: true}},
 		{"choose", 200, page.Choose{Frame: f, Factors: factors}},
@@ -113,6 +116,7 @@ func grants() []Sample {
 		{"error-refused", 403, page.Error{Frame: f, What: page.ErrorRefused, Reference: "01JD3QY8"}},
 		{"error-request", 400, page.Error{Frame: f, What: page.ErrorRequest, Text: "redirect_uri isn't one of this client's", Reference: "01JD3QY9"}},
 		{"error-expired", 400, page.Error{Frame: f, What: page.ErrorExpired}},
+		{"error-provider", 403, page.Error{Frame: f, What: page.ErrorProvider}},
 		{"error-closed", 403, page.Error{Frame: f, What: page.ErrorClosed}},
 		{"hostile", 200, page.Consent{Frame: f, Client: page.Client{Name: Hostile, Host: Hostile}, Scopes: []page.Scope{{Name: Hostile}, {Text: Hostile}}, Who: Hostile}},
 	}
@@ -127,12 +131,13 @@ func account() []Sample {
 		{At: moment.Add(-time.Hour), What: page.EventSignIn, Device: "Firefox on Linux", Place: "Berlin"},
 		{At: moment.Add(-48 * time.Hour), What: page.EventFactorAdded, Device: "Firefox on Linux"},
 	}
+	federal := page.Factor{ID: "upstream-1", Kind: page.KindProvider, Label: "Google", Added: moment}
 	return []Sample{
 		{"account", 200, page.Account{Frame: f, Person: "Ada", Email: email, Verified: true, Factors: 2, RecoveryLeft: 8, Sessions: 3, Last: moment, LastDevice: "Firefox on Linux"}},
 		{"account-new", 200, page.Account{Frame: f, Person: "Ada", Email: email, Factors: 1, Sessions: 1}},
 		{"profile", 200, page.Profile{Frame: noted(page.NoticeSaved), Person: "Ada", Email: email, Verified: true}},
 		{"profile-unverified", 200, page.Profile{Frame: f, Person: "Ada", Email: email}},
-		{"factors", 200, page.Factors{Frame: noted(page.NoticeRemoved), List: []page.Factor{passkey, {ID: "2", Kind: page.KindTOTP, Added: moment}, {ID: "3", Kind: page.KindPhone, Label: "••• 67"}}, RecoveryLeft: 8, CanPhone: true}},
+		{"factors", 200, page.Factors{Frame: noted(page.NoticeRemoved), List: []page.Factor{passkey, {ID: "2", Kind: page.KindTOTP, Added: moment}, {ID: "3", Kind: page.KindPhone, Label: "••• 67"}, federal}, RecoveryLeft: 8, CanPhone: true}},
 		{"factors-none", 200, page.Factors{Frame: f}},
 		{"remove-factor", 200, page.RemoveFactor{Frame: f, Factor: passkey}},
 		{"add-passkey", 200, page.AddPasskey{Frame: f, Passkey: newJSON, Label: "Firefox on Linux"}},
