@@ -5,6 +5,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/secret"
+	"github.com/wardhq/ward/internal/cap/identity/internal/message"
 	"github.com/wardhq/ward/internal/cap/identity/internal/otp"
 	"github.com/wardhq/ward/internal/cap/identity/internal/signin"
 	"github.com/wardhq/ward/internal/model"
@@ -45,7 +46,7 @@ func (s *Service) SendJoin(ctx context.Context, f *Flow, v wire.Visitor) error {
 	}
 	f.Sent = &sent
 	if f.Ghost {
-		return s.Forgot(ctx, f.Join.Email, f.Join.Locale, v)
+		return s.mailReset(ctx, message.AccountThere, signin.Person{Email: f.Join.Email, Locale: f.Join.Locale}, v)
 	}
 	// The same rows are written as for somebody who is there.
 	_, err = s.NewLink(ctx, LinkReset, newID(), "")

@@ -97,6 +97,12 @@ func scanLink(row store.Row, l *Link) error {
 
 // Forgot mails a link to a new password. Whether there is such a person shows in nothing: the same rows are written.
 func (s *Service) Forgot(ctx context.Context, email, locale string, v wire.Visitor) error {
+	return s.mailReset(ctx, message.ResetPassword, signin.Person{Email: email, Locale: locale}, v)
+}
+
+// mailReset mails a link to a new password in a mail of a kind.
+func (s *Service) mailReset(ctx context.Context, kind message.Kind, to signin.Person, v wire.Visitor) error {
+	email, locale := to.Email, to.Locale
 	r, err := s.Find(ctx, email)
 	if err != nil && fault.KindOf(err) != fault.NotFound {
 		return err
@@ -111,7 +117,7 @@ func (s *Service) Forgot(ctx context.Context, email, locale string, v wire.Visit
 		return err
 	}
 	dev, place := s.describe(v)
-	return s.mail(message.ResetPassword, r.Locale, r.Email, message.Data{
+	return s.mail(kind, r.Locale, r.Email, message.Data{
 		Name: r.Name, Link: s.link("/reset", token), Valid: LinkReset.valid(), Device: dev, Place: place, At: s.Now(),
 	}, send)
 }

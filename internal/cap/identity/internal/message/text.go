@@ -30,6 +30,7 @@ const (
 	WasItYou
 	NewFactor
 	Recovery
+	AccountThere // somebody registers with the address of an account
 )
 
 // String is the kind's name, as in the files of texts.
@@ -40,7 +41,7 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-var kindNames = [...]string{None: "none", VerifyAddress: "verify_address", SignInCode: "sign_in_code", ResetPassword: "reset_password", WasItYou: "was_it_you", NewFactor: "new_factor", Recovery: "recovery"}
+var kindNames = [...]string{None: "none", VerifyAddress: "verify_address", SignInCode: "sign_in_code", ResetPassword: "reset_password", WasItYou: "was_it_you", NewFactor: "new_factor", Recovery: "recovery", AccountThere: "account_there"}
 
 // Data is what a text may say. Empty fields are left out of it.
 type Data struct {
