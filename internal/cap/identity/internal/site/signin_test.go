@@ -65,3 +65,22 @@ func TestLinkingNeedsAProofOfOurOwn(t *testing.T) {
 		}
 	}
 }
+
+// A code that went to an address which somebody wants to have is no proof of who they are: they may have typed their own.
+func TestACodeForANewAddressIsNoSecondFactor(t *testing.T) {
+	w := newWorld(t, store.Config{})
+	w.users.SecondFactor = model.SecondFactorOptional
+	w.person("ada@example.org")
+	thief := w.browser() // who has the password
+	thief.withPassword("ada@example.org", goodWord).want(t, 200, "/account")
+	on := thief.send(thief.get("/account/profile"), "name", "Ada", "email", "mallory@example.net").want(t, 200, "/account/profile/verify")
+	code := find(t, codePattern, w.mail.last(t, "mallory@example.net"))
+	w.flag = func(f account.Flag) account.Response { return account.Response{StepUp: f.Kind == account.FlagHalf} }
+	on = thief.get("/sign-in?"+on.at.RawQuery).want(t, 200, "/sign-in")
+	on.has(t, "a…@example.org")
+	thief.send(on, "code", code).want(t, 422, "/sign-in")
+	s, err := w.Service.Session(t.Context(), thief.cookie(sessionCookie))
+	if err != nil || s == nil || !s.FactorAt.IsZero() {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
