@@ -38,6 +38,9 @@ import (
 // longPoll is how long a call waits for something newer.
 const longPoll = 25 * time.Second
 
+// maxBatch is how many events of control's own go into the ledger at once.
+const maxBatch = 100
+
 // Config is what a Control needs.
 type Config struct {
 	Dir         string
@@ -119,10 +122,15 @@ func (k *Control) Run(ctx context.Context) {
 	}
 }
 
-// keep brings one of control's own events into the ledger.
-func (k *Control) keep(e wire.Event) {
-	if err := k.ledger.Append(context.Background(), []wire.Event{e}); err != nil {
-		slog.Error("event not kept", "kind", e.Kind, "error", err)
+// keep brings one of control's own events into the ledger, with those that wait behind it: a batch costs one
+// synchronisation with the disk.
+func (k *Control) keep(first wire.Event) {
+	batch := []wire.Event{first}
+	for len(k.events) > 0 && len(batch) < maxBatch {
+		batch = append(batch, <-k.events)
+	}
+	if err := k.ledger.Append(context.Background(), batch); err != nil {
+		slog.Error("events not kept", "first", first.Kind, "count", len(batch), "error", err)
 	}
 }
 
