@@ -22,7 +22,6 @@ import (
 // newPeer is a world whose provider is npm oidc-provider, with clients of the same names and at the same paths.
 func newPeer(t *testing.T) *world {
 	t.Helper()
-	node, modules := need.Program(t, "node"), npm.Modules(t)
 	w := &world{t: t, live: true}
 	var err error
 	if w.jar, err = cookiejar.New(nil); err != nil {
@@ -31,6 +30,19 @@ func newPeer(t *testing.T) *world {
 	var proxy http.Handler
 	w.server = httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { proxy.ServeHTTP(rw, r) }))
 	t.Cleanup(w.server.Close)
+	at, _ := startPeer(t, w.server.URL)
+	proxy = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(at)
+		r.Out.Host = r.In.Host
+		r.SetXForwarded()
+	}}
+	return w
+}
+
+// startPeer starts npm oidc-provider for an issuer, and says where it is, without TLS, and as which process.
+func startPeer(t testing.TB, issuer string) (at *url.URL, pid int) {
+	t.Helper()
+	node, modules := need.Program(t, "node"), npm.Modules(t)
 	cmd := exec.CommandContext(t.Context(), node, "testdata/peer.mjs", modules)
 	if testing.Verbose() {
 		cmd.Stderr = os.Stderr // it warns of what a test doesn't need
@@ -50,7 +62,7 @@ func newPeer(t *testing.T) *world {
 		_ = in.Close()
 		_ = cmd.Wait()
 	})
-	if err := json.NewEncoder(in).Encode(map[string]any{"issuer": w.server.URL, "secret": appSecret, "jwk": jobKey().Public()}); err != nil {
+	if err := json.NewEncoder(in).Encode(map[string]any{"issuer": issuer, "secret": appSecret, "jwk": jobKey().Public()}); err != nil {
 		t.Fatal(err)
 	}
 	var answer struct{ Port int }
@@ -58,13 +70,7 @@ func newPeer(t *testing.T) *world {
 	if err != nil || json.Unmarshal(line, &answer) != nil {
 		t.Fatalf("start oidc-provider: %q %v", line, err)
 	}
-	at := &url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", answer.Port)}
-	proxy = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(at)
-		r.Out.Host = r.In.Host
-		r.SetXForwarded()
-	}}
-	return w
+	return &url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", answer.Port)}, cmd.Process.Pid
 }
 
 // said is what matters of an answer: its class of status, and its error.
