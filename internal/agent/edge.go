@@ -61,7 +61,7 @@ func newEdge(ctx context.Context, c *wire.Client, trustDomain string) (*edge, er
 		return nil, err
 	}
 	e.gateway, err = gateway.New(gateway.Config{
-		Self: e.source, Clock: clock.System{}, Certificate: cert, Record: spool.Append, Log: slog.Default(),
+		Self: e.source, Roots: e.bundles.Roots, Clock: clock.System{}, Certificate: cert, Record: spool.Append, Log: slog.Default(),
 		DialAgent: func(ctx context.Context) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", filepath.Join(wire.IngressDir, wire.IngressSocket))

@@ -12,6 +12,7 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -42,6 +43,8 @@ type Config struct {
 	Clock clock.Clock
 	// Certificate is for browsers; nil for Self's.
 	Certificate *tls.Certificate
+	// Roots are the application's own authorities; nil: clients are asked for no certificate.
+	Roots func() (*x509.CertPool, error)
 	// DialAgent opens a connection to the agent's ingress.
 	DialAgent func(context.Context) (net.Conn, error)
 	// Record takes an event for the ledger and returns when it is kept.

@@ -41,8 +41,8 @@ func (e *edgeConn) SyscallConn() (syscall.RawConn, error) {
 	return nil, errors.ErrUnsupported
 }
 
-// hello notes who is there, and asks for a certificate where clients may authenticate with one: on the host of the
-// pages, which is the token endpoint's too (RFC 8705).
+// hello notes who is there, and asks for a certificate of the application's own authority: with it services authenticate at
+// the token endpoint, and prove bound tokens everywhere (RFC 8705). A browser has none of that authority, and so asks nobody.
 func (g *Gateway) hello(h *tls.ClientHelloInfo) (*tls.Config, error) {
 	e, ok := h.Conn.(*edgeConn)
 	if !ok {
@@ -51,10 +51,15 @@ func (g *Gateway) hello(h *tls.ClientHelloInfo) (*tls.Config, error) {
 	p := fingerprint(h)
 	e.client.fingerprint.Store(&p)
 	s := g.state.Load()
-	if s == nil || !s.plan.Users.On() || h.ServerName != s.plan.Users.Host {
+	if s == nil || !s.plan.Users.On() || g.config.Roots == nil {
 		return nil, nil
 	}
+	roots, err := g.config.Roots()
+	if err != nil {
+		return nil, fmt.Errorf("ask for a certificate: %w", err)
+	}
 	c := g.tls.Clone()
+	c.ClientCAs = roots
 	c.GetConfigForClient = nil
 	c.ClientAuth = tls.RequestClientCert
 	c.VerifyConnection = func(cs tls.ConnectionState) error {

@@ -167,7 +167,7 @@ func newEdge(t *testing.T) *edge {
 	})}
 	go sign.Serve(pages)
 	t.Cleanup(func() { echo.Close(); sign.Close() })
-	e.g, err = New(Config{Self: self, Clock: clock.System{}, DialAgent: func(ctx context.Context) (net.Conn, error) {
+	e.g, err = New(Config{Self: self, Roots: bundles.Roots, Clock: clock.System{}, DialAgent: func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", inside.Addr().String())
 	}, Record: func(wire.Event) {}, SignIn: e, DialPages: pages.dial, Log: slog.New(slog.DiscardHandler)})
@@ -556,7 +556,7 @@ func TestPagesHaveTheirOwnHostAndLearnTheClientsCertificate(t *testing.T) {
 		t.Error("the certificate wasn't told")
 	}
 	if got := show("localhost").sent.Get("X-Ward-Client-Cert"); got != "" {
-		t.Error("the application's own host asked for a certificate")
+		t.Error("a service was told of a client's certificate")
 	}
 	if a := e.ask("evil.localhost", "GET", "/"); a.StatusCode != http.StatusMisdirectedRequest {
 		t.Error(a.StatusCode)
@@ -597,4 +597,24 @@ func TestFingerprintTellsProgramsApartAndStays(t *testing.T) {
 func hashOf(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// A token that is bound to a certificate counts on a connection that shows it, and on no other.
+func TestCertificateBoundTokensNeedTheCertificate(t *testing.T) {
+	e := newEdge(t)
+	cert, err := e.g.config.Self.Certificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(cert.Leaf.Raw)
+	token := e.access(func(c map[string]any) {
+		c["cnf"] = map[string]string{"x5t#S256": base64.RawURLEncoding.EncodeToString(sum[:])}
+	})
+	with := &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", Certificates: []tls.Certificate{*cert}}
+	if a := e.askWith(with, "GET", "/own/x", "Authorization", "Bearer "+token); a.StatusCode != 200 {
+		t.Errorf("with it: %d %s", a.StatusCode, a.body)
+	}
+	if a := e.ask("localhost", "GET", "/own/x", "Authorization", "Bearer "+token); a.StatusCode != 401 {
+		t.Errorf("without: %d", a.StatusCode)
+	}
 }

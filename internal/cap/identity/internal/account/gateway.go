@@ -145,7 +145,10 @@ func (s *Service) FinishSignIn(ctx context.Context, q wire.SignInFinish) (wire.S
 }
 
 func (v *Seen) wire() wire.Session {
-	p := wire.Person{ID: v.Person.ID, Email: v.Person.Email, Name: v.Person.Name, Groups: v.Person.Groups, Roles: v.Person.Roles}
+	p := wire.Person{ID: v.Person.ID, Name: v.Person.Name, Groups: v.Person.Groups, Roles: v.Person.Roles}
+	if v.Person.Verified { // rules name people by it
+		p.Email = v.Person.Email
+	}
 	if !v.FactorAt.IsZero() {
 		p.FactorAt = v.FactorAt.Unix()
 	}
