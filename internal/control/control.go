@@ -39,7 +39,7 @@ import (
 const longPoll = 25 * time.Second
 
 // maxBatch is how many events of control's own go into the ledger at once.
-const maxBatch = 100
+const maxBatch = 1000
 
 // Config is what a Control needs.
 type Config struct {
@@ -129,8 +129,13 @@ func (k *Control) keep(first wire.Event) {
 	for len(k.events) > 0 && len(batch) < maxBatch {
 		batch = append(batch, <-k.events)
 	}
-	if err := k.ledger.Append(context.Background(), batch); err != nil {
-		slog.Error("events not kept", "first", first.Kind, "count", len(batch), "error", err)
+	if k.ledger.Append(context.Background(), batch) == nil {
+		return
+	}
+	for _, e := range batch { // what can't be kept must not take the others with it
+		if err := k.ledger.Append(context.Background(), []wire.Event{e}); err != nil {
+			slog.Error("event not kept", "kind", e.Kind, "error", err)
+		}
 	}
 }
 
