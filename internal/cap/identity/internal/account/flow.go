@@ -44,6 +44,7 @@ type Flow struct {
 	Federal  *Upstream      `json:"federal,omitempty"` // waits for its account: to be linked or made
 	revision int64
 	browser  []byte
+	also     func(context.Context, *store.Tx) error // is stored with the next change, or keeps it from being stored
 }
 
 var errFlow = fault.New(fault.NotFound, "this sign-in has expired; please begin again")
@@ -127,31 +128,38 @@ var ErrStale = fault.New(fault.Conflict, "this sign-in went on in another tab")
 
 // SaveFlow stores what changed, unless somebody else did meanwhile.
 func (s *Service) SaveFlow(ctx context.Context, f *Flow) error {
-	return s.DB.Write(ctx, func(ctx context.Context, tx *store.Tx) error { return s.saveFlow(ctx, tx, f) })
+	err := s.DB.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+		n, err := tx.Exec(ctx, "UPDATE account_flow SET browser = ?, revision = ?, state = ? WHERE id = ? AND revision = ?", f.browser, f.revision+1, toJSON(f), f.ID, f.revision)
+		if err != nil {
+			return fmt.Errorf("store sign-in: %w", err)
+		}
+		if n == 0 {
+			return ErrStale
+		}
+		return f.store(ctx, tx)
+	})
+	if err == nil {
+		f.revision++ // not before: the function may run again
+		f.also = nil
+	}
+	return err
 }
 
-func (s *Service) saveFlow(ctx context.Context, tx *store.Tx, f *Flow) error {
-	n, err := tx.Exec(ctx, "UPDATE account_flow SET browser = ?, revision = ?, state = ? WHERE id = ? AND revision = ?", f.browser, f.revision+1, toJSON(f), f.ID, f.revision)
-	if err != nil {
-		return fmt.Errorf("store sign-in: %w", err)
+func (f *Flow) store(ctx context.Context, tx *store.Tx) error {
+	if f.also == nil {
+		return nil
 	}
-	if n == 0 {
-		return ErrStale
-	}
-	f.revision++
-	return nil
+	return f.also(ctx, tx)
 }
 
-// TakePasskey uses up the challenge of a flow and puts a new one in its place. It is stored before the answer to the
-// old one is looked at.
-func (s *Service) TakePasskey(ctx context.Context, f *Flow) (state string, err error) {
-	state = f.Passkey
+// SpendPasskey uses up the challenge of a flow, whose answer was wrong, and puts a new one in its place.
+func (s *Service) SpendPasskey(ctx context.Context, f *Flow) error {
 	c, err := s.AskPasskey()
 	if err != nil {
-		return "", err
+		return err
 	}
 	f.Passkey, f.Options = c.State, c.Options
-	return state, s.SaveFlow(ctx, f)
+	return s.SaveFlow(ctx, f)
 }
 
 // Seal keeps a secret in a flow; Open takes it out.
@@ -302,6 +310,9 @@ func (s *Service) Finish(ctx context.Context, f *Flow, in Browser, current *sign
 		}
 		if n == 0 {
 			return ErrStale
+		}
+		if err := f.store(ctx, tx); err != nil {
+			return err
 		}
 		r, err := personByID(ctx, tx, f.Person)
 		if err != nil {

@@ -91,10 +91,13 @@ var ErrPasskey = fault.New(fault.Refused, "the passkey isn't taken")
 // ErrClone says that a passkey's counter didn't rise: there may be a copy of it.
 var ErrClone = fault.New(fault.Refused, "the passkey may have been copied")
 
-// VerifyPasskey checks the answer to a challenge and says whose passkey it is. The caller has used up the challenge. A
-// passkey whose counter doesn't rise is ErrClone, with the person, and its stored counter stays. The user was verified.
-func (s *Service) VerifyPasskey(ctx context.Context, state, answer string) (person string, err error) {
+// VerifyPasskey checks the answer to a flow's challenge and says whose passkey it is. The flow's next change uses the challenge up, and
+// stores the counter with it: of two answers one comes first, and the other's change fails, with ErrStale in the same flow, or ErrClone
+// at the same count. After an error the caller calls SpendPasskey. A passkey whose counter doesn't rise is ErrClone, with the person,
+// and its stored counter stays. The user was verified.
+func (s *Service) VerifyPasskey(ctx context.Context, f *Flow, answer string) (person string, err error) {
 	var session webauthn.SessionData
+	state := f.Passkey
 	if state == "" || len(answer) > maxCredential {
 		return "", ErrPasskey
 	}
@@ -134,24 +137,24 @@ func (s *Service) VerifyPasskey(ctx context.Context, state, answer string) (pers
 	if credential.Authenticator.CloneWarning {
 		return h.ID, ErrClone
 	}
-	return h.ID, s.usedPasskey(ctx, h, credential)
+	f.Passkey, f.Options = "", ""
+	f.also = func(ctx context.Context, tx *store.Tx) error { return s.usedPasskey(ctx, tx, h, credential) }
+	return h.ID, nil
 }
 
 // usedPasskey stores the new counter; when another answer was as far, one of the two is a copy's.
-func (s *Service) usedPasskey(ctx context.Context, h *holder, c *webauthn.Credential) error {
-	return s.DB.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
-		for i, old := range h.credentials {
-			if string(old.ID) != string(c.ID) {
-				continue
-			}
-			ok, err := s.advance(ctx, tx, h.factors[i], int64(c.Authenticator.SignCount))
-			if err == nil && !ok {
-				err = ErrClone
-			}
-			return err
+func (s *Service) usedPasskey(ctx context.Context, tx *store.Tx, h *holder, c *webauthn.Credential) error {
+	for i, old := range h.credentials {
+		if string(old.ID) != string(c.ID) {
+			continue
 		}
-		return ErrPasskey
-	})
+		ok, err := s.advance(ctx, tx, h.factors[i], int64(c.Authenticator.SignCount))
+		if err == nil && !ok {
+			err = ErrClone
+		}
+		return err
+	}
+	return ErrPasskey
 }
 
 // OfferPasskey begins to add a passkey.

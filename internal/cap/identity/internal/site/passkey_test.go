@@ -1,6 +1,8 @@
 package site
 
 import (
+	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -127,4 +129,47 @@ func TestADisabledPersonsPasskeyIsRefused(t *testing.T) {
 	b := w.browser()
 	on := b.get("/sign-in")
 	b.send(on, "credential", k.answer(t, on)).want(t, 422, "/sign-in")
+}
+
+// Two answers at the same count, looked at at the same time: one of them is a copy's. And an answer that came twice counts once.
+func TestOfTwoAnswersAtOneCountOneIsACopys(t *testing.T) {
+	w := newWorld(t, store.Config{})
+	k, _ := w.withPasskey("ada@example.org")
+	k.cred.Counter = 10
+	bound, _ := account.NewToken()
+	in := account.Browser{Bound: bound}
+	answered := func() (once, twice *account.Flow) {
+		t.Helper()
+		f := account.Flow{Request: toAccount()}
+		stored, err := w.NewFlow(t.Context(), f.Bind(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		mine := *k
+		said := mine.answer(t, answer{body: fmt.Sprintf("data-options=%q", strings.ReplaceAll(stored.Options, `"`, "&#34;"))})
+		again := *stored
+		for _, f := range []*account.Flow{stored, &again} {
+			who, err := w.VerifyPasskey(t.Context(), f, said)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.Prove(who, w.Now(), signin.Passkey)
+			f.ProveFactor(w.Now())
+		}
+		return stored, &again
+	}
+	original, replay := answered()
+	theirs, saved := answered()
+	if _, err := w.Finish(t.Context(), original, in, nil); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := w.Finish(t.Context(), replay, in, nil); !errors.Is(err, account.ErrStale) || out.Cookie != "" {
+		t.Errorf("the answer again: %v", err)
+	}
+	if out, err := w.Finish(t.Context(), theirs, in, nil); !errors.Is(err, account.ErrClone) || out.Cookie != "" {
+		t.Errorf("the copy: %v", err)
+	}
+	if err := w.SaveFlow(t.Context(), saved); !errors.Is(err, account.ErrClone) {
+		t.Errorf("the copy's proof is kept: %v", err)
+	}
 }

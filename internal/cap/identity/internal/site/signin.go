@@ -251,14 +251,18 @@ func (v *visit) passkey(f *account.Flow) error {
 	if wait := v.Try(account.Attempt{What: "passkey", Who: f.ID, Visitor: v.in.Visitor}); wait > 0 {
 		return v.limited(wait)
 	}
-	state, err := v.TakePasskey(v.ctx, f)
-	if err != nil {
-		return err
+	before := *f // what isn't stored isn't proven
+	person, err := v.VerifyPasskey(v.ctx, f, v.form("credential"))
+	if err == nil {
+		now := v.Now()
+		f.Prove(person, now, signin.Passkey, signin.User)
+		f.ProveFactor(now)
+		err = v.next(f)
 	}
-	person, err := v.VerifyPasskey(v.ctx, state, v.form("credential"))
-	if err != nil {
-		if !errors.Is(err, account.ErrPasskey) && !errors.Is(err, account.ErrClone) {
-			return err
+	if errors.Is(err, account.ErrPasskey) || errors.Is(err, account.ErrClone) {
+		*f = before
+		if spent := v.SpendPasskey(v.ctx, f); spent != nil {
+			return spent
 		}
 		// Nobody's passkeys have nothing in common: the flow stands for who it was.
 		flag := account.Flag{Kind: account.FlagWrongFactor, Person: person, Who: f.ID, Visitor: v.in.Visitor}
@@ -274,10 +278,7 @@ func (v *visit) passkey(f *account.Flow) error {
 		}
 		return v.show(f, problem("", page.ProblemPasskey))
 	}
-	now := v.Now()
-	f.Prove(person, now, signin.Passkey, signin.User)
-	f.ProveFactor(now)
-	return v.next(f)
+	return err
 }
 
 // showFactor asks for the chosen second factor, or the best.
