@@ -33,7 +33,7 @@ const perHash = 50 * time.Millisecond
 
 // Config of a Hasher. Zero values mean the defaults.
 type Config struct {
-	Places int // hashes at once; default GOMAXPROCS. Each takes 19 MiB
+	Places int // hashes at once, 19 MiB each; default GOMAXPROCS-1, at least 1: the last core is for who wants no password checked
 	Queue  int // calls that may wait; default 32 a place
 }
 
@@ -50,7 +50,7 @@ type Hasher struct {
 // New returns a Hasher.
 func New(c Config) *Hasher {
 	if c.Places <= 0 {
-		c.Places = runtime.GOMAXPROCS(0)
+		c.Places = max(1, runtime.GOMAXPROCS(0)-1)
 	}
 	if c.Queue <= 0 {
 		c.Queue = 32 * c.Places
