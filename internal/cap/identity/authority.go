@@ -1,12 +1,13 @@
 // Package identity gives every service an identity of its own, SPIFFE X.509- and JWT-SVIDs,
-// short-lived and renewed by themselves.
+// short-lived and renewed by themselves, and people theirs.
 //
 // Guarantee: the root key is on disk only sealed, and signs nothing but
 // intermediates; an SVID lasts an hour unless told otherwise and names exactly one
 // SPIFFE ID of the trust domain. What verifies is published before it signs, and stays until nothing
 // that it signed is valid. While control is away, the last SVID and bundle stand until they end.
 // Which process gets which SVID is decided by the launcher, which
-// made the process and its socket. Users' sign-in isn't here yet.
+// made the process and its socket. People are below internal/ and put together in Users: accounts, pages,
+// the OpenID provider, red flags.
 package identity
 
 import (
