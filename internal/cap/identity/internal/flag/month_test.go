@@ -56,12 +56,12 @@ func (w *world) morning(r *rand.Rand, p person, office netip.Addr) (flags []Name
 	return flags
 }
 
-// month is 22 working days of so many people behind one address, most of them between eight and ten. It counts the
+// month is workDays of so many people behind one address, most of them between eight and ten. It counts the
 // flags other than those of a new device.
 func (w *world) month(r *rand.Rand, people []person, office netip.Addr) (signIns int, flags map[Name]int) {
 	flags = map[Name]int{}
 	start := w.now
-	for day := range 22 {
+	for day := range workDays {
 		w.pass(start.Add(time.Duration(day)*24*time.Hour + 8*time.Hour).Sub(w.now))
 		for i, p := range r.Perm(len(people)) {
 			for _, n := range w.morning(r, people[p], office) {

@@ -1,0 +1,6 @@
+//go:build !race
+
+package flag
+
+// workDays are those of a month.
+const workDays = 22
