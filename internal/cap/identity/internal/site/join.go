@@ -298,18 +298,27 @@ func (v *visit) stopRecovery() error {
 	return v.page(page.Secured{Frame: v.plain(), ResetURL: page.PathForgot})
 }
 
-// lost asks for a way in without the second factor, of who proved the first.
-func (v *visit) lost() error {
+// atFactor is the flow of a browser whose next step is a second factor; nil for any other, which is on its way to its own step.
+func (v *visit) atFactor() (*account.Flow, error) {
 	f, _, err := v.flow()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	step, _, err := v.Next(v.ctx, f, v.user)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if step != account.StepFactor {
-		return v.redirect(withFlow(page.PathSignIn, f.ID))
+		return nil, v.redirect(withFlow(page.PathSignIn, f.ID))
+	}
+	return f, nil
+}
+
+// lost asks for a way in without the second factor, of who proved the first.
+func (v *visit) lost() error {
+	f, err := v.atFactor()
+	if f == nil {
+		return err
 	}
 	r, err := v.RecoveryOf(v.ctx, f.Person)
 	if err != nil {

@@ -415,16 +415,9 @@ func (v *visit) choose() error {
 
 // recoveryCode takes one instead of a second factor.
 func (v *visit) recoveryCode() error {
-	f, _, err := v.flow()
-	if err != nil {
+	f, err := v.atFactor()
+	if f == nil {
 		return err
-	}
-	step, _, err := v.Next(v.ctx, f, v.user)
-	if err != nil {
-		return err
-	}
-	if step != account.StepFactor {
-		return v.redirect(withFlow(page.PathSignIn, f.ID))
 	}
 	if !v.posted() {
 		return v.page(page.RecoveryCode{Frame: v.plain()})

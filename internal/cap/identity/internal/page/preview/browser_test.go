@@ -40,9 +40,6 @@ func newPages(t *testing.T, color string) *page.Pages {
 // no finding of axe-core, no sideways scrolling, no target under 44 px. WARD_SHOTS names a folder
 // for screenshots.
 func TestPagesInABrowser(t *testing.T) {
-	if testing.Short() {
-		t.Skip("skipped: over a minute")
-	}
 	chromium := need.Program(t, "chromium")
 	both := []string{"light", "dark"}
 	var all, few []string
