@@ -19,6 +19,7 @@ import (
 	"github.com/wardhq/ward/internal/learn"
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/edit"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/up"
 )
@@ -154,7 +155,7 @@ func proposeLearnt(ctx context.Context, e env, file string, p up.Paths, apply bo
 		return fault.New(fault.Invalid, file+" has errors; see 'ward check'")
 	}
 	edits, notes := learn.Grants(m, calls)
-	after, err := model.AddGrants(src, edits)
+	after, err := edit.Add(src, edits)
 	if err != nil {
 		return fault.Wrap(fault.Invalid, file+" can't be edited by machine; add the lines by hand", err)
 	}
@@ -168,7 +169,7 @@ func proposeLearnt(ctx context.Context, e env, file string, p up.Paths, apply bo
 	if err := writeText(e.out, text); err != nil {
 		return err
 	}
-	return proposeEdit(e, edit{file: file, before: src, after: after, apply: apply, verb: "ward learn --last"})
+	return proposeEdit(e, proposal{file: file, before: src, after: after, apply: apply, verb: "ward learn --last"})
 }
 
 // learntCall reads a record that an agent wrote while it learnt.

@@ -12,6 +12,7 @@ import (
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/unified"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/edit"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/up"
 	"github.com/wardhq/ward/internal/wire"
@@ -170,7 +171,7 @@ func unusedText(found []unusedGrant, young int, u *wire.UsageReport, q unusedQue
 // removeUnused prints the change, and makes it if asked. Routes to the outside are left to people: a page that
 // nobody has visited isn't a right too many.
 func removeUnused(e env, file string, src []byte, found []unusedGrant, q unusedQuery) error {
-	var edits []model.GrantEdit
+	var edits []edit.Grant
 	for _, g := range found {
 		if g.Caller == plan.Outside {
 			continue
@@ -179,16 +180,16 @@ func removeUnused(e env, file string, src []byte, found []unusedGrant, q unusedQ
 		if g.port != 0 {
 			target = fmt.Sprintf("%s:%d", g.Target, g.port)
 		}
-		edits = append(edits, model.GrantEdit{Caller: g.Caller, Target: target, Grant: g.Grant})
+		edits = append(edits, edit.Grant{Caller: g.Caller, Target: target, Grant: g.Grant})
 	}
 	if len(edits) == 0 {
 		return writeNote(e, q, "\nroutes under expose are yours to remove\n")
 	}
-	after, err := model.RemoveGrants(src, edits)
+	after, err := edit.Remove(src, edits)
 	if err != nil {
 		return fault.Wrap(fault.Invalid, file+" can't be edited by machine; remove the lines by hand", err)
 	}
-	return proposeEdit(e, edit{file: file, before: src, after: after, apply: q.apply, quiet: q.asJSON, verb: "ward unused"})
+	return proposeEdit(e, proposal{file: file, before: src, after: after, apply: q.apply, quiet: q.asJSON, verb: "ward unused"})
 }
 
 func writeNote(e env, q unusedQuery, text string) error {
@@ -198,8 +199,8 @@ func writeNote(e env, q unusedQuery, text string) error {
 	return writeText(e.out, text)
 }
 
-// edit is a change of the model that a command proposes.
-type edit struct {
+// proposal is a change of the model that a command proposes.
+type proposal struct {
 	file          string
 	before, after []byte
 	apply         bool
@@ -208,7 +209,7 @@ type edit struct {
 }
 
 // proposeEdit prints a change of the model as a diff, or makes it. What comes out must be a model without errors.
-func proposeEdit(e env, d edit) error {
+func proposeEdit(e env, d proposal) error {
 	if _, problems := model.Parse(d.file, strings.NewReader(string(d.after))); problems.HasErrors() {
 		return fault.New(fault.Invalid, "the change would leave errors in "+d.file+"; make it by hand")
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/edit"
 )
 
 // Call is one call that no rule allowed. Kind is GrantHTTP, GrantWS, GrantGRPC or GrantTCP.
@@ -36,15 +37,15 @@ type Note struct {
 const maxRoutes = 60
 
 // Grants returns the grants that allow the calls, in the order of the model's services.
-func Grants(m *model.Model, calls []Call) ([]model.GrantEdit, []Note) {
+func Grants(m *model.Model, calls []Call) ([]edit.Grant, []Note) {
 	g := grouper{model: m, pairs: map[pair][]Call{}}
 	for _, c := range calls {
 		g.take(c)
 	}
-	var edits []model.GrantEdit
+	var edits []edit.Grant
 	for _, p := range g.order() {
 		for _, grant := range g.grants(p) {
-			edits = append(edits, model.GrantEdit{Caller: p.caller, Target: p.target, Grant: grant})
+			edits = append(edits, edit.Grant{Caller: p.caller, Target: p.target, Grant: grant})
 		}
 	}
 	return edits, g.notes

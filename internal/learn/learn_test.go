@@ -9,6 +9,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/canon"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/edit"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 )
@@ -104,7 +105,7 @@ func TestWhatWasSeenIsAllowedAfterwards(t *testing.T) {
 		Call{"web", "books", 8082, model.GrantHTTP, "PUT", "/books/9"}, Call{"web", "redis", 6379, model.GrantTCP, "", ""},
 		Call{"api", "pay", 8084, model.GrantGRPC, "POST", "/shop.v1.Pay/Charge"}, Call{"api", "web", 8080, model.GrantWS, "GET", "/live"})
 	edits, _ := Grants(parse(t, shop), calls)
-	after, err := model.AddGrants([]byte(shop), edits)
+	after, err := edit.Add([]byte(shop), edits)
 	if err != nil {
 		t.Fatal(err)
 	}

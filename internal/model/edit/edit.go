@@ -1,4 +1,7 @@
-package model
+// Package edit puts grants into a ward.yaml, and takes them out, as a careful hand would.
+//
+// It guarantees that nothing else of the file changes: comments, order and spelling stay.
+package edit
 
 import (
 	"fmt"
@@ -7,30 +10,31 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/form"
 	"github.com/wardhq/ward/internal/model/lexis"
 	"github.com/wardhq/ward/internal/model/source"
 )
 
-// GrantEdit is one grant to put in, or to take out.
-type GrantEdit struct {
+// Grant is one grant to put in, or to take out.
+type Grant struct {
 	Caller string // a service
 	Target string // as the key under calls says it: a name, or name:port
-	Grant  string // as ParseGrant reads it
+	Grant  string // as model.ParseGrant reads it
 }
 
-// AddGrants puts grants into a ward.yaml, each under services.<caller>.calls.<target>,
+// Add puts grants into a ward.yaml, each under services.<caller>.calls.<target>,
 // and changes nothing else: comments, order and spelling stay. A grant that is
 // there already is left as it is. The callers must exist; whether the targets do is
 // for Parse to say.
-func AddGrants(src []byte, adds []GrantEdit) ([]byte, error) {
+func Add(src []byte, adds []Grant) ([]byte, error) {
 	return edit(src, adds, (*editor).add)
 }
 
-// RemoveGrants takes grants out; a call or a calls mapping that becomes empty goes
+// Remove takes grants out; a call or a calls mapping that becomes empty goes
 // too. A comment behind a removed grant goes with it, comments in lines of their
 // own stay. A grant that isn't there is an error.
-func RemoveGrants(src []byte, removes []GrantEdit) ([]byte, error) {
+func Remove(src []byte, removes []Grant) ([]byte, error) {
 	return edit(src, removes, (*editor).remove)
 }
 
@@ -40,9 +44,9 @@ type editor struct {
 	lay *source.Layout
 }
 
-func edit(src []byte, edits []GrantEdit, apply func(*editor, *yaml.Node, GrantEdit) ([]byte, error)) ([]byte, error) {
+func edit(src []byte, edits []Grant, apply func(*editor, *yaml.Node, Grant) ([]byte, error)) ([]byte, error) {
 	for _, e := range edits {
-		if _, err := ParseGrant(e.Grant); err != nil {
+		if _, err := model.ParseGrant(e.Grant); err != nil {
 			return nil, fmt.Errorf("edit grant %q: %w", lexis.Clip(e.Grant), err)
 		}
 		if !form.Matcher(form.RETarget)(e.Target) {
@@ -97,14 +101,14 @@ func (d *editor) splice(start, end int, text string) []byte {
 
 // written is the index of a grant among nodes, however it is spelt there; -1 if it isn't.
 func written(nodes []*yaml.Node, grant string) int {
-	want, _ := ParseGrant(grant)
+	want, _ := model.ParseGrant(grant)
 	return slices.IndexFunc(nodes, func(n *yaml.Node) bool {
-		g, err := ParseGrant(n.Value)
+		g, err := model.ParseGrant(n.Value)
 		return err == nil && g.Equal(want)
 	})
 }
 
-func (d *editor) add(service *yaml.Node, e GrantEdit) ([]byte, error) {
+func (d *editor) add(service *yaml.Node, e Grant) ([]byte, error) {
 	calls := child(service, "calls")
 	if calls == nil {
 		return d.addPair(service, "calls", e.Target, e.Grant), nil
@@ -162,7 +166,7 @@ func (d *editor) addPair(n *yaml.Node, key, sub, grant string) []byte {
 	return d.splice(at, at, text+" "+lexis.Quote(grant, false))
 }
 
-func (d *editor) remove(service *yaml.Node, e GrantEdit) ([]byte, error) {
+func (d *editor) remove(service *yaml.Node, e Grant) ([]byte, error) {
 	calls := child(service, "calls")
 	call := child(calls, e.Target)
 	missing := fmt.Errorf("edit grant: %s has no grant %q for %s", e.Caller, lexis.Clip(e.Grant), e.Target)

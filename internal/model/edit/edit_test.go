@@ -1,4 +1,4 @@
-package model
+package edit
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/wardhq/ward/internal/model"
 )
 
 const edited = `# shop
@@ -42,30 +44,30 @@ func TestGrantEdits(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		add      bool
-		e        GrantEdit
+		e        Grant
 		old, new string // the part that changes
 	}{
-		{"a second grant makes a list", true, GrantEdit{"a", "b", "GET /{id}"}, "b: GET /x #", `b: [GET /x, "GET /{id}"] #`},
-		{"a list grows behind its last line", true, GrantEdit{"a", "c", "GET /{id}"}, "        - any\n", "        - any\n        - GET /{id}\n"},
-		{"an inline list grows", true, GrantEdit{"b", "c", "* /x"}, "[tcp, any]", `[tcp, any, "* /x"]`},
-		{"a new target", true, GrantEdit{"a", "d:2", "POST /x"}, "        - any\n", "        - any\n      d:2: POST /x\n"},
-		{"a new target inline", true, GrantEdit{"b", "d", "POST /x"}, "any]}}", "any], d: POST /x}}"},
-		{"a first call", true, GrantEdit{"d", "c", "tcp"}, "h2c://:2] # two\n", "h2c://:2] # two\n    calls:\n      c: tcp\n"},
-		{"a first call inline", true, GrantEdit{"c", "d", "GET /{x}"}, "tcp://:1}", `tcp://:1, calls: {d: "GET /{x}"}}`},
-		{"an empty calls", true, GrantEdit{"e", "b", "GET /x"}, "calls: {} # none", "calls: {b: GET /x} # none"},
-		{"a grant that is there", true, GrantEdit{"a", "b", "GET /x"}, "", ""},
-		{"one of a list", false, GrantEdit{"a", "c", "tcp"}, "        - tcp # why\n", ""},
-		{"last of a list", false, GrantEdit{"a", "c", "any"}, "        - any\n", ""},
-		{"the only one of a target", false, GrantEdit{"a", "b", "GET /x"}, "      b: GET /x # one\n", ""},
-		{"first of an inline list", false, GrantEdit{"b", "c", "tcp"}, "[tcp, any]", "[any]"},
-		{"last of an inline list", false, GrantEdit{"b", "c", "any"}, "[tcp, any]", "[tcp]"},
+		{"a second grant makes a list", true, Grant{"a", "b", "GET /{id}"}, "b: GET /x #", `b: [GET /x, "GET /{id}"] #`},
+		{"a list grows behind its last line", true, Grant{"a", "c", "GET /{id}"}, "        - any\n", "        - any\n        - GET /{id}\n"},
+		{"an inline list grows", true, Grant{"b", "c", "* /x"}, "[tcp, any]", `[tcp, any, "* /x"]`},
+		{"a new target", true, Grant{"a", "d:2", "POST /x"}, "        - any\n", "        - any\n      d:2: POST /x\n"},
+		{"a new target inline", true, Grant{"b", "d", "POST /x"}, "any]}}", "any], d: POST /x}}"},
+		{"a first call", true, Grant{"d", "c", "tcp"}, "h2c://:2] # two\n", "h2c://:2] # two\n    calls:\n      c: tcp\n"},
+		{"a first call inline", true, Grant{"c", "d", "GET /{x}"}, "tcp://:1}", `tcp://:1, calls: {d: "GET /{x}"}}`},
+		{"an empty calls", true, Grant{"e", "b", "GET /x"}, "calls: {} # none", "calls: {b: GET /x} # none"},
+		{"a grant that is there", true, Grant{"a", "b", "GET /x"}, "", ""},
+		{"one of a list", false, Grant{"a", "c", "tcp"}, "        - tcp # why\n", ""},
+		{"last of a list", false, Grant{"a", "c", "any"}, "        - any\n", ""},
+		{"the only one of a target", false, Grant{"a", "b", "GET /x"}, "      b: GET /x # one\n", ""},
+		{"first of an inline list", false, Grant{"b", "c", "tcp"}, "[tcp, any]", "[any]"},
+		{"last of an inline list", false, Grant{"b", "c", "any"}, "[tcp, any]", "[tcp]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := RemoveGrants
+			f := Remove
 			if c.add {
-				f = AddGrants
+				f = Add
 			}
-			got, err := f([]byte(edited), []GrantEdit{c.e})
+			got, err := f([]byte(edited), []Grant{c.e})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,7 +79,7 @@ func TestGrantEdits(t *testing.T) {
 }
 
 func TestRemovingTheLastCallRemovesCalls(t *testing.T) {
-	got, err := RemoveGrants([]byte(edited), []GrantEdit{{"b", "c", "tcp"}, {"b", "c", "any"}, {"a", "c", "tcp"}, {"a", "c", "any"}, {"a", "b", "GET /x"}})
+	got, err := Remove([]byte(edited), []Grant{{"b", "c", "tcp"}, {"b", "c", "any"}, {"a", "c", "tcp"}, {"a", "c", "any"}, {"a", "b", "GET /x"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,12 +89,12 @@ func TestRemovingTheLastCallRemovesCalls(t *testing.T) {
 }
 
 func TestGrantEditsRefuse(t *testing.T) {
-	for _, e := range []GrantEdit{{"x", "b", "any"}, {"a", "b", "get /"}, {"a", "B", "any"}, {"", "b", "any"}} {
-		if out, err := AddGrants([]byte(edited), []GrantEdit{e}); err == nil {
+	for _, e := range []Grant{{"x", "b", "any"}, {"a", "b", "get /"}, {"a", "B", "any"}, {"", "b", "any"}} {
+		if out, err := Add([]byte(edited), []Grant{e}); err == nil {
 			t.Errorf("%+v: %s", e, out)
 		}
 	}
-	if out, err := RemoveGrants([]byte(edited), []GrantEdit{{"a", "b", "GET /y"}}); err == nil {
+	if out, err := Remove([]byte(edited), []Grant{{"a", "b", "GET /y"}}); err == nil {
 		t.Errorf("%s", out)
 	}
 }
@@ -100,9 +102,9 @@ func TestGrantEditsRefuse(t *testing.T) {
 // grantSet is every grant of a tree, as "caller target grant".
 func grantSet(t *testing.T, src []byte) map[string]bool {
 	t.Helper()
-	m, ps := Parse("ward.yaml", bytes.NewReader(src))
+	m, ps := model.Parse("ward.yaml", bytes.NewReader(src))
 	if ps.HasErrors() {
-		t.Fatalf("%s\n%s", ps.Only(Error), src)
+		t.Fatalf("%s\n%s", ps.Only(model.Error), src)
 	}
 	out := map[string]bool{}
 	for _, s := range m.Services {
@@ -141,7 +143,7 @@ func TestRandomGrantEdits(t *testing.T) {
 		src = []byte(strings.Replace(string(src), "run: x\n    calls", "run: x\n    listen: http://:1\n    calls", 1))
 		if seed%2 == 0 {
 			var err error
-			if src, err = Format(src); err != nil {
+			if src, err = model.Format(src); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -149,16 +151,16 @@ func TestRandomGrantEdits(t *testing.T) {
 		for range 40 {
 			var err error
 			if r.IntN(5) < 3 {
-				e := GrantEdit{string("abcd"[r.IntN(4)]), string("abcd"[r.IntN(4)]), words[r.IntN(len(words))]}
+				e := Grant{string("abcd"[r.IntN(4)]), string("abcd"[r.IntN(4)]), words[r.IntN(len(words))]}
 				if e.Caller == e.Target {
 					continue
 				}
-				src, err = AddGrants(src, []GrantEdit{e})
+				src, err = Add(src, []Grant{e})
 				want[e.Caller+" "+e.Target+" "+e.Grant] = true
 			} else if len(want) > 0 {
 				key := slices.Sorted(maps.Keys(want))[r.IntN(len(want))]
 				f := strings.SplitN(key, " ", 3)
-				src, err = RemoveGrants(src, []GrantEdit{{f[0], f[1], f[2]}})
+				src, err = Remove(src, []Grant{{f[0], f[1], f[2]}})
 				delete(want, key)
 			}
 			if err != nil {
