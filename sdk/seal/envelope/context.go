@@ -1,0 +1,73 @@
+package envelope
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// Context says what a value is. It is bound to the ciphertext and never stored in it: who opens must know it. Each
+// field is UTF-8 of at most 1024 bytes.
+type Context struct {
+	Service string // whose it is
+	Class   string // the data class; mandatory
+	Tenant  string // at least one of these four is mandatory
+	Table   string
+	Column  string
+	Row     string // empty in lookups, whose point is to be equal across rows
+}
+
+const maxField = 1024
+
+const contextPrefix = "ward context v1"
+
+// Check says what is wrong with the context, naming the field and not its value.
+func (c *Context) Check() error {
+	for _, f := range c.fields() {
+		if len(f.value) > maxField {
+			return fmt.Errorf("context: %s is longer than %d bytes", f.name, maxField)
+		}
+		if !utf8.ValidString(f.value) {
+			return fmt.Errorf("context: %s isn't UTF-8", f.name)
+		}
+	}
+	if c.Class == "" {
+		return errors.New("context: the class is missing")
+	}
+	if c.Tenant == "" && c.Table == "" && c.Column == "" && c.Row == "" {
+		return errors.New("context: one of tenant, table, column and row is needed")
+	}
+	return nil
+}
+
+type field struct{ name, value string }
+
+// fields in the order of the encoding.
+func (c *Context) fields() [6]field {
+	return [6]field{{"service", c.Service}, {"class", c.Class}, {"tenant", c.Tenant}, {"table", c.Table}, {"column", c.Column}, {"row", c.Row}}
+}
+
+// append encodes a context that has been checked: no context's encoding is the beginning of another's.
+func (c *Context) append(b []byte) []byte {
+	b = append(b, contextPrefix...)
+	for _, f := range c.fields() {
+		b = appendField(b, f.value)
+	}
+	return b
+}
+
+// appendField writes uint16 length ‖ bytes.
+func appendField(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
+}
+
+func (c *Context) checkLookup() error {
+	if err := c.Check(); err != nil {
+		return err
+	}
+	if c.Row != "" {
+		return errors.New("context: a lookup has no row")
+	}
+	return nil
+}
