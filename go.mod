@@ -1,6 +1,6 @@
 module github.com/wardhq/ward
 
-go 1.26.0
+go 1.26.4
 
 require (
 	cel.dev/cel-go v0.33.2
@@ -31,6 +31,13 @@ require (
 	google.golang.org/protobuf v1.36.12
 	modernc.org/sqlite v1.61.1
 	rsc.io/qr v0.2.0
+)
+
+require github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a // indirect
+
+require (
+	filippo.io/age v1.3.2
+	filippo.io/hpke v0.4.0 // indirect
 )
 
 require (
