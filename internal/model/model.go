@@ -29,6 +29,9 @@ type Model struct {
 	Externals   []External // in the order of the file
 	Observe     []Observe
 	Users       Users
+	Secrets     []Secret   // in the order of the file
+	Keys        []Key      // those that the file names; data classes have keys without
+	Databases   []Database // in the order of the file
 }
 
 // Gateway is the one way in.
@@ -77,8 +80,10 @@ type Service struct {
 	Files       Files
 	Limits      Limits
 	Sensitivity Sensitivity
-	Data        []string // data classes, lower-case words: "pii", "cards"
-	Replicas    int      // default 1
+	Data        []string    // data classes, lower-case words: "pii", "cards"
+	Keys        []KeyUse    `json:",omitempty"`
+	Secrets     []SecretUse `json:",omitempty"`
+	Replicas    int         // default 1
 	Ready       Ready
 	Restart     Restart
 }
@@ -236,6 +241,7 @@ type External struct {
 	// or Host itself, names them.
 	Addresses []string
 	CAFile    string // PEM roots for TLSOriginate; "" for the system's
+	Auth      *Auth  `json:",omitempty"`
 }
 
 // Observe is a grant that only records until its end date (inclusive): it

@@ -39,6 +39,8 @@ func (p *parser) external(e entry, f *form.Form) {
 			}
 		case "ca":
 			x.CAFile, _ = p.pattern(e.value, f, "")
+		case "auth":
+			x.Auth = p.auth(e.value, f)
 		}
 	})
 	p.externalDefaults(&x, at, e)

@@ -8,12 +8,14 @@ import (
 
 	"github.com/wardhq/ward/internal/model/form"
 	"github.com/wardhq/ward/internal/model/lexis"
+	"github.com/wardhq/ward/internal/model/phrase"
+	"github.com/wardhq/ward/internal/model/vocabulary"
 )
 
 // file reads the top level.
 func (p *parser) file(root *yaml.Node) {
 	p.m.Gateway = Gateway{Listen: "127.0.0.1:8443", Host: "localhost", TLS: "internal"}
-	p.object(root, vocabulary(), func(e entry, f *form.Form) {
+	p.object(root, vocabulary.File(), func(e entry, f *form.Form) {
 		switch e.key {
 		case "app":
 			p.m.App, _ = p.pattern(e.value, f, "a DNS label has a-z, 0-9 and hyphens inside, and at most 63 characters")
@@ -27,6 +29,12 @@ func (p *parser) file(root *yaml.Node) {
 			p.names(e.value, f, "an external", func(e entry) { p.external(e, f.Elem) })
 		case "users":
 			p.users(e, f)
+		case "secrets":
+			p.names(e.value, f, "a secret", func(e entry) { p.secret(e, f.Elem) })
+		case "keys":
+			p.names(e.value, f, "a key", func(e entry) { p.key(e, f.Elem) })
+		case "databases":
+			p.names(e.value, f, "a database", func(e entry) { p.database(e, f.Elem) })
 		case "observe":
 			for _, n := range p.items(e.value, f) {
 				p.observe(n, f.Elem)
@@ -97,6 +105,12 @@ func (p *parser) serviceKey(s *Service, e entry, f *form.Form) {
 		p.names(e.value, f, "an environment variable", func(e entry) {
 			v, _ := p.scalar(e.value, f.Elem)
 			s.Env = append(s.Env, EnvVar{Pos: e.pos, Name: e.key, Value: v})
+		})
+	case "keys":
+		p.names(e.value, f, "a key", func(e entry) { p.keyUse(s, e, f.Elem) })
+	case "secrets":
+		p.names(e.value, f, "a secret", func(e entry) {
+			s.Secrets = append(s.Secrets, SecretUse{Pos: e.pos, Secret: e.key, Delivery: sentence(p, e.value, f.Elem, phrase.ParseDelivery)})
 		})
 	case "runtime":
 		w, _ := p.scalar(e.value, f)
@@ -184,7 +198,7 @@ func (p *parser) listen(s *Service, n *yaml.Node, f *form.Form) {
 	if err != nil {
 		hint := lexis.Hint(err)
 		if scheme, _, ok := strings.Cut(text, ":"); ok && hint == "" {
-			hint = p.suggest(scheme, protocolWords()[1:])
+			hint = p.suggest(scheme, vocabulary.Protocols()[1:])
 		}
 		p.errorf(pos(n), hint, "%v", err)
 		return
@@ -205,7 +219,7 @@ func ParseListen(s string) (Listen, error) {
 	if !ok {
 		return Listen{}, lexis.Errorf(`write a protocol and a port: "http://:8080"`, "%q is not an address", lexis.Clip(s))
 	}
-	i := slices.Index(protocolWords(), scheme)
+	i := slices.Index(vocabulary.Protocols(), scheme)
 	if i < 1 {
 		return Listen{}, lexis.Errorf("", "unknown protocol %q in %q", lexis.Clip(scheme), lexis.Clip(s))
 	}
@@ -281,16 +295,20 @@ func (p *parser) seconds(n *yaml.Node, f *form.Form) int {
 }
 
 func (p *parser) call(s *Service, e entry, f *form.Form) {
-	c := Call{Pos: e.pos, Target: e.key}
+	c := Call{Pos: e.pos}
 	if e.bad {
 		return
 	}
-	if name, port, ok := strings.Cut(e.key, ":"); ok {
-		c.Target = name
-		c.Port, _ = lexis.Decimal(port)
-	}
+	c.Target, c.Port = targetOf(e.key)
 	c.Grants = p.grants(e.value, f)
 	s.Calls = append(s.Calls, c)
+}
+
+// targetOf reads "name" or "name:port".
+func targetOf(s string) (name string, port int) {
+	name, digits, _ := strings.Cut(s, ":")
+	port, _ = lexis.Decimal(digits)
+	return name, port
 }
 
 func (p *parser) ready(s *Service, e entry, f *form.Form) {

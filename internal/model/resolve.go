@@ -51,6 +51,7 @@ func (p *parser) resolve() {
 	for _, o := range p.m.Observe {
 		p.resolveObserve(o, sides, names)
 	}
+	p.resolveSecrets(sides, names)
 }
 
 func (p *parser) unknown(at Pos, name, what string, names []string) {

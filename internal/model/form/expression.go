@@ -14,6 +14,7 @@ const (
 	REClass    = `^[a-z][a-z0-9-]{0,62}$`
 	RESize     = `^[1-9][0-9]{0,14}(kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)$`
 	REDuration = `^[1-9][0-9]{0,4}[smh]$`
+	REDays     = `^[1-9][0-9]{0,3}d$`
 	REDate     = `^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$`
 	REReady    = `^(tcp|none|GET /.*)$`
 	REPath     = `/([^/?#\s]+/)*([^/?#\s]+)?`

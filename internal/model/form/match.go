@@ -30,6 +30,11 @@ func Matcher(re string) func(string) bool {
 		return lexis.IsHostPort
 	case REHost:
 		return func(s string) bool { return lexis.IsHost(s) }
+	case REDays:
+		return func(s string) bool {
+			n, ok := lexis.Decimal(strings.TrimSuffix(s, "d"))
+			return ok && n > 0 && n < 10_000 && strings.HasSuffix(s, "d") && s[0] != '0'
+		}
 	case REColor:
 		return func(s string) bool { return len(s) == 7 && s[0] == '#' && lexis.Only(s[1:], "0123456789abcdefABCDEF") }
 	case RESHA256:

@@ -1,9 +1,10 @@
-package model
+// Package vocabulary is the one table of what may stand in ward.yaml: the parser, the formatter (order of keys) and the
+// JSON Schema all read it, so they can't drift.
+package vocabulary
 
-import "github.com/wardhq/ward/internal/model/form"
-
-// This file is the one table of what may stand in ward.yaml. The parser, the
-// formatter (order of keys) and the JSON Schema all read it, so they can't drift.
+import (
+	"github.com/wardhq/ward/internal/model/form"
+)
 
 const (
 	maxReplicas  = 64
@@ -11,8 +12,8 @@ const (
 	maxOpenFiles = 1 << 20
 )
 
-func textForm(what, pattern string) *form.Form { return &form.Form{What: what, Pattern: pattern} }
-func wordForm(what string, w words) *form.Form { return &form.Form{What: what, Words: w} }
+func textForm(what, pattern string) *form.Form    { return &form.Form{What: what, Pattern: pattern} }
+func wordForm(what string, w []string) *form.Form { return &form.Form{What: what, Words: w} }
 func listForm(what string, elem *form.Form) *form.Form {
 	return &form.Form{Shape: form.ListShape, What: what, Elem: elem, Min: 1}
 }
@@ -33,8 +34,8 @@ func routeForm() *form.Form {
 	return textForm(`a route such as "GET /books/**", "ws /live" or "grpc shop.v1.Shop/*"`, form.RERoute)
 }
 
-// vocabulary is the whole file.
-func vocabulary() *form.Form {
+// File is the whole file.
+func File() *form.Form {
 	return &form.Form{Shape: form.ObjectShape, What: "a mapping", Always: []string{"app", "services"}, Fields: []form.Field{
 		form.Key("app", "The application's name, a DNS label.", textForm("a DNS label (a-z, 0-9, hyphen)", form.RELabel)),
 		form.Key("trust_domain", "The SPIFFE trust domain; <app>.internal if absent.", textForm("a SPIFFE trust domain (a-z, 0-9, dot, hyphen, underscore)", form.REDomain)),
@@ -42,6 +43,9 @@ func vocabulary() *form.Form {
 		form.Key("services", "The services that Ward starts and guards.", &form.Form{Shape: form.NamesShape, What: "services by name", Name: form.RELabel, Elem: serviceForm(), Min: 1}),
 		form.Key("externals", "Destinations outside of the application.", &form.Form{Shape: form.NamesShape, What: "externals by name", Name: form.RELabel, Elem: externalForm()}),
 		form.Key("users", "Who may sign in, and how; without it there is no sign-in.", usersForm()),
+		form.Key("secrets", "Values that Ward keeps for services.", &form.Form{Shape: form.NamesShape, What: "secrets by name", Name: form.RELabel, Elem: secretForm()}),
+		form.Key("keys", "Keys that Ward manages, besides those of data classes.", &form.Form{Shape: form.NamesShape, What: "keys by name", Name: form.REClass, Elem: keyForm()}),
+		form.Key("databases", "PostgreSQL databases that Ward logs in to for services.", &form.Form{Shape: form.NamesShape, What: "databases by name", Name: form.RELabel, Elem: databaseForm()}),
 		form.Key("observe", "Grants that only record, until their end date.", &form.Form{Shape: form.ListShape, What: "a list", Elem: observeForm()}),
 	}}
 }
@@ -75,11 +79,13 @@ func serviceForm() *form.Form {
 			Shape: form.NamesShape, What: "variables by name", Name: form.REEnvName,
 			Elem: &form.Form{What: `a value ("" for empty)`, Types: form.IsString | form.IsNumber | form.IsBool},
 		}),
-		form.Key("runtime", "The base profile of its sandbox; static if absent.", wordForm("a runtime", runtimeWords())),
+		form.Key("runtime", "The base profile of its sandbox; static if absent.", wordForm("a runtime", Runtimes())),
 		form.Key("listen", "What it listens on, such as http://:8080.", listen),
 		form.Key("expose", "Routes that the gateway opens to the outside.", someForm("a mapping with route and to, or a list of them", exposeForm())),
-		form.Key("sensitivity", "How bad it is to lose it; medium if absent.", wordForm("a sensitivity", sensitivityWords()[1:])),
+		form.Key("sensitivity", "How bad it is to lose it; medium if absent.", wordForm("a sensitivity", Sensitivities()[1:])),
 		form.Key("data", "Classes of data it holds, such as pii or cards.", data),
+		form.Key("keys", "What it may do with which keys: encrypt, decrypt, lookup, mac, sign, verify.", keyUsesForm()),
+		form.Key("secrets", "The secrets that it gets, and how.", secretUsesForm()),
 		form.Key("calls", "Which services and externals it may call, and how.", &form.Form{Shape: form.NamesShape, What: "grants by target", Name: form.RETarget, Elem: grantsForm(grantForm())}),
 		form.Key("ready", "How it shows that it can take requests: tcp, none, GET /path, or a mapping.", readyForm()),
 		form.Key("files", "Files it may use besides its workdir.", &form.Form{Shape: form.ObjectShape, What: "a mapping with read and write", Inline: true, Fields: []form.Field{
@@ -93,7 +99,7 @@ func serviceForm() *form.Form {
 			form.Key("open_files", "Open files per process.", wholeForm("a number of files", 16, maxOpenFiles)),
 		}}),
 		form.Key("replicas", "How many run; 1 if absent.", wholeForm("a number of replicas", 1, maxReplicas)),
-		form.Key("restart", "When it is started again after it ended; always if absent.", wordForm("a restart policy", restartWords())),
+		form.Key("restart", "When it is started again after it ended; always if absent.", wordForm("a restart policy", Restarts())),
 	}}
 }
 
@@ -115,7 +121,7 @@ func exposeForm() *form.Form {
 		form.Key("to", "Who may come: anyone, signed-in, group:NAME, role:NAME, user:MAIL, or a list of them.", someForm("whom it is open to, or a list", textForm(`anyone, signed-in, group:NAME, role:NAME or user:MAIL`, form.REWho))),
 		form.Key("mfa", "How long ago a second factor may have been shown at most, such as 15m.", textForm("a duration such as 15m", form.REDuration)),
 		form.Key("when", `A condition in CEL over user, params, method, path, ip and now, such as params.id == user.id.`, textForm("a condition", form.RENonEmpty)),
-		form.Key("forward", "What passes although it stops at the gateway: cookies, authorization.", someForm("cookies, authorization, or both", wordForm("cookies or authorization", forwardWords()))),
+		form.Key("forward", "What passes although it stops at the gateway: cookies, authorization.", someForm("cookies, authorization, or both", wordForm("cookies or authorization", Forwards()))),
 	}}
 }
 
@@ -133,10 +139,11 @@ func externalForm() *form.Form {
 		form.Key("host", "Its DNS name or IP address.", textForm("a host name or an IP address", form.REHost)),
 		form.Key("port", "Its port; 443 if absent and tls is passthrough or originate.", portForm()),
 		form.Key("local_port", "The port that services dial; port if absent (80 for originate with http).", portForm()),
-		form.Key("tls", "Who speaks TLS to it; passthrough if absent on port 443, else none.", wordForm("who speaks TLS", externalTLSWords())),
-		form.Key("protocol", "What is spoken; http for originate, else tcp, if absent.", wordForm("a protocol", protocolWords()[1:])),
+		form.Key("tls", "Who speaks TLS to it; passthrough if absent on port 443, else none.", wordForm("who speaks TLS", ExternalTLS())),
+		form.Key("protocol", "What is spoken; http for originate, else tcp, if absent.", wordForm("a protocol", Protocols()[1:])),
 		form.Key("addresses", "IP addresses or CIDR ranges that its name must resolve to.", someForm("an address or a list", textForm("an IP address or a CIDR range", form.REAddress))),
 		form.Key("ca", "PEM file of the roots to verify it with, for originate; the system's if absent.", textForm("a path", form.RENonEmpty)),
+		form.Key("auth", `How Ward authenticates calls with a secret that services don't see, such as "bearer secret:NAME".`, authForm()),
 	}}
 }
 
@@ -149,3 +156,5 @@ func observeForm() *form.Form {
 		form.Key("until", "The last day, YYYY-MM-DD.", textForm("a date such as 2031-01-31", form.REDate)),
 	}}
 }
+
+func boolForm() *form.Form { return &form.Form{What: "true or false", Types: form.IsBool} }
