@@ -1,6 +1,6 @@
 module github.com/wardhq/ward
 
-go 1.26.4
+go 1.26.0
 
 require (
 	cel.dev/cel-go v0.33.2
@@ -32,8 +32,6 @@ require (
 	modernc.org/sqlite v1.61.1
 	rsc.io/qr v0.2.0
 )
-
-require github.com/c2sp/wycheproof v0.0.0-20260902155932-3fa63dd0344a // indirect
 
 require (
 	filippo.io/age v1.3.2
