@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -36,6 +37,7 @@ func (p *parser) advise() {
 			p.warnf(x.Pos, "grant someone a call to it, or remove it", "nobody calls external %s", x.Name)
 		}
 	}
+	p.adviseSecrets()
 	p.adviseCycles()
 }
 
@@ -72,7 +74,37 @@ func (p *parser) adviseExpose(s *Service) {
 func (p *parser) adviseEnv(s *Service) {
 	for _, v := range s.Env {
 		if lexis.SecretLooking(v.Name, v.Value) {
-			p.warnf(v.Pos, "anyone who may read the file may read it; keep it out of version control", "%s looks like a secret, and its value stands in the file", v.Name)
+			p.warnf(v.Pos, fmt.Sprintf("declare a secret, and deliver it: secrets: {%s: env %s}", strings.ReplaceAll(strings.ToLower(v.Name), "_", "-"), v.Name), "%s looks like a secret, and its value stands in the file", v.Name)
+		}
+	}
+}
+
+// adviseSecrets warns of what is less well kept than it could be, and of what nobody gets.
+func (p *parser) adviseSecrets() {
+	used := map[string]bool{}
+	for i := range p.m.Services {
+		for _, u := range p.m.Services[i].Secrets {
+			used[u.Secret] = true
+			if u.Env != "" {
+				p.warnf(u.Pos, "a file is safer, where the program can read one: "+u.Secret+": file", "every child of %s, and whatever prints its environment, sees the secret %s", p.m.Services[i].Name, u.Secret)
+			}
+		}
+	}
+	for _, x := range p.m.Externals {
+		if x.Auth != nil {
+			used[x.Auth.Secret] = true
+		}
+	}
+	for i := range p.m.Databases {
+		d := &p.m.Databases[i]
+		used[d.Admin.Secret] = true
+		for _, u := range d.Users {
+			used[u.Login.Secret] = true
+		}
+	}
+	for _, s := range p.m.Secrets {
+		if !used[s.Name] && !s.Canary {
+			p.warnf(s.Pos, "name it under a service's secrets:, or remove it", "nobody gets secret %s", s.Name)
 		}
 	}
 }

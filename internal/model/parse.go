@@ -198,14 +198,15 @@ func (p *parser) object(n *yaml.Node, f *form.Form, each func(e entry, f *form.F
 			p.errorf(pos(n), "", "%q is missing", k)
 		}
 	}
-	if len(f.OneOf) == 2 {
-		a, b := f.OneOf[0], f.OneOf[1]
-		switch {
-		case !has[a] && !has[b]:
-			p.errorf(pos(n), "", "%q is missing (or %q)", a, b)
-		case has[a] && has[b]:
-			p.errorf(pos(n), "", "%q and %q exclude each other", a, b)
-		}
+	if len(f.OneOf) == 0 {
+		return
+	}
+	said := slices.DeleteFunc(slices.Clone(f.OneOf), func(k string) bool { return !has[k] })
+	switch {
+	case len(said) == 0:
+		p.errorf(pos(n), "", `%q is missing (or "%s")`, f.OneOf[0], strings.Join(f.OneOf[1:], `" or "`))
+	case len(said) > 1:
+		p.errorf(pos(n), "", "%q and %q exclude each other", said[0], said[1])
 	}
 }
 

@@ -39,6 +39,10 @@ func (p *parser) resolveSecrets(sides map[string]side, names []string) {
 			}
 		}
 		p.resolveKeys(s, purposes)
+		if t, taken := sides["ward"]; taken && len(s.Data)+len(s.Keys) > 0 {
+			p.errorf(t.pos, "services reach Ward's keys at http://ward; give it another name", "%s uses keys, and another %s is called ward", lexis.Clip(string(s.Name)), t.what)
+			delete(sides, "ward") // said once
+		}
 	}
 	for i := range p.m.Externals {
 		if x := &p.m.Externals[i]; x.Auth != nil {

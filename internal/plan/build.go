@@ -26,7 +26,8 @@ func Build(m *model.Model) *Plan {
 	for i := range m.Externals {
 		b.externals[string(m.Externals[i].Name)] = &m.Externals[i]
 	}
-	b.keys = m.Users.On() && b.services[selfHost] == nil && b.externals[selfHost] == nil
+	b.selfFree = b.services[selfHost] == nil && b.externals[selfHost] == nil
+	b.users = m.Users.On()
 	b.allRules(m)
 	externals := b.addPages(m)
 	after := b.startAfter(m.Services)
@@ -38,6 +39,9 @@ func Build(m *model.Model) *Plan {
 		Externals:   externals,
 		Rules:       b.rules,
 		Users:       m.Users,
+		Secrets:     m.Secrets,
+		Keys:        buildKeys(m),
+		Databases:   m.Databases,
 	}
 	for i := range m.Services {
 		s := &m.Services[i]
@@ -66,7 +70,8 @@ type builder struct {
 	callees   map[edge]*callee
 	byCaller  map[string][]*callee // in the order of the rules
 	rules     []Rule
-	keys      bool // services may ask Ward for the keys of transaction tokens
+	users     bool // there is sign-in: every service may ask Ward for the keys of transaction tokens
+	selfFree  bool // no service or external has taken Ward's own name
 }
 
 // callee is a target of one caller, with the ports that the pair's rules open.

@@ -77,7 +77,10 @@ type Plan struct {
 	Externals   []model.External `json:"externals"`
 	Rules       []Rule           `json:"rules"`
 	Users       model.Users      `json:"users,omitzero"`
-	// CAs are the PEM certificates of externals' own authorities, by external. Build leaves it
+	// CAs are the PEM certificates of externals' and databases' own authorities, by name. Build leaves it
 	// empty: whoever may read files fills it.
-	CAs map[string]string `json:"cas,omitempty"`
+	CAs       map[string]string `json:"cas,omitempty"`
+	Secrets   []model.Secret    `json:"secrets,omitempty"`
+	Keys      []Key             `json:"keys,omitempty"`
+	Databases []model.Database  `json:"databases,omitempty"`
 }

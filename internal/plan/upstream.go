@@ -42,14 +42,14 @@ func (b *builder) upstreams(s *model.Service) []Upstream {
 		}
 	}
 	markLocalhost(s, out)
-	if b.keys {
+	if b.selfFree && (b.users || usesKeys(s)) {
 		out = append(out, Upstream{Target: Self, Hosts: []string{selfHost}, IP: loopback(next), Port: 80, TargetPort: 80, Protocol: model.HTTP})
 	}
 	return out
 }
 
 // Self is the target of the upstream that Ward answers itself: http://ward/.well-known/jwks.json has the keys that verify
-// transaction tokens. It can't be a service's name.
+// transaction tokens, http://ward/v1/keys is for managed keys. It can't be a service's name.
 const (
 	Self     = "WARD"
 	selfHost = "ward"

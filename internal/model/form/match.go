@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/wardhq/ward/internal/model/lexis"
+	"github.com/wardhq/ward/internal/model/phrase"
 )
 
 // Matcher is the Go twin of the vocabulary's expressions: hand-written, because
@@ -45,6 +46,8 @@ func Matcher(re string) func(string) bool {
 		return func(s string) bool {
 			return lexis.IsURL(s, "smtp://", "smtps://") && lexis.Only(s[strings.Index(s, "//")+2:], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:[]-")
 		}
+	case phrase.RERole:
+		return phrase.IsRole
 	case REWho:
 		return isWho
 	case RENonEmpty:

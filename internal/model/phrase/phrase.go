@@ -20,7 +20,8 @@ const (
 	REDelivery = `^(file( restart| signal (HUP|USR1|USR2))?|env [A-Za-z_][A-Za-z0-9_]*)$`
 	REAuth     = `^(bearer|header [A-Za-z0-9-]{1,64}|query [A-Za-z0-9_.-]{1,64}|basic [^\s:]{1,128}|aws [a-z0-9-]{1,32} [a-z0-9-]{1,32}|certificate) secret:` + label + `$`
 	RELogin    = `^[A-Za-z_][A-Za-z0-9_.-]{0,62} secret:` + label + `$`
-	RERights   = `^[A-Z]+(, ?[A-Z]+)* ON (ALL (TABLES|SEQUENCES) IN SCHEMA [a-z_][a-z0-9_]{0,62}|([a-z_][a-z0-9_]{0,62}\.)?[a-z_][a-z0-9_]{0,62})$`
+	privilege  = `(SELECT|INSERT|UPDATE|DELETE|TRUNCATE|REFERENCES|TRIGGER|USAGE)`
+	RERights   = `^` + privilege + `(, ?` + privilege + `)* ON (ALL (TABLES|SEQUENCES) IN SCHEMA [a-z_][a-z0-9_]{0,62}|([a-z_][a-z0-9_]{0,62}\.)?[a-z_][a-z0-9_]{0,62})$`
 	RERole     = `^[a-z_][a-z0-9_]{0,62}$`
 )
 

@@ -28,6 +28,9 @@ type Changes struct {
 	Clients   []Item  `json:"clients"`
 	Providers []Item  `json:"providers"`
 	Issuers   []Item  `json:"issuers"`
+	Secrets   []Item  `json:"secrets"`
+	Keys      []Item  `json:"keys"`
+	Databases []Item  `json:"databases"`
 }
 
 // Right is a right, or the part of a rule that changed.
@@ -59,7 +62,8 @@ type Field struct {
 
 // Empty says whether the plans mean the same.
 func (c *Changes) Empty() bool {
-	return len(c.Gains)+len(c.Losses)+len(c.Longer)+len(c.Shorter)+len(c.Services)+len(c.Externals)+len(c.App)+len(c.Users)+len(c.Clients)+len(c.Providers)+len(c.Issuers) == 0
+	return len(c.Gains)+len(c.Losses)+len(c.Longer)+len(c.Shorter)+len(c.Services)+len(c.Externals)+len(c.App)+len(c.Users)+len(c.Clients)+len(c.Providers)+len(c.Issuers)+
+		len(c.Secrets)+len(c.Keys)+len(c.Databases) == 0
 }
 
 // Compare finds what differs from old to new, in a stable order.
@@ -74,6 +78,9 @@ func Compare(old, new *plan.Plan) *Changes {
 	c.Clients = compareClients(old.Users.Clients, new.Users.Clients)
 	c.Providers = compareProviders(old.Users.Providers, new.Users.Providers)
 	c.Issuers = compareIssuers(old.Users.Issuers, new.Users.Issuers)
+	c.Secrets = compareSecrets(old, new)
+	c.Keys = compareKeys(old.Keys, new.Keys)
+	c.Databases = compareDatabases(old.Databases, new.Databases)
 	c.Services = compareServices(old.Services, new.Services)
 	c.Externals = compareExternals(old.Externals, new.Externals)
 	return c

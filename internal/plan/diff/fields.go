@@ -78,6 +78,7 @@ func compareServices(old, new []plan.Service) []Item {
 		f.add("open files", number(float64(a.Limits.OpenFiles)), number(float64(b.Limits.OpenFiles)))
 		f.add("sensitivity", a.Sensitivity.String(), b.Sensitivity.String())
 		f.add("data", sorted(a.Data), sorted(b.Data))
+		f.add("secrets", secretUses(a.Secrets), secretUses(b.Secrets))
 		f.add("replicas", strconv.Itoa(a.Replicas), strconv.Itoa(b.Replicas))
 		f.add("ready", ready(a.Ready), ready(b.Ready))
 		f.add("restart", a.Restart.String(), b.Restart.String())
@@ -95,6 +96,7 @@ func compareExternals(old, new []model.External) []Item {
 		f.add("protocol", a.Protocol.String(), b.Protocol.String())
 		f.add("addresses", sorted(a.Addresses), sorted(b.Addresses))
 		f.add("ca", a.CAFile, b.CAFile)
+		f.add("auth", auth(a.Auth), auth(b.Auth))
 		return f
 	})
 }

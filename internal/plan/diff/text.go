@@ -25,6 +25,9 @@ func (c *Changes) Text(oldFile, newFile string) string {
 	itemLines(&b, "clients", c.Clients)
 	itemLines(&b, "providers", c.Providers)
 	itemLines(&b, "issuers", c.Issuers)
+	itemLines(&b, "secrets", c.Secrets)
+	itemLines(&b, "keys", c.Keys)
+	itemLines(&b, "databases", c.Databases)
 	return b.String()
 }
 

@@ -35,6 +35,7 @@ func Plan(p *plan.Plan, file string) string {
 	for i := range p.Externals {
 		w.external(&p.Externals[i], in[string(p.Externals[i].Name)])
 	}
+	w.secrets(p)
 	return w.String()
 }
 
