@@ -34,51 +34,55 @@ type tree struct {
 	dir   bool
 }
 
-// Enter builds the root and pivots into it. idMaps are the user namespaces that Mount.IDMap names.
-func Enter(s *spec.Spec, idMaps []*os.File) error {
+// Enter builds the root and pivots into it. idMaps are the user namespaces that Mount.IDMap names; secrets is the writable
+// folder of secrets, nil where the spec has none.
+func Enter(s *spec.Spec, idMaps []*os.File) (secrets *os.File, err error) {
 	// Who started Ward may keep new files private; what is made here is for the service, which has another user.
 	defer unix.Umask(unix.Umask(0o022))
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
+		return nil, fmt.Errorf("make mounts private: %w", err)
 	}
 	trees, err := cloneTrees(s, idMaps)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := mountTmpfs(base, "mode=0755,size=1m,nr_inodes=4096"); err != nil {
-		return fmt.Errorf("mount new root: %w", err)
+		return nil, fmt.Errorf("mount new root: %w", err)
 	}
 	if err := makeScratch(s); err != nil {
-		return err
+		return nil, err
 	}
 	// Before the trees: no file of the host's can stand where these are written.
 	if err := writeFiles(s); err != nil {
-		return err
+		return nil, err
 	}
 	if err := makeDirs(s.Dirs); err != nil {
-		return err
+		return nil, err
 	}
 	if err := attachAll(trees); err != nil {
-		return err
+		return nil, err
 	}
 	if err := makeLinks(s); err != nil {
-		return err
+		return nil, err
 	}
 	if err := closeDirs(s.Dirs); err != nil {
-		return err
+		return nil, err
 	}
 	if err := mountProc(); err != nil {
-		return err
+		return nil, err
+	}
+	if secrets, err = mountSecrets(s); err != nil {
+		return nil, err
 	}
 	for _, p := range s.Hide {
 		if err := mask(filepath.Join(base, p)); err != nil {
-			return fmt.Errorf("hide %s: %w", p, err)
+			return nil, fmt.Errorf("hide %s: %w", p, err)
 		}
 	}
 	if err := pivot(); err != nil {
-		return err
+		return nil, err
 	}
-	return nil
+	return secrets, nil
 }
 
 // KeepHost leaves the host's file system in place (Off.Root), under the PID namespace's own /proc, without

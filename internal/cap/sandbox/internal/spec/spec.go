@@ -32,6 +32,7 @@ type Spec struct {
 	Names    []Name    `json:"names"`    // what the DNS responder and /etc/hosts know
 	Limits   Limits    `json:"limits"`
 	Off      Off       `json:"off"`
+	Secrets  bool      `json:"secrets,omitempty"` // there is a folder of secrets; see Secrets
 	// Scoped keeps the host's abstract sockets out of reach also where its network is kept (Ward's agent).
 	Scoped bool `json:"scoped,omitempty"`
 }
@@ -89,11 +90,13 @@ type Off struct {
 
 // ToInit is what the launcher says to the stages. Exactly one field is set.
 type ToInit struct {
-	Spec   *Spec  `json:"spec,omitempty"`   // first message; files: stdin, stdout, stderr, then user namespaces
-	Start  bool   `json:"start,omitempty"`  // run Argv
-	Signal int    `json:"signal,omitempty"` // to the service's process group
-	Agent  bool   `json:"agent,omitempty"`  // file: a channel that asks for sockets
-	Probe  *Probe `json:"probe,omitempty"`  // files: stdin, stdout, stderr
+	Spec   *Spec `json:"spec,omitempty"`   // first message; files: stdin, stdout, stderr, then user namespaces
+	Start  bool  `json:"start,omitempty"`  // run Argv
+	Signal int   `json:"signal,omitempty"` // to the service's process group
+	Agent  bool  `json:"agent,omitempty"`  // file: a channel that asks for sockets
+	// Deliver brings secrets, before Start and whenever one changes; file: a sealed memfd that holds Secrets as JSON.
+	Deliver bool   `json:"deliver,omitempty"`
+	Probe   *Probe `json:"probe,omitempty"` // files: stdin, stdout, stderr
 }
 
 // Probe runs Ward's own attack program under exactly the service's restrictions.
@@ -134,4 +137,19 @@ type Flag struct {
 // SocketRequest asks the init of a sandbox for unconnected TCP sockets.
 type SocketRequest struct {
 	N int `json:"n"`
+}
+
+// Where secrets are inside: a file each below SecretsDir, and the whole memfd, whose descriptor SecretsFD names.
+const (
+	SecretsDir = "/run/secrets"
+	SecretsFD  = "WARD_SECRETS_FD"
+)
+
+// MaxSecrets bounds what a service gets, in bytes of the memfd.
+const MaxSecrets = 2 << 20
+
+// Secrets are what one service gets.
+type Secrets struct {
+	Values map[string][]byte `json:"values"`        // by name; each is a file too, unless Env names it
+	Env    map[string]string `json:"env,omitempty"` // environment variables: the secret of each
 }

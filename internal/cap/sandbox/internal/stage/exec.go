@@ -15,8 +15,11 @@ import (
 	"github.com/wardhq/ward/internal/cap/sandbox/internal/spec"
 )
 
-// fdExecSpec is where an exec stage finds the spec.
-const fdExecSpec = 4
+// Where an exec stage finds the spec, and the secrets if there are any.
+const (
+	fdExecSpec    = 4
+	fdExecSecrets = 5
+)
 
 // execMain restricts this process for good and becomes the service, or the probe.
 func execMain() error {
@@ -31,9 +34,13 @@ func execMain() error {
 		return err
 	}
 	probe := len(args) > 0 && args[0] == argvProbe
-	exe, argv, env := s.Exe, s.Argv, s.Env
+	told, err := secretEnv(s)
+	if err != nil {
+		return err
+	}
+	exe, argv, env := s.Exe, s.Argv, append(s.Env, told...)
 	if probe {
-		exe, argv, env = Self, args, append(goEnv(), s.Env...)
+		exe, argv, env = Self, args, append(goEnv(), env...)
 	}
 	if err := unix.Chdir(s.Dir); err != nil {
 		return fmt.Errorf("enter workdir %s: %w", s.Dir, err)
@@ -66,6 +73,11 @@ func execMain() error {
 	}
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("close descriptors: %w", err)
+	}
+	if s.Secrets {
+		if _, err := unix.FcntlInt(fdExecSecrets, unix.F_SETFD, 0); err != nil {
+			return fmt.Errorf("hand the secrets on: %w", err)
+		}
 	}
 	err = unix.Exec(exe, argv, env)
 	return fmt.Errorf("execute %s: %w", exe, err)

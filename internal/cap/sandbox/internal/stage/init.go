@@ -27,10 +27,12 @@ type initProcess struct {
 	file    *os.File // the spec's sealed file, handed to exec stages
 	control *scm.Conn
 	streams [3]*os.File // the service's standard input, output and error
+	folder  *os.File    // of secrets, writable; nil for none
 
 	mu     sync.Mutex
 	main   int         // guarded by mu: the service's pid, 0 before Start
 	probes map[int]int // guarded by mu: pid → Probe.ID
+	memfd  *os.File    // guarded by mu: the secrets, nil before any came
 
 	flags   sync.Mutex
 	flagged map[spec.Flag]bool // guarded by flags
@@ -62,6 +64,9 @@ func initMain(args []string) error {
 		streams: [3]*os.File{os.NewFile(uintptr(fds[2]), "stdin"), os.NewFile(uintptr(fds[3]), "stdout"), os.NewFile(uintptr(fds[4]), "stderr")},
 		probes:  map[int]int{}, flagged: map[spec.Flag]bool{},
 	}
+	if len(fds) > 5 {
+		p.folder = os.NewFile(uintptr(fds[5]), "secrets")
+	}
 	if p.spec, err = readSpec(p.file); err != nil {
 		return err
 	}
@@ -90,7 +95,7 @@ func (p *initProcess) obey() error {
 
 func (p *initProcess) carryOut(m *spec.ToInit, files []*os.File) error {
 	defer func() {
-		if !m.Agent {
+		if !m.Agent && !m.Deliver {
 			for _, f := range files {
 				f.Close()
 			}
@@ -107,6 +112,8 @@ func (p *initProcess) carryOut(m *spec.ToInit, files []*os.File) error {
 			_ = unix.Kill(-pid, unix.Signal(m.Signal)) // it may have just ended
 		}
 		return nil
+	case m.Deliver && len(files) == 1:
+		return p.deliver(files[0])
 	case m.Agent && len(files) == 1:
 		go serveSockets(scm.Open(files[0]))
 		return nil
@@ -146,7 +153,7 @@ func (p *initProcess) probe(pr *spec.Probe, files []*os.File) error {
 	return nil
 }
 
-// spawn starts an exec stage; args[0] says what it becomes.
+// spawn starts an exec stage; args[0] says what it becomes. p.mu is held.
 func (p *initProcess) spawn(args []string, streams []*os.File) (int, error) {
 	ours, theirs, err := scm.Pair()
 	if err != nil {
@@ -156,7 +163,7 @@ func (p *initProcess) spawn(args []string, streams []*os.File) (int, error) {
 	proc, err := os.StartProcess(Self, append([]string{argvExec}, args...), &os.ProcAttr{
 		Dir:   "/",
 		Env:   goEnv(),
-		Files: append(slices.Clone(streams), theirs, p.file),
+		Files: append(slices.Clone(streams), theirs, p.file, p.memfd),
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {

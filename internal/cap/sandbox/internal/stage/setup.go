@@ -35,7 +35,8 @@ func setup() error {
 		return fmt.Errorf("receive spec: unexpected first message")
 	}
 	s := msg.Spec
-	if err := build(s, control, files[3:]); err != nil {
+	secrets, err := build(s, control, files[3:])
+	if err != nil {
 		_ = control.Send(spec.FromInit{Error: err.Error()}) // the launcher may be gone: then nobody is left to tell
 		return err
 	}
@@ -44,37 +45,39 @@ func setup() error {
 		err = drop(s)
 	}
 	if err == nil {
-		err = becomeInit(control, specFile, files[:3])
+		err = becomeInit(control, specFile, files[:3], secrets)
 	}
 	_ = control.Send(spec.FromInit{Error: err.Error()})
 	return err
 }
 
-func build(s *spec.Spec, control *scm.Conn, idMaps []*os.File) error {
+// build makes namespaces and root ready; secrets is the folder of secrets, nil for none.
+func build(s *spec.Spec, control *scm.Conn, idMaps []*os.File) (secrets *os.File, err error) {
 	if !s.Off.Network {
 		if err := loopbackUp(); err != nil {
-			return err
+			return nil, err
 		}
 		// Services may listen on ports below 1024 without a right.
 		if err := os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0); err != nil {
-			return fmt.Errorf("open low ports: %w", err)
+			return nil, fmt.Errorf("open low ports: %w", err)
 		}
 		if err := unix.Sethostname([]byte(s.Name)); err != nil {
-			return fmt.Errorf("set host name: %w", err)
+			return nil, fmt.Errorf("set host name: %w", err)
 		}
 	}
 	listeners, err := listenAll(s.Upstream)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	enter := func() error { return root.Enter(s, idMaps) }
 	if s.Off.Root {
-		enter = root.KeepHost
+		err = root.KeepHost()
+	} else {
+		secrets, err = root.Enter(s, idMaps)
 	}
-	if err := enter(); err != nil {
-		return err
+	if err != nil {
+		return nil, err
 	}
-	return sendListeners(control, listeners)
+	return secrets, sendListeners(control, listeners)
 }
 
 func sendListeners(control *scm.Conn, listeners []*os.File) error {
@@ -209,12 +212,15 @@ func drop(s *spec.Spec) error {
 
 // becomeInit executes init with the descriptors that it needs, and tells it their numbers. None is moved to
 // a number of our choice: the runtime's own poller may have it, and dies of losing it.
-func becomeInit(control *scm.Conn, specFile *os.File, streams []*os.File) error {
+func becomeInit(control *scm.Conn, specFile *os.File, streams []*os.File, secrets *os.File) error {
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("close descriptors: %w", err)
 	}
 	argv := []string{argvInit}
-	for _, f := range append([]*os.File{control.File(), specFile}, streams...) {
+	for _, f := range append([]*os.File{control.File(), specFile}, append(streams[:3:3], secrets)...) {
+		if f == nil {
+			break
+		}
 		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD, 3)
 		if err != nil {
 			return fmt.Errorf("hand descriptors on: %w", err)
@@ -224,15 +230,18 @@ func becomeInit(control *scm.Conn, specFile *os.File, streams []*os.File) error 
 	return fmt.Errorf("start init: %w", unix.Exec(Self, argv, goEnv()))
 }
 
-// inheritedByInit reads what becomeInit told: the numbers of control, spec, and standard input, output and error.
-func inheritedByInit(args []string) (fds [5]int, err error) {
-	if len(args) != len(fds) {
-		return fds, fmt.Errorf("take descriptors: %d instead of %d", len(args), len(fds))
+// inheritedByInit reads what becomeInit told: the numbers of control, spec, standard input, output and error, and of the folder of
+// secrets if there is one.
+func inheritedByInit(args []string) (fds []int, err error) {
+	if len(args) != 5 && len(args) != 6 {
+		return nil, fmt.Errorf("take descriptors: %d instead of 5 or 6", len(args))
 	}
-	for i, a := range args {
-		if fds[i], err = strconv.Atoi(a); err != nil {
-			return fds, fmt.Errorf("take descriptors: %w", err)
+	for _, a := range args {
+		fd, err := strconv.Atoi(a)
+		if err != nil {
+			return nil, fmt.Errorf("take descriptors: %w", err)
 		}
+		fds = append(fds, fd)
 	}
 	return fds, nil
 }
