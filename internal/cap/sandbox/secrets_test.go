@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/phrase"
 	"github.com/wardhq/ward/internal/plan"
@@ -34,7 +36,9 @@ func delivered(t *testing.T, l *Launcher, svc plan.Service, v Secrets) (s *start
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = in.Fd() // makes it blocking, as Python expects
+	if err := unix.SetNonblock(int(in.Fd()), false); err != nil { // as Python expects
+		t.Fatal(err)
+	}
 	box, err := l.Start(t.Context(), Config{Spec: sp, Stdin: in, Stdout: w, Stderr: w, CgroupName: string(svc.Name)})
 	w.Close()
 	in.Close()
