@@ -32,13 +32,12 @@ func delivered(t *testing.T, l *Launcher, svc plan.Service, v Secrets) (s *start
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, talk, err := os.Pipe()
-	if err != nil {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil { // blocking, as Python expects
 		t.Fatal(err)
 	}
-	if err := unix.SetNonblock(int(in.Fd()), false); err != nil { // as Python expects
-		t.Fatal(err)
-	}
+	in := os.NewFile(uintptr(ends[0]), "in")
+	talk = os.NewFile(uintptr(ends[1]), "talk")
 	box, err := l.Start(t.Context(), Config{Spec: sp, Stdin: in, Stdout: w, Stderr: w, CgroupName: string(svc.Name)})
 	w.Close()
 	in.Close()
