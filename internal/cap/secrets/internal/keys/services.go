@@ -1,0 +1,338 @@
+package keys
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/wire"
+	"github.com/wardhq/ward/sdk/seal/envelope"
+)
+
+const (
+	maxRequest = 1 << 20 // bytes
+	maxItems   = 1000
+)
+
+// Access is who calls, and what ward.yaml lets that service do with each key: encrypt, decrypt, lookup, mac, sign, verify.
+type Access struct {
+	Caller Caller
+	Keys   map[string][]string
+}
+
+func (a Access) allow(name string, uses ...string) error {
+	for _, u := range uses {
+		if !slices.Contains(a.Keys[name], u) {
+			return fault.New(fault.Refused, fmt.Sprintf("ward.yaml doesn't let the service %s %s with the key %s", a.Caller.Service, u, name))
+		}
+	}
+	return nil
+}
+
+// Services is the API of services, below /v1/keys/ and at /v1/me. access tells who calls from the connection.
+func (r *Ring) Services(access func(*http.Request) (Access, error)) http.Handler {
+	mux := http.NewServeMux()
+	s := services{ring: r, access: access, mux: mux}
+	serve(s, "POST /v1/keys/{name}/encrypt", s.encrypt, "encrypt")
+	serve(s, "POST /v1/keys/{name}/decrypt", s.decrypt, "decrypt")
+	serve(s, "POST /v1/keys/{name}/rewrap", s.rewrap, "decrypt", "encrypt")
+	serve(s, "POST /v1/keys/{name}/data-key", s.dataKey, "encrypt")
+	serve(s, "POST /v1/keys/{name}/open-data-key", s.openDataKey, "decrypt")
+	serve(s, "GET /v1/keys/{name}/lookup-keys", s.lookupKeys, "lookup")
+	serve(s, "POST /v1/keys/{name}/sign", s.sign, "sign")
+	serve(s, "POST /v1/keys/{name}/verify", s.verify, "verify")
+	serve(s, "POST /v1/keys/{name}/mac", s.mac, "mac")
+	serve(s, "POST /v1/keys/{name}/verify-mac", s.verifyMAC, "mac")
+	serve(s, "GET /v1/keys/{name}/public", s.public)
+	mux.HandleFunc("GET /v1/me", s.me)
+	return mux
+}
+
+type services struct {
+	ring   *Ring
+	access func(*http.Request) (Access, error)
+	mux    *http.ServeMux
+}
+
+// call is one request of a caller who may make it.
+type call struct {
+	context.Context
+	caller Caller
+	key    string
+}
+
+// serve adds a call that takes JSON (but for GET) and needs all of uses.
+func serve[In any](s services, pattern string, f func(call, *In) (any, error), uses ...string) {
+	get := strings.HasPrefix(pattern, http.MethodGet)
+	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		a, err := s.access(r)
+		name := r.PathValue("name")
+		if err == nil {
+			err = a.allow(name, uses...)
+		}
+		if err == nil && len(a.Keys[name]) == 0 {
+			err = fault.New(fault.Refused, fmt.Sprintf("ward.yaml doesn't let the service %s use the key %s", a.Caller.Service, name))
+		}
+		var in In
+		if err == nil && !get {
+			err = readBody(w, r, &in)
+		}
+		var out any
+		if err == nil {
+			out, err = f(call{r.Context(), a.Caller, name}, &in)
+		}
+		reply(w, out, err)
+	})
+}
+
+func (s services) me(w http.ResponseWriter, r *http.Request) {
+	a, err := s.access(r)
+	reply(w, struct {
+		Service string              `json:"service"`
+		Keys    map[string][]string `json:"keys"`
+	}{a.Caller.Service, a.Keys}, err)
+}
+
+func reply(w http.ResponseWriter, out any, err error) {
+	w.Header().Set("Cache-Control", "no-store")
+	if err != nil {
+		wire.WriteError(w, err)
+		return
+	}
+	b, err := json.Marshal(out)
+	if err != nil {
+		wire.WriteError(w, fmt.Errorf("encode reply: %w", err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(b) // the caller has gone
+}
+
+// readBody reads one JSON value, and refuses what it doesn't know: a misspelt field of a context would be lost silently.
+func readBody(w http.ResponseWriter, r *http.Request, in any) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
+	d.DisallowUnknownFields()
+	err := d.Decode(in)
+	if err == nil {
+		if _, err = d.Token(); err == nil {
+			err = errors.New("more than one value")
+		} else if errors.Is(err, io.EOF) {
+			return nil
+		}
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return fault.New(fault.Invalid, "the request is over 1 MiB")
+	}
+	return fault.Wrap(fault.Invalid, "the body is not the JSON that this call takes", err)
+}
+
+// contextFields is an envelope.Context in JSON.
+type contextFields struct {
+	Service string `json:"service"`
+	Class   string `json:"class"`
+	Tenant  string `json:"tenant"`
+	Table   string `json:"table"`
+	Column  string `json:"column"`
+	Row     string `json:"row"`
+}
+
+// item is one of encrypt, decrypt and rewrap.
+type item struct {
+	Context    contextFields `json:"context"`
+	Owner      string        `json:"owner"`
+	Plaintext  *[]byte       `json:"plaintext"`
+	Ciphertext *[]byte       `json:"ciphertext"`
+}
+
+// items is one item or many.
+type items struct {
+	item
+	Items []item `json:"items"`
+}
+
+type itemReply struct {
+	Plaintext  *[]byte `json:"plaintext,omitempty"`
+	Ciphertext *[]byte `json:"ciphertext,omitempty"`
+	Error      string  `json:"error,omitempty"`
+}
+
+type ringBatch = func(context.Context, Caller, string, []Item) ([]Result, error)
+
+func (s services) encrypt(c call, in *items) (any, error) {
+	return s.batch(c, in, s.ring.Encrypt, func(it *item) (**[]byte, error) {
+		if it.Context.Service != "" && it.Context.Service != c.caller.Service {
+			return nil, fault.New(fault.Invalid, "a service encrypts in its own name only: leave context.service out")
+		}
+		return take(&it.Plaintext, it.Ciphertext, "plaintext")
+	}, func(b *[]byte) itemReply { return itemReply{Ciphertext: b} })
+}
+
+func (s services) decrypt(c call, in *items) (any, error) {
+	return s.batch(c, in, s.ring.Decrypt, takeCiphertext, func(b *[]byte) itemReply { return itemReply{Plaintext: b} })
+}
+
+func (s services) rewrap(c call, in *items) (any, error) {
+	return s.batch(c, in, s.ring.Rewrap, takeCiphertext, func(b *[]byte) itemReply { return itemReply{Ciphertext: b} })
+}
+
+func takeCiphertext(it *item) (**[]byte, error) {
+	return take(&it.Ciphertext, it.Plaintext, "ciphertext")
+}
+
+func take(data **[]byte, other *[]byte, what string) (**[]byte, error) {
+	if *data == nil || other != nil {
+		return nil, fault.New(fault.Invalid, "each item has a "+what+", and nothing else to work on")
+	}
+	return data, nil
+}
+
+func (s services) batch(c call, in *items, do ringBatch, data func(*item) (**[]byte, error), out func(*[]byte) itemReply) (any, error) {
+	many := in.Items != nil
+	if !many {
+		in.Items = []item{in.item}
+	} else if in.item != (item{}) {
+		return nil, fault.New(fault.Invalid, "a request has one item or a list of items, not both")
+	}
+	if len(in.Items) > maxItems {
+		return nil, fault.New(fault.Invalid, fmt.Sprintf("a request has at most %d items", maxItems))
+	}
+	all := make([]Item, len(in.Items))
+	for i := range in.Items {
+		it := &in.Items[i]
+		b, err := data(it)
+		if err != nil {
+			return nil, err
+		}
+		all[i] = Item{Context: envelope.Context(it.Context), Owner: it.Owner, Data: **b}
+	}
+	results, err := do(c, c.caller, c.key, all)
+	if err != nil {
+		return nil, err
+	}
+	replies := make([]itemReply, len(results))
+	for i := range results {
+		if err := results[i].Err; err != nil && !many {
+			return nil, err
+		} else if err != nil {
+			replies[i] = itemReply{Error: fault.PublicText(err)}
+			continue
+		}
+		replies[i] = out(&results[i].Data)
+	}
+	if !many {
+		return replies[0], nil
+	}
+	return struct {
+		Items []itemReply `json:"items"`
+	}{replies}, nil
+}
+
+type ofOwner struct {
+	Owner  string `json:"owner"`
+	Header []byte `json:"header"`
+}
+
+type dataKeyReply struct {
+	Header    []byte `json:"header,omitempty"`
+	Plaintext []byte `json:"plaintext"`
+	MaxAge    int64  `json:"max_age_seconds"`
+	MaxUses   int64  `json:"max_uses,omitempty"`
+	MaxBytes  int64  `json:"max_bytes,omitempty"`
+}
+
+func (s services) dataKey(c call, in *ofOwner) (any, error) {
+	if len(in.Header) > 0 {
+		return nil, fault.New(fault.Invalid, "a new data key has no header yet")
+	}
+	d, err := s.ring.DataKey(c, c.caller, c.key, in.Owner)
+	if err != nil {
+		return nil, err
+	}
+	return dataKeyReply{Header: d.Header(), Plaintext: d.Reveal(), MaxAge: int64(MaxAge / time.Second), MaxUses: MaxUses, MaxBytes: MaxBytes}, nil
+}
+
+func (s services) openDataKey(c call, in *ofOwner) (any, error) {
+	d, err := s.ring.OpenDataKey(c, c.caller, c.key, in.Header, in.Owner)
+	if err != nil {
+		return nil, err
+	}
+	return dataKeyReply{Plaintext: d.Reveal(), MaxAge: int64(MaxAge / time.Second)}, nil
+}
+
+type versionReply struct {
+	KeyID string `json:"key_id"`
+	Key   []byte `json:"key"`
+}
+
+func (s services) lookupKeys(c call, _ *struct{}) (any, error) {
+	all, err := s.ring.LookupKeys(c, c.caller, c.key)
+	if err != nil {
+		return nil, err
+	}
+	out := struct {
+		Versions []versionReply `json:"versions"`
+	}{make([]versionReply, len(all))}
+	for i, k := range all {
+		out.Versions[i] = versionReply{k.KeyID, k.Key.Reveal()}
+	}
+	return out, nil
+}
+
+type signature struct {
+	Message   []byte  `json:"message,omitempty"`
+	Signature []byte  `json:"signature,omitempty"`
+	KeyID     string  `json:"key_id,omitempty"`
+	Algorithm Purpose `json:"algorithm,omitempty"`
+}
+
+type validity struct {
+	Valid bool `json:"valid"`
+}
+
+func (s services) sign(c call, in *signature) (any, error) {
+	if in.Signature != nil || in.KeyID != "" || in.Algorithm != "" {
+		return nil, fault.New(fault.Invalid, "a message alone is signed")
+	}
+	out, err := s.ring.Sign(c, c.caller, c.key, in.Message)
+	return signature{Signature: out.Signature, KeyID: out.KeyID, Algorithm: out.Algorithm}, err
+}
+
+// verify doesn't look at an algorithm: the key has one.
+func (s services) verify(c call, in *signature) (any, error) {
+	valid, err := s.ring.Verify(c, c.caller, c.key, in.Message, Signed{Signature: in.Signature, KeyID: in.KeyID})
+	return validity{valid}, err
+}
+
+type macRequest struct {
+	Context contextFields `json:"context"`
+	Message []byte        `json:"message"`
+	MAC     []byte        `json:"mac"`
+}
+
+func (in *macRequest) item() Item {
+	return Item{Context: envelope.Context(in.Context), Data: in.Message}
+}
+
+func (s services) mac(c call, in *macRequest) (any, error) {
+	if in.MAC != nil || in.Context.Service != "" && in.Context.Service != c.caller.Service {
+		return nil, fault.New(fault.Invalid, "a message is authenticated in the caller's own name; there is no mac yet")
+	}
+	mac, err := s.ring.MAC(c, c.caller, c.key, in.item())
+	return struct {
+		MAC []byte `json:"mac"`
+	}{mac}, err
+}
+
+func (s services) verifyMAC(c call, in *macRequest) (any, error) {
+	valid, err := s.ring.VerifyMAC(c, c.caller, c.key, in.item(), in.MAC)
+	return validity{valid}, err
+}
+
+func (s services) public(c call, _ *struct{}) (any, error) { return s.ring.Public(c, c.key) }
