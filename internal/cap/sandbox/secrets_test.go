@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/phrase"
 	"github.com/wardhq/ward/internal/plan"
@@ -32,12 +30,10 @@ func delivered(t *testing.T, l *Launcher, svc plan.Service, v Secrets) (s *start
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ends [2]int
-	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil { // blocking, as Python expects
+	in, talk, err := os.Pipe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	in := os.NewFile(uintptr(ends[0]), "in")
-	talk = os.NewFile(uintptr(ends[1]), "talk")
 	box, err := l.Start(t.Context(), Config{Spec: sp, Stdin: in, Stdout: w, Stderr: w, CgroupName: string(svc.Name)})
 	w.Close()
 	in.Close()
@@ -85,6 +81,7 @@ attempt("remount", remount)
 attempt("find the writable mount", lambda: os.listdir("/.secrets"))
 attempt("read init's descriptors", lambda: os.listdir("/proc/1/fd"))
 sys.stdout.flush()
+os.set_blocking(0, True)
 for line in sys.stdin:
     print("now", open("/run/secrets/token").read(), sorted(os.listdir("/run/secrets")))
     sys.stdout.flush()
