@@ -24,12 +24,12 @@ const contextPrefix = "ward context v1"
 
 // Check says what is wrong with the context, naming the field and not its value.
 func (c *Context) Check() error {
-	for _, f := range c.fields() {
-		if len(f.value) > maxField {
-			return fmt.Errorf("context: %s is longer than %d bytes", f.name, maxField)
+	for i, f := range c.fields() {
+		if len(*f) > maxField {
+			return fmt.Errorf("context: %s is longer than %d bytes", fieldNames[i], maxField)
 		}
-		if !utf8.ValidString(f.value) {
-			return fmt.Errorf("context: %s isn't UTF-8", f.name)
+		if !utf8.ValidString(*f) {
+			return fmt.Errorf("context: %s isn't UTF-8", fieldNames[i])
 		}
 	}
 	if c.Class == "" {
@@ -41,18 +41,18 @@ func (c *Context) Check() error {
 	return nil
 }
 
-type field struct{ name, value string }
-
 // fields in the order of the encoding.
-func (c *Context) fields() [6]field {
-	return [6]field{{"service", c.Service}, {"class", c.Class}, {"tenant", c.Tenant}, {"table", c.Table}, {"column", c.Column}, {"row", c.Row}}
+func (c *Context) fields() [6]*string {
+	return [6]*string{&c.Service, &c.Class, &c.Tenant, &c.Table, &c.Column, &c.Row}
 }
+
+var fieldNames = [6]string{"service", "class", "tenant", "table", "column", "row"}
 
 // append encodes a context that has been checked: no context's encoding is the beginning of another's.
 func (c *Context) append(b []byte) []byte {
 	b = append(b, contextPrefix...)
 	for _, f := range c.fields() {
-		b = appendField(b, f.value)
+		b = appendField(b, *f)
 	}
 	return b
 }

@@ -74,6 +74,15 @@ func ParseKeyID(s string) (KeyID, error) {
 	return id, nil
 }
 
+// MarshalText is String, for JSON.
+func (id KeyID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText is ParseKeyID.
+func (id *KeyID) UnmarshalText(text []byte) (err error) {
+	*id, err = ParseKeyID(string(text))
+	return err
+}
+
 // hidden keeps what embeds it from being printed. Key bytes are behind a pointer besides, which fmt doesn't follow in
 // a field that isn't exported.
 type hidden struct{}

@@ -199,6 +199,10 @@ func FuzzParseKeyID(f *testing.F) {
 		if id, err := ParseKeyID(s); err == nil && id.String() != s {
 			t.Errorf("%q read as %s", s, id)
 		}
+		var id KeyID
+		if err := id.UnmarshalText([]byte(s)); err == nil && id.String() != s {
+			t.Errorf("%q unmarshalled as %s", s, id)
+		}
 	})
 }
 
