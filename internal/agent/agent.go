@@ -32,6 +32,7 @@ import (
 // Agent is one host's data plane.
 type Agent struct {
 	egress      *egress
+	keys        *keyAPI
 	trustDomain string
 	control     *wire.Client
 	bundles     *identity.Bundles
@@ -73,10 +74,12 @@ func New(ctx context.Context, c *wire.Client, role *wire.RoleConfig, spoolDir st
 		sources: map[string]sources{}, arrived: map[wire.Instance]*arrival{}, serving: map[wire.Instance]func(){},
 	}
 	a.egress = &egress{}
+	a.keys = &keyAPI{control: c}
 	a.mesh = mesh.New(mesh.Config{
 		ServerTLS:   pki.Server(a.clock, trustDomain, bundles.Roots, a.choose),
 		PeerService: a.peerService,
 		Record:      spool.Append,
+		Self:        a.keys.serve,
 		Learn:       newLearner(role.LearnUntil, a.clock, spool.Append),
 	})
 	return a, nil
@@ -261,6 +264,7 @@ func Main() error {
 		a.owned.Go(func() { a.tick(ctx) })
 		a.owned.Go(func() { FollowPlan(ctx, a.control, a.setPlan, ready) })
 		a.owned.Go(func() { FollowUsers(ctx, a.control, a.setUsers) })
+		a.owned.Go(func() { a.followSecrets(ctx) })
 		return a, nil
 	})
 }

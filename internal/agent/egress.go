@@ -134,8 +134,9 @@ func (a *Agent) carryOut(ctx context.Context, c net.Conn) {
 	<-done
 }
 
-// setPlan puts a plan into force, for services and for control's way out.
+// setPlan puts a plan into force, for services, for what they do with keys, and for control's way out.
 func (a *Agent) setPlan(p *plan.Plan, today string) error {
 	a.egress.set(p)
+	a.keys.set(p)
 	return a.mesh.SetPlan(p, today)
 }

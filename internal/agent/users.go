@@ -2,9 +2,6 @@ package agent
 
 import (
 	"context"
-	"log/slog"
-	"strconv"
-	"time"
 
 	"github.com/wardhq/ward/internal/base/jose"
 	"github.com/wardhq/ward/internal/wire"
@@ -13,25 +10,13 @@ import (
 // FollowUsers applies every state of people that control has, until ctx ends: what ended there ends here within the
 // time of one call.
 func FollowUsers(ctx context.Context, c *wire.Client, set func(*wire.UserState) error) {
-	have := ""
-	for ctx.Err() == nil {
+	wire.Follow(ctx, "follow users", func(have string) (uint64, error) {
 		s, err := c.UserState(ctx, have)
 		if err == nil {
 			err = set(&s)
 		}
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			slog.Warn("follow users", "error", err)
-			select {
-			case <-time.After(200 * time.Millisecond):
-			case <-ctx.Done():
-			}
-			continue
-		}
-		have = strconv.FormatUint(s.Sequence, 10)
-	}
+		return s.Sequence, err
+	})
 }
 
 // setUsers tells the mesh whose transaction tokens count, and which sessions have ended.

@@ -27,6 +27,7 @@ import (
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/identity"
+	"github.com/wardhq/ward/internal/cap/secrets"
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
@@ -56,6 +57,7 @@ type Control struct {
 	authority *identity.Authority
 	db        *store.DB
 	users     *identity.Users
+	safe      *secrets.Safe
 	ledger    *ledger.Ledger
 	events    chan wire.Event
 
@@ -85,6 +87,9 @@ func New(c Config) (*Control, error) {
 		return nil, err
 	}
 	if err := k.openUsers(); err != nil {
+		return nil, err
+	}
+	if err := k.openSafe(); err != nil {
 		return nil, err
 	}
 	if k.usage, err = openUsage(filepath.Join(c.Dir, "usage.json"), c.Clock.Now()); err != nil {
@@ -177,6 +182,9 @@ func (k *Control) setPlan(ctx context.Context, s wire.PlanState) error {
 	k.mu.Lock()
 	old := k.state
 	k.mu.Unlock()
+	if err := k.safe.SetPlan(ctx, s.Plan, s.Files); err != nil {
+		return err
+	}
 	if err := k.setUsers(ctx, &s); err != nil {
 		return err
 	}
@@ -283,7 +291,7 @@ func forRole(p *plan.Plan, role string) *plan.Plan {
 	q.Services = slices.Clone(p.Services)
 	for i := range q.Services {
 		s := &q.Services[i]
-		s.Env, s.Run, s.Files, s.Workdir = nil, nil, model.Files{}, ""
+		s.Env, s.Run, s.Files, s.Workdir, s.Secrets = nil, nil, model.Files{}, "", nil
 		if role == "gateway" {
 			s.Upstreams, s.Calls = nil, nil
 		}
@@ -291,7 +299,9 @@ func forRole(p *plan.Plan, role string) *plan.Plan {
 	u := &q.Users
 	u.Mail.PasswordFile, u.SMS.SecretFile, u.Breached = "", "", ""
 	u.Texts, u.Flags = nil, nil
+	q.Secrets = nil
 	if role == "gateway" {
+		q.Keys, q.Databases = nil, nil
 		u.Clients, u.Providers, u.Mail, u.SMS = nil, nil, model.Mail{}, model.SMS{}
 		q.Externals, q.CAs = nil, nil
 		q.Rules = slices.DeleteFunc(slices.Clone(p.Rules), func(r plan.Rule) bool { return r.Caller != plan.Outside })
@@ -321,6 +331,7 @@ func (k *Control) forAgent() http.Handler {
 	mux := http.NewServeMux()
 	k.common(mux, "agent")
 	k.follow(mux, true)
+	k.secretsForAgent(mux)
 	wire.Handle(mux, "POST /v1/svid/x509", func(_ context.Context, r wire.SignRequest) (wire.SignReply, error) {
 		if !k.isService(r.ID) {
 			return wire.SignReply{}, fault.New(fault.Refused, "the plan has no service of this SPIFFE ID")
@@ -401,6 +412,7 @@ func (k *Control) forAdmin() http.Handler {
 	wire.Handle(mux, "GET /v1/usage", func(context.Context, none) (wire.UsageReport, error) { return k.usage.report(), nil })
 	mux.HandleFunc("GET /v1/ca.pem", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(k.authority.RootPEM()) })
 	mux.HandleFunc("GET /v1/audit", k.serveAudit)
+	k.secretsForAdmin(mux)
 	for _, path := range []string{"/v1/users", "/v1/users/", "/v1/recoveries", "/v1/recoveries/", "/v1/clients", "/v1/clients/", "/v1/tokens/", "/v1/first-admin", "/v1/openapi.json"} {
 		mux.Handle(path, k.users.Admin())
 	}
@@ -465,6 +477,7 @@ func Main() error {
 		}}
 		r.owned.Go(func() { k.Run(ctx) })
 		r.owned.Go(func() { k.users.Run(ctx) })
+		r.owned.Go(func() { k.safe.Run(ctx) })
 		return r, nil
 	})
 }

@@ -48,7 +48,7 @@ func (k *Control) roots() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// The files that users: names lie sealed beside the plan, so that control can start again without its supervisor's help.
+// The files that the plan names for control lie sealed beside the plan, so that control can start again without its supervisor's help.
 const (
 	usersFiles   = "users.sealed"
 	filesContext = "ward users files v1"
@@ -98,6 +98,9 @@ func (k *Control) loadUsers() error {
 		if err := json.Unmarshal(plain, &files); err != nil {
 			return fmt.Errorf("load files of users: %w", err)
 		}
+	}
+	if err := k.safe.SetPlan(context.Background(), k.state.Plan, files); err != nil {
+		return err
 	}
 	return k.users.SetPlan(context.Background(), k.state.Plan, files)
 }

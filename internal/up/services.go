@@ -61,6 +61,7 @@ type instance struct {
 	since     time.Time        // guarded by mu
 	reason    string           // guarded by mu
 	failed    bool             // guarded by mu: how the last run ended
+	delivered map[string]int64 // guarded by mu: the versions of the secrets that the run has
 
 	stop  context.CancelFunc
 	ended chan struct{}
@@ -196,6 +197,7 @@ func (in *instance) keepRunning(ctx context.Context, first chan struct{}) {
 	pause := firstBackoff
 	for ctx.Err() == nil {
 		began := time.Now()
+		come := in.up.valuesToCome()
 		exit, err := in.runOnce(ctx, once)
 		if ctx.Err() != nil {
 			break
@@ -214,6 +216,9 @@ func (in *instance) keepRunning(ctx context.Context, first chan struct{}) {
 			pause = firstBackoff
 		}
 		in.set(Backoff, in.currentReason())
+		if in.awaitValue(ctx, err, come) {
+			continue
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -247,6 +252,9 @@ func (in *instance) runOnce(ctx context.Context, ready func()) (sandbox.Exit, er
 		return sandbox.Exit{}, err
 	}
 	defer in.cleanUp(box)
+	if err := in.deliver(ctx, box); err != nil {
+		return sandbox.Exit{}, err
+	}
 	if err := in.attach(); err != nil {
 		slog.Error("attach service to the agent", "service", in.label(), "error", err) // the agent is restarting: it gets all then
 	}
@@ -312,7 +320,7 @@ func (in *instance) cleanUp(box *sandbox.Sandbox) {
 	in.mu.Lock()
 	files := in.listeners
 	id := in.id()
-	in.listeners, in.box = nil, nil
+	in.listeners, in.box, in.delivered = nil, nil, nil
 	in.mu.Unlock()
 	for _, f := range files {
 		f.Close()

@@ -64,9 +64,11 @@ type Supervisor struct {
 	services map[string][]*instance // guarded by mu: by service, one a replica
 	runs     uint64                 // guarded by mu
 	slots    map[string]int         // guarded by mu: see slot
-	applying sync.Mutex             // one change of plan at a time
-	stop     context.CancelCauseFunc
-	owned    sync.WaitGroup
+	// newValues is closed and replaced when any secret gets a new value; guarded by mu.
+	newValues chan struct{}
+	applying  sync.Mutex // one change of plan at a time
+	stop      context.CancelCauseFunc
+	owned     sync.WaitGroup
 }
 
 // errDown ends Run without an error.
@@ -92,7 +94,7 @@ func Run(ctx context.Context, c Config) error {
 	s := &Supervisor{
 		config: c, paths: paths, launcher: sandbox.NewLauncher(), printer: newPrinter(c.Out, c.Color),
 		sockets: map[string]*os.File{}, services: map[string][]*instance{}, slots: map[string]int{}, plan: p, stop: stop,
-		events: make(chan wire.Event, 1024),
+		events: make(chan wire.Event, 1024), newValues: make(chan struct{}),
 	}
 	s.flags = newFlags(s.record)
 	defer s.closeSockets()
@@ -116,6 +118,7 @@ func (s *Supervisor) run(ctx context.Context) error {
 		return err
 	}
 	s.owned.Go(func() { s.sendEvents(roles) })
+	s.owned.Go(func() { s.followSecrets(roles) })
 	s.record(wire.Event{Kind: "ward.start", Subject: "up", Detail: map[string]string{"pid": fmt.Sprint(os.Getpid())}})
 	if err := s.serveAPI(roles); err != nil {
 		return err

@@ -14,16 +14,16 @@ import (
 	"github.com/wardhq/ward/internal/wire"
 )
 
-// maxUsersFile bounds a file of secrets or keys that users: names, in bytes.
-const maxUsersFile = 64 << 10
+// maxControlFile bounds a file of secrets or keys that ward.yaml names, in bytes.
+const maxControlFile = 128 << 10
 
 // planState is a plan with what control needs of the files that it names.
 func (s *Supervisor) planState(p *plan.Plan) (wire.PlanState, error) {
 	state := wire.PlanState{Revision: p.Revision(), Plan: p}
-	for _, f := range usersFiles(p) {
+	for _, f := range controlFiles(p) {
 		b, err := readBounded(s.inBase(f))
 		if err != nil {
-			return state, fault.Wrap(fault.Invalid, fmt.Sprintf("users: %s can't be read", f), err)
+			return state, fault.Wrap(fault.Invalid, fmt.Sprintf("%s, which ward.yaml names, can't be read", f), err)
 		}
 		if state.Files == nil {
 			state.Files = map[string][]byte{}
@@ -33,8 +33,8 @@ func (s *Supervisor) planState(p *plan.Plan) (wire.PlanState, error) {
 	return state, nil
 }
 
-// usersFiles are the small files that users: names.
-func usersFiles(p *plan.Plan) []string {
+// controlFiles are the small files that users: and secrets: name.
+func controlFiles(p *plan.Plan) []string {
 	u := &p.Users
 	all := []string{u.Mail.PasswordFile, u.SMS.SecretFile}
 	for i := range u.Providers {
@@ -42,6 +42,9 @@ func usersFiles(p *plan.Plan) []string {
 	}
 	for i := range u.Clients {
 		all = append(all, u.Clients[i].JWKSFile)
+	}
+	for i := range p.Secrets {
+		all = append(all, p.Secrets[i].SealedFile)
 	}
 	var out []string
 	for _, f := range all {
@@ -58,9 +61,9 @@ func readBounded(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxUsersFile+1))
-	if err == nil && len(b) > maxUsersFile {
-		err = fmt.Errorf("more than %d bytes", maxUsersFile)
+	b, err := io.ReadAll(io.LimitReader(f, maxControlFile+1))
+	if err == nil && len(b) > maxControlFile {
+		err = fmt.Errorf("more than %d bytes", maxControlFile)
 	}
 	return b, err
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
@@ -142,6 +143,40 @@ func (c *Client) Do(ctx context.Context, method, path string, in any) (*http.Res
 		body = bytes.NewReader(b)
 	}
 	return c.send(ctx, method, path, body)
+}
+
+// Pass sends a JSON body on as it is, and returns the answer whatever its status; the caller closes its body.
+func (c *Client) Pass(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://ward"+path, body)
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, "not a path of Ward's API", err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, "Ward's process doesn't answer", errors.Join(ErrNoAnswer, err))
+	}
+	return resp, nil
+}
+
+// Follow calls next with the sequence number that it returned last ("" at first), again and again until ctx ends; after an error it
+// waits a moment, and what says in the log what failed.
+func Follow(ctx context.Context, what string, next func(have string) (uint64, error)) {
+	have := ""
+	for ctx.Err() == nil {
+		sequence, err := next(have)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			slog.Warn(what, "error", err)
+			select {
+			case <-time.After(200 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		have = strconv.FormatUint(sequence, 10)
+	}
 }
 
 func (c *Client) send(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {

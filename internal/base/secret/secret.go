@@ -9,7 +9,9 @@ package secret
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,6 +45,15 @@ func (Bytes) LogValue() slog.Value { return slog.StringValue(shown) }
 
 // KeySize is the size of a sealing key in bytes.
 const KeySize = 32
+
+// Derive makes the key of one purpose from another key (HKDF-SHA256, RFC 5869).
+func Derive(key Bytes, purpose string) Bytes {
+	k, err := hkdf.Key(sha256.New, key.b, nil, purpose, KeySize)
+	if err != nil {
+		panic(err) // the length is a constant
+	}
+	return New(k)
+}
 
 // Seal encrypts plain under a 32-byte key with AES-256-GCM and a random nonce; context says what it
 // is, and Open needs the same. A key may seal 2^32 times (NIST SP 800-38D §8.3).

@@ -2,8 +2,6 @@ package identity
 
 import (
 	"context"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
@@ -123,11 +121,7 @@ func (u *Users) open(ctx context.Context, p *plan.Plan, files map[string][]byte)
 
 // derive makes a key of its own for each part.
 func derive(key secret.Bytes, part string) secret.Bytes {
-	k, err := hkdf.Key(sha256.New, key.Reveal(), nil, "ward identity "+part, secret.KeySize)
-	if err != nil {
-		panic(err) // the length is a constant
-	}
-	return secret.New(k)
+	return secret.Derive(key, "ward identity "+part)
 }
 
 // bigFiles opens those that the operator mounted.

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +56,8 @@ type Config struct {
 	// Learn, if not nil, is told of calls between services that no rule allows, and may let them pass.
 	Learn Learner
 	Clock clock.Clock // nil for the system's
+	// Self answers what a service asks Ward itself below http://ward/v1/; nil for nothing there.
+	Self func(service string) http.Handler
 }
 
 // Learner watches calls while grants are being learnt.
@@ -70,6 +73,7 @@ type Mesh struct {
 	denials *wire.Tally[denied]
 	users   *users
 	state   atomic.Pointer[state]
+	secrets atomic.Pointer[map[string][]byte] // by name
 
 	mu        sync.Mutex
 	instances map[string][]*instance      // guarded by mu: by service
@@ -139,6 +143,12 @@ func (m *Mesh) SetPlan(p *plan.Plan, today string) error {
 	m.state.Store(s)
 	m.dropExternalPools()
 	return nil
+}
+
+// SetSecrets takes the values of what is added to calls, and of what databases are logged in to with, by name.
+func (m *Mesh) SetSecrets(values map[string][]byte) {
+	m.secrets.Store(&values)
+	m.dropExternalPools()
 }
 
 // dropExternalPools lets go of connections whose destination may have changed.
@@ -275,7 +285,7 @@ func (m *Mesh) resolve(l *link) *resolved {
 func (m *Mesh) serveUpstream(in *instance, u *plan.Upstream, ln net.Listener) {
 	defer ln.Close()
 	if u.Target == plan.Self {
-		m.serveKeys(ln)
+		m.serveSelf(in.Service, ln)
 		return
 	}
 	proxy.Accept(ln, func(c net.Conn) {

@@ -230,9 +230,13 @@ func tell(base []proxy.Header, c *txn.Context) []proxy.Header {
 	return out
 }
 
-// serveKeys answers a service that verifies transaction tokens itself, until ln is closed.
-func (m *Mesh) serveKeys(ln net.Listener) {
+// serveSelf answers what a service asks Ward itself, until ln is closed: the keys that verify transaction tokens, and what
+// Config.Self knows.
+func (m *Mesh) serveSelf(service string, ln net.Listener) {
 	mux := http.NewServeMux()
+	if m.config.Self != nil {
+		mux.Handle("/v1/", m.config.Self(service))
+	}
 	mux.HandleFunc("GET /.well-known/jwks.json", func(w http.ResponseWriter, _ *http.Request) {
 		m.users.mu.Lock()
 		keys := m.users.keys

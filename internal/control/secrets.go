@@ -1,0 +1,31 @@
+package control
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/wardhq/ward/internal/cap/secrets"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// openSafe opens the keys and secrets in the database.
+func (k *Control) openSafe() error {
+	var err error
+	k.safe, err = secrets.Open(context.Background(), secrets.Config{DB: k.db, Root: k.config.Key, Clock: k.config.Clock, Record: k.ledger.Append})
+	return err
+}
+
+// secretsForAgent is what agents may ask: what they add to calls, and what services do with keys.
+func (k *Control) secretsForAgent(mux *http.ServeMux) {
+	wire.Handle(mux, "GET /v1/agent-secrets", k.safe.ForAgents)
+	mux.Handle("/v1/as/", k.safe.Services())
+}
+
+// secretsForAdmin is what the supervisor and administrators may ask.
+func (k *Control) secretsForAdmin(mux *http.ServeMux) {
+	wire.Handle(mux, "POST /v1/deliver", k.safe.Deliver)
+	wire.Handle(mux, "GET /v1/secret-versions", k.safe.Versions)
+	for _, path := range []string{"/v1/keys", "/v1/keys/", "/v1/secrets", "/v1/secrets/", "/v1/secrets-import", "/v1/secrets-recipient"} {
+		mux.Handle(path, k.safe.Admin())
+	}
+}
