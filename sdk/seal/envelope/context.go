@@ -10,12 +10,12 @@ import (
 // Context says what a value is. It is bound to the ciphertext and never stored in it: who opens must know it. Each
 // field is UTF-8 of at most 1024 bytes.
 type Context struct {
-	Service string // whose it is
-	Class   string // the data class; mandatory
-	Tenant  string // at least one of these four is mandatory
-	Table   string
-	Column  string
-	Row     string // empty in lookups, whose point is to be equal across rows
+	Service string `json:"service,omitempty"` // whose it is
+	Class   string `json:"class,omitempty"`   // the data class; mandatory
+	Tenant  string `json:"tenant,omitempty"`  // at least one of these four is mandatory
+	Table   string `json:"table,omitempty"`
+	Column  string `json:"column,omitempty"`
+	Row     string `json:"row,omitempty"` // empty in lookups, whose point is to be equal across rows
 }
 
 const maxField = 1024

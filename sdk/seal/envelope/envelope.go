@@ -83,8 +83,8 @@ func (id *KeyID) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// hidden keeps what embeds it from being printed. Key bytes are behind a pointer besides, which fmt doesn't follow in
-// a field that isn't exported.
+// hidden keeps what embeds it from being printed. In a field that isn't exported fmt doesn't ask it; therefore Key's bytes are behind two
+// pointers: through one fmt looks.
 type hidden struct{}
 
 // String hides.
@@ -108,13 +108,15 @@ const KeySize = 32
 // Key is 32 secret bytes: a key version, an owner's key, a lookup key. The zero Key is refused everywhere.
 type Key struct {
 	hidden
-	p *[KeySize]byte
+	p **[KeySize]byte
 }
+
+func keyOf(b *[KeySize]byte) Key { return Key{p: &b} }
 
 // NewKey draws one.
 func NewKey() Key {
-	k := Key{p: new([KeySize]byte)}
-	_, _ = rand.Read(k.p[:]) // never returns an error (crypto/rand)
+	k := keyOf(new([KeySize]byte))
+	_, _ = rand.Read(k.Reveal()) // never returns an error (crypto/rand)
 	return k
 }
 
@@ -124,7 +126,7 @@ func KeyFrom(b []byte) (Key, error) {
 		return Key{}, fmt.Errorf("a key has %d bytes, not %d", KeySize, len(b))
 	}
 	p := [KeySize]byte(b)
-	return Key{p: &p}, nil
+	return keyOf(&p), nil
 }
 
 // Reveal returns the bytes themselves, no copy; nil for the zero Key.
@@ -132,7 +134,7 @@ func (k Key) Reveal() []byte {
 	if k.p == nil {
 		return nil
 	}
-	return k.p[:]
+	return (*k.p)[:]
 }
 
 // Erase overwrites the key, for all copies of k.
@@ -143,11 +145,11 @@ func (k Key) derive(info string) (Key, error) {
 	if k.p == nil {
 		return Key{}, errors.New("derive key: there is none")
 	}
-	b, err := hkdf.Key(sha256.New, k.p[:], nil, info, KeySize)
+	b, err := hkdf.Key(sha256.New, k.Reveal(), nil, info, KeySize)
 	if err != nil {
 		return Key{}, fmt.Errorf("derive key: %w", err)
 	}
-	return Key{p: (*[KeySize]byte)(b)}, nil
+	return keyOf((*[KeySize]byte)(b)), nil
 }
 
 // gcm makes AES-256-GCM that draws its nonces itself and keeps each before its ciphertext.
