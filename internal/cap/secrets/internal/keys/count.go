@@ -49,11 +49,15 @@ func (t *tally) wrapped(s *sealer) {
 
 // counter makes uses durable, all that wait at once with one commit and one record.
 type counter struct {
-	ring *Ring
-	turn sync.Mutex // held by who commits
+	commits func(context.Context, *group) error
+	turn    chan struct{} // holds one while somebody commits
 
 	mu   sync.Mutex // guards open
 	open *group     // takes tallies; nil when there is none
+}
+
+func newCounter(commits func(context.Context, *group) error) *counter {
+	return &counter{commits: commits, turn: make(chan struct{}, 1)}
 }
 
 // group is tallies that share a commit.
@@ -104,14 +108,14 @@ func (c *counter) add(ctx context.Context, t *tally) error {
 }
 
 func (c *counter) lead(ctx context.Context, g *group) {
-	c.turn.Lock()
-	defer c.turn.Unlock()
+	c.turn <- struct{}{}
+	defer func() { <-c.turn }()
 	defer close(g.done)
 	c.mu.Lock()
 	c.open = nil
 	c.mu.Unlock()
 	g.err = errors.New("count use of key: the commit broke off") // if it panics
-	g.err = c.commit(ctx, g)
+	g.err = c.commits(ctx, g)
 }
 
 // take merges a tally in; the counter's lock is held.
@@ -146,10 +150,10 @@ func (g *group) take(t *tally) {
 }
 
 // commit makes a group durable: first in the budgets and counts, if the keys are still what they were, then in the record.
-func (c *counter) commit(ctx context.Context, g *group) error {
+func (r *Ring) commit(ctx context.Context, g *group) error {
 	totals := map[*version]Budget{}
-	now := c.ring.config.Clock.Now().UnixMicro()
-	err := c.ring.config.DB.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+	now := r.config.Clock.Now().UnixMicro()
+	err := r.config.DB.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
 		// In one order everywhere, or replicas would lock each other.
 		for _, k := range slices.SortedFunc(maps.Keys(g.keys), func(a, b *key) int { return cmp.Compare(a.name, b.name) }) {
 			var generation int64
@@ -185,12 +189,12 @@ func (c *counter) commit(ctx context.Context, g *group) error {
 		return fmt.Errorf("count use of key: %w", err)
 	}
 	for v, b := range totals {
-		if c.ring.config.Budget.spentBy(b) {
+		if r.config.Budget.spentBy(b) {
 			v.spent.Store(true)
 		}
 	}
 	if uses := g.sorted(); len(uses) > 0 {
-		if err := c.ring.config.Record(ctx, uses); err != nil {
+		if err := r.config.Record(ctx, uses); err != nil {
 			return fmt.Errorf("record use of key: %w", err)
 		}
 	}

@@ -35,23 +35,23 @@ type Result struct {
 
 // Encrypt encrypts each item under the key's current version. An error is of the whole batch.
 func (r *Ring) Encrypt(ctx context.Context, c Caller, name string, items []Item) ([]Result, error) {
-	return r.batch(ctx, c, name, OpEncrypt, items, func(ctx context.Context, t *tally, it *Item) ([]byte, error) {
+	return r.batch(ctx, c, name, items, work{OpEncrypt, func(ctx context.Context, t *tally, it *Item) ([]byte, error) {
 		it.Context.Service = c.Service
 		return r.seal(ctx, t, it, it.Data)
-	})
+	}})
 }
 
 // Decrypt decrypts each item, whatever version encrypted it.
 func (r *Ring) Decrypt(ctx context.Context, c Caller, name string, items []Item) ([]Result, error) {
-	return r.batch(ctx, c, name, OpDecrypt, items, func(ctx context.Context, t *tally, it *Item) ([]byte, error) {
+	return r.batch(ctx, c, name, items, work{OpDecrypt, func(ctx context.Context, t *tally, it *Item) ([]byte, error) {
 		plain, _, err := r.open(ctx, t.key, it)
 		return plain, err
-	})
+	}})
 }
 
 // Rewrap encrypts each item anew under the current version if it isn't; the plaintext stays here.
 func (r *Ring) Rewrap(ctx context.Context, c Caller, name string, items []Item) ([]Result, error) {
-	return r.batch(ctx, c, name, OpRewrap, items, func(ctx context.Context, t *tally, it *Item) ([]byte, error) {
+	return r.batch(ctx, c, name, items, work{OpRewrap, func(ctx context.Context, t *tally, it *Item) ([]byte, error) {
 		plain, v, err := r.open(ctx, t.key, it)
 		if err != nil {
 			return nil, err
@@ -61,18 +61,24 @@ func (r *Ring) Rewrap(ctx context.Context, c Caller, name string, items []Item) 
 			return it.Data, nil
 		}
 		return r.seal(ctx, t, it, plain)
-	})
+	}})
 }
 
-func (r *Ring) batch(ctx context.Context, c Caller, name string, op Op, items []Item, do itemFunc) ([]Result, error) {
+// work is what is done to each item of a batch.
+type work struct {
+	op   Op
+	each func(context.Context, *tally, *Item) ([]byte, error)
+}
+
+func (r *Ring) batch(ctx context.Context, c Caller, name string, items []Item, do work) ([]Result, error) {
 	out := make([]Result, len(items))
-	err := r.use(ctx, c, name, op, func(ctx context.Context, _ *key, t *tally) error {
+	err := r.use(ctx, c, name, do.op, func(ctx context.Context, _ *key, t *tally) error {
 		for i := range items {
 			it := items[i]
 			if it.Context.Service == "" {
 				it.Context.Service = c.Service
 			}
-			data, err := do(ctx, t, &it)
+			data, err := do.each(ctx, t, &it)
 			if err != nil && !ofItem(err) {
 				return err
 			}
@@ -86,8 +92,6 @@ func (r *Ring) batch(ctx context.Context, c Caller, name string, op Op, items []
 	}
 	return out, nil
 }
-
-type itemFunc = func(context.Context, *tally, *Item) ([]byte, error)
 
 // ofItem says whether an error is about an item rather than about Ward.
 func ofItem(err error) bool {

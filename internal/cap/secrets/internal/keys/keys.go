@@ -102,7 +102,7 @@ func Open(ctx context.Context, c Config) (*Ring, error) {
 		return nil, fmt.Errorf("open keys: %w", err)
 	}
 	r := &Ring{config: c, loaded: newCache[string, *key](maxLoaded)}
-	r.counter = &counter{ring: r}
+	r.counter = newCounter(r.commit)
 	r.root.Store(&c.Root)
 	return r, nil
 }
