@@ -17,6 +17,8 @@ func commands(e env) []*cobra.Command {
 		newUsersCommand(e),
 		newClientsCommand(e),
 		newTokensCommand(e),
+		newSecretsCommand(e),
+		newKeysCommand(e),
 		newUpCommand(e),
 		newStatusCommand(e),
 		newLogsCommand(e),

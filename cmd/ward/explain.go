@@ -18,25 +18,30 @@ func newExplainCommand(e env) *cobra.Command {
 	var file string
 	var asJSON bool
 	c := &cobra.Command{
-		Use:   "explain CALLER TARGET METHOD [PATH] | ID",
+		Use:   "explain CALLER TARGET METHOD [PATH] | ID | key NAME | secret NAME",
 		Short: "Say whether a request is allowed, and by which line, or which line would allow it",
 		Long: `Say whether a request is allowed, and by which line of ward.yaml, or which line would allow it.
 
 CALLER is a service, or outside for what comes in through the gateway. TARGET is a
 service or an external, with :PORT if one port is meant. METHOD is an HTTP method,
 or grpc, ws or tcp; tcp has no PATH. ID is that of a denial, as a 403 and 'ward audit' show it: what
-was asked, which end refused, and what the file says about it today.
+was asked, which end refused, and what the file says about it today. Of a key or a secret: who can, who did, when it
+rotates, and what breaks without it.
 
 Exit code 0: allowed. 1: denied.`,
 		Example: `  ward explain web catalog GET /books/1
   ward explain orders payments grpc shop.v1.Payments/Charge
   ward explain outside web ws /live
   ward explain cart redis tcp
-  ward explain d-4kq7zr2mxa`,
+  ward explain d-4kq7zr2mxa
+  ward explain key addresses
+  ward explain secret stripe-key`,
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 1:
 				return explainDenial(background(c), e, file, args[0], asJSON)
+			case len(args) == 2 && (args[0] == "key" || args[0] == "secret"):
+				return explainSafe(c, e, file, args, asJSON)
 			case len(args) == 4, len(args) == 3 && args[2] == "tcp":
 				return explainRequest(e, file, asJSON, args)
 			}

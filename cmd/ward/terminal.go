@@ -30,3 +30,43 @@ func exactArgs(n int) cobra.PositionalArgs {
 		return nil
 	}
 }
+
+// isInput tells whether a person is writing.
+func isInput(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// promptHidden asks on the terminal for one line, and doesn't show it.
+func promptHidden(e env, prompt string) ([]byte, error) {
+	fd := int(e.in.(*os.File).Fd())
+	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, fmt.Errorf("ask on the terminal: %w", err)
+	}
+	quiet := *old
+	quiet.Lflag &^= unix.ECHO
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &quiet); err != nil {
+		return nil, fmt.Errorf("ask on the terminal: %w", err)
+	}
+	defer func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, old) }() // the terminal may have gone
+	fmt.Fprint(e.err, prompt)
+	var line []byte
+	b := make([]byte, 1)
+	for {
+		n, err := e.in.Read(b)
+		if n == 1 && b[0] != '\n' {
+			line = append(line, b[0])
+			continue
+		}
+		fmt.Fprintln(e.err)
+		if err != nil && len(line) == 0 {
+			return nil, fmt.Errorf("read from the terminal: %w", err)
+		}
+		return line, nil
+	}
+}

@@ -54,7 +54,7 @@ func (in *instance) deliver(ctx context.Context, box *sandbox.Sandbox) error {
 func (s *Supervisor) followSecrets(ctx context.Context) {
 	wire.Follow(ctx, "follow secrets", func(have string) (uint64, error) {
 		v, err := s.admin.SecretVersions(ctx, have)
-		if err == nil && strconv.FormatUint(v.Sequence, 10) != have {
+		if err == nil && have != "" && strconv.FormatUint(v.Sequence, 10) != have {
 			s.mu.Lock()
 			close(s.newValues)
 			s.newValues = make(chan struct{})

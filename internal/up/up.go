@@ -118,7 +118,7 @@ func (s *Supervisor) run(ctx context.Context) error {
 		return err
 	}
 	s.owned.Go(func() { s.sendEvents(roles) })
-	s.owned.Go(func() { s.followSecrets(roles) })
+	s.owned.Go(func() { s.followSecrets(ctx) })
 	s.record(wire.Event{Kind: "ward.start", Subject: "up", Detail: map[string]string{"pid": fmt.Sprint(os.Getpid())}})
 	if err := s.serveAPI(roles); err != nil {
 		return err

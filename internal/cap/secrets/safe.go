@@ -250,7 +250,7 @@ const longPoll = 25 * time.Second
 func (s *Safe) Versions(ctx context.Context, h wire.Have) (wire.SecretVersions, error) {
 	out := wire.SecretVersions{Sequence: s.follow(ctx, h.Revision), Versions: map[string]int64{}}
 	p := s.plan.Load()
-	if p == nil {
+	if p == nil || ctx.Err() != nil { // who asked has gone
 		return out, nil
 	}
 	for _, svc := range p.services {
@@ -272,7 +272,7 @@ func (s *Safe) Versions(ctx context.Context, h wire.Have) (wire.SecretVersions, 
 func (s *Safe) ForAgents(ctx context.Context, h wire.Have) (wire.AgentSecrets, error) {
 	out := wire.AgentSecrets{Sequence: s.follow(ctx, h.Revision), Values: map[string][]byte{}}
 	p := s.plan.Load()
-	if p == nil {
+	if p == nil || ctx.Err() != nil { // who asked has gone
 		return out, nil
 	}
 	for _, name := range p.plan.AgentSecrets() {

@@ -1,0 +1,355 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/base/secret"
+	"github.com/wardhq/ward/internal/cap/secrets"
+	"github.com/wardhq/ward/internal/up"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// newSecretsCommand is the group of verbs about managed secrets.
+func newSecretsCommand(e env) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "secrets",
+		Short: "Keep the secrets of a running application",
+		Long: `Keep the secrets of a running application. ward.yaml declares their names and who gets them; values come by
+'set' (a prompt, standard input or a file, never an argument), 'generate' or 'import', or lie sealed in git.`,
+		Example: `  ward secrets set stripe-key
+  pass show stripe | ward secrets set stripe-key
+  ward secrets import .env
+  ward secrets seal partner-token`,
+	}
+	c.AddCommand(newSecretsList(e), newSecretsShow(e), newSecretsSet(e), newSecretsChange(e, "promote", "Make the pending value the current one"),
+		newSecretsChange(e, "rollback", "Make the previous value the current one again"),
+		newSecretsChange(e, "generate", "Make a new value; where Ward knows how, it changes the password at its database, too"),
+		newSecretsChange(e, "delete", "Take a secret out of use; for 30 days it can be restored"),
+		newSecretsChange(e, "restore", "Take a deletion back"), newSecretsReveal(e), newSecretsImport(e), newSecretsSeal(e), newSecretsRecipient(e))
+	return c
+}
+
+func newSecretsList(e env) *cobra.Command {
+	var asJSON bool
+	c := runningCommand("list", "List the secrets, never their values", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
+		all, err := p.Admin().Secrets(background(c))
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return writeJSON(e.out, all)
+		}
+		w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "SECRET\tVERSION\tSINCE\tNOTES")
+		for i := range all {
+			version := "no value"
+			if all[i].Current > 0 {
+				version = fmt.Sprint(all[i].Current)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", all[i].Name, version, day(all[i].Since), strings.Join(secretNotes(&all[i]), ", "))
+		}
+		return w.Flush()
+	})
+	c.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
+	return c
+}
+
+// day is a time of wire's as a date in UTC, "" for never.
+func day(seconds int64) string {
+	if seconds == 0 {
+		return ""
+	}
+	return time.Unix(seconds, 0).UTC().Format(time.DateOnly)
+}
+
+func secretNotes(s *wire.Secret) []string {
+	var notes []string
+	add := func(when bool, note string) {
+		if when {
+			notes = append(notes, note)
+		}
+	}
+	add(s.DeletedAt > 0, "deleted, to be restored until "+day(s.GoneAt))
+	add(!s.Declared, "not in ward.yaml")
+	add(s.Generate != "", "generated")
+	add(s.Sealed, "sealed in git")
+	add(s.Canary, "canary")
+	add(s.Pending > 0, fmt.Sprintf("version %d pending", s.Pending))
+	add(s.Due, "due: older than its rotation says")
+	add(s.RotatesAt > 0, "rotates "+day(s.RotatesAt))
+	return notes
+}
+
+func newSecretsShow(e env) *cobra.Command {
+	var asJSON bool
+	c := runningCommand("show NAME", "Show a secret's versions and stages, never a value", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		s, err := p.Admin().Secret(background(c), args[0])
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			return writeJSON(e.out, s)
+		}
+		fmt.Fprintf(e.out, "%s  %s\n", s.Name, strings.Join(secretNotes(&s), ", "))
+		w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+		for _, v := range s.Versions {
+			until := ""
+			if v.Expires > 0 {
+				until = "until " + time.Unix(v.Expires, 0).UTC().Format(time.RFC3339)
+			}
+			fmt.Fprintf(w, "  version %d\t%s\t%s\t%s\n", v.Version, v.Stage, time.Unix(v.Made, 0).UTC().Format(time.RFC3339), until)
+		}
+		return w.Flush()
+	})
+	c.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
+	return c
+}
+
+func newSecretsSet(e env) *cobra.Command {
+	var from string
+	var expires time.Duration
+	var pending bool
+	var ifVersion int64
+	c := runningCommand("set NAME", "Set a value, from a prompt, standard input or a file", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		value, err := readValue(e, from, args[0])
+		if err != nil {
+			return err
+		}
+		in := wire.SecretSet{Value: value}
+		if expires > 0 {
+			in.Expires = time.Now().Add(expires).Unix()
+		}
+		if pending {
+			in.Stage = "pending"
+		}
+		if c.Flags().Changed("if-version") {
+			in.IfVersion = &ifVersion
+		}
+		s, err := p.Admin().SetSecret(background(c), args[0], in)
+		clear(value)
+		if err != nil {
+			return err
+		}
+		return saySecret(e, p, c, &s, "set")
+	})
+	c.Flags().StringVar(&from, "from", "", "the file that holds the value; its last line break doesn't count")
+	c.Flags().DurationVar(&expires, "expires", 0, "after how long it isn't given out any more, such as 720h")
+	c.Flags().BoolVar(&pending, "pending", false, "don't use it before 'ward secrets promote'")
+	c.Flags().Int64Var(&ifVersion, "if-version", 0, "only if this is the newest version (0: if there is none)")
+	return c
+}
+
+// saySecret says what a change came to, and who gets the value.
+func saySecret(e env, p up.Paths, c *cobra.Command, s *wire.Secret, what string) error {
+	fmt.Fprintf(e.out, "%s: %s; version %d is current\n", s.Name, what, s.Current)
+	readers, err := readersOf(background(c), p, s.Name)
+	if err != nil {
+		return err
+	}
+	if len(readers) == 0 {
+		fmt.Fprintf(e.out, "nobody gets it: name it in ward.yaml, under secrets: of a service or auth: of an external\n")
+	}
+	for _, r := range readers {
+		fmt.Fprintf(e.out, "  to %s %s: %s\n", r.Kind, r.Name, r.How)
+	}
+	return nil
+}
+
+func newSecretsChange(e env, verb, short string) *cobra.Command {
+	return runningCommand(verb+" NAME", short, 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		s, err := p.Admin().ChangeSecret(background(c), args[0], verb)
+		if err != nil {
+			return err
+		}
+		past := map[string]string{"promote": "promoted", "rollback": "rolled back", "generate": "generated", "delete": "deleted", "restore": "restored"}
+		if verb == "delete" {
+			fmt.Fprintf(e.out, "%s: deleted; 'ward secrets restore %s' takes it back until %s\n", s.Name, s.Name, day(s.GoneAt))
+			return nil
+		}
+		return saySecret(e, p, c, &s, past[verb])
+	})
+}
+
+func newSecretsReveal(e env) *cobra.Command {
+	return runningCommand("reveal NAME", "Print the current value; the ledger keeps that it was asked for", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		v, err := p.Admin().RevealSecret(background(c), args[0])
+		if err != nil {
+			return err
+		}
+		if isTerminal(e.out) && !bytes.HasSuffix(v.Value, []byte("\n")) {
+			v.Value = append(v.Value, '\n')
+		}
+		_, err = e.out.Write(v.Value)
+		return err
+	})
+}
+
+func newSecretsImport(e env) *cobra.Command {
+	var replace bool
+	c := runningCommand("import FILE", "Take the values of a .env file (- for standard input)", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		b, err := readBounded(e, args[0])
+		if err != nil {
+			return err
+		}
+		done, err := p.Admin().ImportSecrets(background(c), wire.SecretsImport{Dotenv: b, Replace: replace})
+		clear(b)
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+		for _, s := range done.Secrets {
+			note := ""
+			switch {
+			case s.Kept:
+				note = "kept: it has a value; --replace takes this one"
+			case !s.Declared:
+				note = "not in ward.yaml yet: secrets: {" + s.Name + ": {}}"
+			}
+			fmt.Fprintf(w, "%s\t%s\tversion %d\t%s\n", s.Variable, s.Name, s.Version, note)
+		}
+		return w.Flush()
+	})
+	c.Flags().BoolVar(&replace, "replace", false, "also where there is a value already")
+	return c
+}
+
+func newSecretsRecipient(e env) *cobra.Command {
+	return runningCommand("recipient", "Print the age recipient that values in git are sealed for", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
+		r, err := p.Admin().SecretsRecipient(background(c))
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(e.out, r)
+		return err
+	})
+}
+
+func newSecretsSeal(e env) *cobra.Command {
+	var to []string
+	var from, out string
+	var file string
+	c := &cobra.Command{
+		Use: "seal NAME", Short: "Encrypt a value so that it may lie in git", Args: exactArgs(1),
+		Long: `Encrypt a value (from a prompt, standard input or a file) so that it may lie in git, as secrets/NAME.age beside
+ward.yaml. Declare it there: secrets: {NAME: {sealed: secrets/NAME.age}}. Without --to it is for the application that runs.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			p, err := up.FindPaths(file)
+			if err != nil {
+				return err
+			}
+			if len(to) == 0 {
+				own, err := p.Admin().SecretsRecipient(background(c))
+				if err != nil {
+					return unreachable(p, err)
+				}
+				to = []string{own}
+			}
+			value, err := readValue(e, from, args[0])
+			if err != nil {
+				return err
+			}
+			sealed, err := secrets.SealForGit(secret.New(value), to...)
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				out = filepath.Join(p.Base, "secrets", args[0]+".age")
+			}
+			if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
+				return fmt.Errorf("make folder: %w", err)
+			}
+			if err := os.WriteFile(out, sealed, 0o644); err != nil {
+				return fmt.Errorf("write sealed value: %w", err)
+			}
+			rel, err := filepath.Rel(p.Base, out)
+			if err != nil {
+				rel = out
+			}
+			fmt.Fprintf(e.out, "%s is sealed for %s\nward.yaml: secrets: {%s: {sealed: %s}}\n", out, strings.Join(to, ", "), args[0], rel)
+			return nil
+		},
+	}
+	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model")
+	c.Flags().StringSliceVar(&to, "to", nil, "age recipients (age1…), of other controls too")
+	c.Flags().StringVar(&from, "from", "", "the file that holds the value")
+	c.Flags().StringVarP(&out, "out", "o", "", "where to write; secrets/NAME.age beside the model if absent")
+	return c
+}
+
+// maxValue bounds what is read as a value or a .env file, in bytes.
+const maxValue = 1 << 20
+
+// readValue reads a secret's value: from a file, or from a prompt that shows nothing, or from standard input. One line break at its
+// end isn't part of it.
+func readValue(e env, from, name string) ([]byte, error) {
+	var b []byte
+	var err error
+	switch {
+	case from != "":
+		b, err = readBounded(e, from)
+	case isInput(e.in):
+		b, err = promptHidden(e, "value of "+name+": ")
+	default:
+		b, err = readBounded(e, "-")
+	}
+	if err != nil {
+		return nil, err
+	}
+	b = bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r"))
+	if len(b) == 0 {
+		return nil, fault.New(fault.Usage, "the value is empty")
+	}
+	return b, nil
+}
+
+func readBounded(e env, path string) ([]byte, error) {
+	r := e.in
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fault.Wrap(fault.Invalid, path+" can't be read", err)
+		}
+		defer f.Close()
+		r = f
+	}
+	b, err := io.ReadAll(io.LimitReader(r, maxValue+1))
+	if err == nil && len(b) > maxValue {
+		err = errors.New("more than 1 MiB")
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, "the value can't be read", err)
+	}
+	return b, nil
+}
+
+// readersOf are the places that a secret goes to, by the plan in force.
+func readersOf(ctx context.Context, p up.Paths, name string) ([]reader, error) {
+	s, err := p.Admin().Plan(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	var out []reader
+	for _, r := range s.Plan.Readers(name) {
+		out = append(out, reader{r.Kind, r.Name, r.How, r.Pos.Line})
+	}
+	return out, nil
+}
+
+type reader struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+	How  string `json:"how"`
+	Line int    `json:"line"`
+}
