@@ -1,0 +1,46 @@
+package keys
+
+import (
+	"crypto/x509"
+	"testing"
+
+	"github.com/wardhq/ward/internal/wardtest/wycheproof"
+)
+
+func TestWycheproofSignatures(t *testing.T) {
+	for _, file := range []string{"ecdsa_secp256r1_sha256_p1363_test.json", "ed25519_test.json", "rsa_signature_2048_sha256_test.json", "rsa_signature_3072_sha256_test.json", "rsa_signature_4096_sha256_test.json"} {
+		t.Run(file, func(t *testing.T) {
+			type group struct {
+				PublicKeyDER wycheproof.Hex `json:"publicKeyDer"`
+				Tests        []struct {
+					ID      int            `json:"tcId"`
+					Message wycheproof.Hex `json:"msg"`
+					Sig     wycheproof.Hex
+					Result  string
+				}
+			}
+			valid := 0
+			for _, g := range wycheproof.Groups[group](t, file) {
+				public, err := x509.ParsePKIXPublicKey(g.PublicKeyDER)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, v := range g.Tests {
+					got := verify(public, v.Message, v.Sig)
+					if got != (v.Result == "valid") && v.Result != "acceptable" {
+						t.Errorf("%d: %v instead of %s", v.ID, got, v.Result)
+					}
+					if v.Result == "acceptable" && got { // BER and missing parameters, which a strict reader refuses
+						t.Errorf("%d: taken, though only acceptable", v.ID)
+					}
+					if got {
+						valid++
+					}
+				}
+			}
+			if valid < 5 {
+				t.Errorf("only %d signatures hold", valid)
+			}
+		})
+	}
+}
