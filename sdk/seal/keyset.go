@@ -67,7 +67,7 @@ func ParseKeyset(b []byte) (*Keyset, error) {
 	var file keysetFile
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&file); err != nil || d.More() {
+	if err := errors.Join(d.Decode(&file), ended(d)); err != nil {
 		return nil, errors.New("read keyset: it isn't JSON as expected") // the decoder's error may quote a key
 	}
 	if file.Service == "" || len(file.Keys) == 0 {
@@ -80,6 +80,14 @@ func ParseKeyset(b []byte) (*Keyset, error) {
 		}
 	}
 	return k, nil
+}
+
+// ended says whether something follows.
+func ended(d *json.Decoder) error {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more follows")
+	}
+	return nil
 }
 
 func (k *Keyset) add(e keysetEntry) error {

@@ -160,6 +160,23 @@ func TestAKeysetWorksWithoutAServer(t *testing.T) {
 	}
 }
 
+func TestAKeysetThatIsntClearIsRefused(t *testing.T) {
+	for name, edit := range map[string][2]string{
+		"an unknown word":  {`"owner"`, `"onwer"`},
+		"more behind it":   {`]}`, `]} {}`},
+		"no service":       {`"orders"`, `""`},
+		"a short key":      {"AgICAgIC", ""},
+		"a short ID":       {`"0000000000000003"`, `"3"`},
+		"an upper-case ID": {`"0000000000000003"`, `"000000000000000A"`},
+		"no name":          {`"addresses.lookup"`, `""`},
+		"no keys":          {`"keys": [`, `"keys": [], "more": [`},
+	} {
+		if _, err := ParseKeyset([]byte(strings.Replace(keysetJSON, edit[0], edit[1], 1))); err == nil {
+			t.Errorf("%s: read", name)
+		}
+	}
+}
+
 func FuzzParseKeyset(f *testing.F) {
 	f.Add([]byte(keysetJSON))
 	f.Add([]byte(`{"service":"a","keys":[{"name":"","key_id":"","key":""}]}`))

@@ -316,6 +316,26 @@ func TestCallersWhoMissTheSameKeyShareOneFetch(t *testing.T) {
 	})
 }
 
+func TestAKeyThatIsOverIsntUsedWhileAnotherIsFetched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		c := newClient(t, Config{Provider: f, MaxAge: time.Minute})
+		old := mustSeal(t, c, "x", place)
+		time.Sleep(time.Minute)
+		f.delay = time.Second
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				if sealed := mustSeal(t, c, "x", place); bytes.Equal(sealed[:envelope.HeaderSize], old[:envelope.HeaderSize]) {
+					t.Error("sealed under a key that is over")
+				}
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+	})
+}
+
 func TestTheLeastUsedKeyIsForgottenFirst(t *testing.T) {
 	f := newFake()
 	c := newClient(t, Config{Provider: f, MaxKeys: 4}) // each owner has two: to seal, and to open

@@ -171,13 +171,15 @@ func TestTheChunkCounterDoesntRunOver(t *testing.T) {
 	if err := w.Close(); !errors.Is(err, errTooLong) {
 		t.Errorf("one chunk more: %v", err)
 	}
-	r, err := NewReader(bytes.NewReader(seal(t, nil, 1)), key, []byte("context"))
+	sealed := seal(t, nil, 1)
+	r, err := NewReader(bytes.NewReader(sealed), key, []byte("context"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.n = maxChunks
-	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, ErrDecrypt) {
-		t.Errorf("read one more: %v", err)
+	r.n, r.ended = maxChunks, true
+	r.sealed = r.c.aead.Seal(nil, r.c.nonce(new([nonceSize]byte), maxChunks), []byte("one more"), nil)
+	if n, err := r.Read(make([]byte, 10)); n != 0 || !errors.Is(err, ErrDecrypt) {
+		t.Errorf("read %d of one more: %v", n, err)
 	}
 	if _, err := PlaintextSize(Prefix + maxChunks*sealedChunk + tagSize); !errors.Is(err, ErrDecrypt) {
 		t.Errorf("sized: %v", err)

@@ -130,6 +130,29 @@ func TestStreamsOpenAsTheyWereSealed(t *testing.T) {
 	}
 }
 
+func TestAStreamsHeaderIsPartOfIt(t *testing.T) {
+	d := testDataKey(t)
+	var sealed bytes.Buffer
+	w, err := d.NewWriter(&sealed, testContext)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range HeaderSize * 8 {
+		b := bytes.Clone(sealed.Bytes())
+		b[i/8] ^= 1 << (i % 8)
+		find := func([]byte) (*DataKey, error) { return d, nil } // one who doesn't look
+		if _, err := NewReader(bytes.NewReader(b), testContext, find); !errors.Is(err, ErrDecrypt) {
+			t.Errorf("bit %d of byte %d flipped: %v", i%8, i/8, err)
+		}
+		if _, err := NewReaderAt(bytes.NewReader(b), int64(len(b)), testContext, find); !errors.Is(err, ErrDecrypt) {
+			t.Errorf("bit %d of byte %d flipped, at random: %v", i%8, i/8, err)
+		}
+	}
+}
+
 func TestLookupsAreEqualForEqualValuesAndOpen(t *testing.T) {
 	l, err := NewLookupKey(testID, NewKey())
 	if err != nil {

@@ -98,6 +98,21 @@ func TestAWrapperOpensItsOwnOnly(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	unowned := d.Header()
+	unowned[3] = byVersion
+	if _, err := testWrapper(t, "a", m).Open(unowned); !errors.Is(err, ErrDecrypt) {
+		t.Errorf("said to have no owner: %v", err)
+	}
+	for i := range HeaderSize * 8 {
+		if i/8 == kindAt && i%8 == 1 {
+			continue // a stream's header
+		}
+		h := d.Header()
+		h[i/8] ^= 1 << (i % 8)
+		if _, err := testWrapper(t, "a", m).Open(h); !errors.Is(err, ErrDecrypt) {
+			t.Errorf("bit %d of byte %d flipped: %v", i%8, i/8, err)
+		}
+	}
 	for name, err := range map[string]error{
 		"no name":    open(testID, "", "a", m),
 		"long name":  open(testID, strings.Repeat("x", 1025), "", m),
