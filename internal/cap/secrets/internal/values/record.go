@@ -13,7 +13,7 @@ type recorder struct {
 	record func(context.Context, []wire.Event) error
 	forget func(context.Context, []string) error
 
-	turn sync.Mutex // who has it writes
+	turn chan struct{} // who puts something in writes
 
 	mu   sync.Mutex // guards next
 	next *batch     // what the next turn takes
@@ -73,14 +73,14 @@ func (b *batch) put(e wire.Event) {
 }
 
 func (r *recorder) write(ctx context.Context, b *batch) {
-	r.turn.Lock()
+	r.turn <- struct{}{}
 	r.mu.Lock()
 	if r.next == b {
 		r.next = nil
 	}
 	r.mu.Unlock()
 	b.err = r.record(ctx, b.events)
-	r.turn.Unlock()
+	<-r.turn
 	close(b.done)
 	if b.err == nil && len(b.kept) > 0 {
 		_ = r.forget(ctx, b.kept) // what stays is recorded once more, which is no harm

@@ -100,7 +100,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		c.Rotator = func(string) Rotator { return nil }
 	}
 	s := &Store{db: c.DB, clock: c.Clock, rotator: c.Rotator, defs: map[string]Definition{}, changed: make(chan struct{})}
-	s.recorder = recorder{record: c.Record, forget: s.forget}
+	s.recorder = recorder{record: c.Record, forget: s.forget, turn: make(chan struct{}, 1)}
 	// A follower that knew a number of the run before doesn't take a new one for it.
 	s.sequence = uint64(c.Clock.Now().UnixMicro())
 	if err := s.openKeys(ctx, c.Root); err != nil {
