@@ -74,6 +74,7 @@ func Toy() {
 		}
 	})
 	mux.HandleFunc("/token", askToken)
+	safe(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		called := map[string]string{}
 		pass := r.URL.Query().Get("pass")
