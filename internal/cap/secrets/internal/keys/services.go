@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,7 +18,7 @@ import (
 )
 
 const (
-	maxRequest = 1 << 20 // bytes
+	maxRequest = 1 << 20 // bytes of a body
 	maxItems   = 1000
 )
 
@@ -117,18 +118,25 @@ func reply(w http.ResponseWriter, out any, err error) {
 
 // readBody reads one JSON value, and refuses what it doesn't know: a misspelt field of a context would be lost silently.
 func readBody(w http.ResponseWriter, r *http.Request, in any) error {
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
-	d.DisallowUnknownFields()
-	err := d.Decode(in)
-	if err == nil {
-		if _, err = d.Token(); err == nil {
-			err = errors.New("more than one value")
-		} else if errors.Is(err, io.EOF) {
-			return nil
-		}
-	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return fault.New(fault.Invalid, "the request is over 1 MiB")
+	}
+	if err != nil {
+		return fault.Wrap(fault.Invalid, "the request broke off", err)
+	}
+	if b, ok := in.(*batch); ok {
+		if *b, err = readBatch(body); err != nil {
+			return fault.Wrap(fault.Invalid, "the body can't be read: "+err.Error(), err)
+		}
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err = d.Decode(in); err == nil {
+		if _, err = d.Token(); errors.Is(err, io.EOF) {
+			return nil
+		}
 	}
 	return fault.Wrap(fault.Invalid, "the body is not the JSON that this call takes", err)
 }
@@ -143,74 +151,59 @@ type contextFields struct {
 	Row     string `json:"row"`
 }
 
-// item is one of encrypt, decrypt and rewrap.
-type item struct {
-	Context    contextFields `json:"context"`
-	Owner      string        `json:"owner"`
-	Plaintext  *[]byte       `json:"plaintext"`
-	Ciphertext *[]byte       `json:"ciphertext"`
-}
-
-// items is one item or many.
-type items struct {
-	item
-	Items []item `json:"items"`
-}
-
 type itemReply struct {
 	Plaintext  *[]byte `json:"plaintext,omitempty"`
 	Ciphertext *[]byte `json:"ciphertext,omitempty"`
 	Error      string  `json:"error,omitempty"`
 }
 
-type ringBatch = func(context.Context, Caller, string, []Item) ([]Result, error)
+// convert is one of Encrypt, Decrypt and Rewrap.
+type convert = func(context.Context, Caller, string, []Item) ([]Result, error)
 
-func (s services) encrypt(c call, in *items) (any, error) {
-	return s.batch(c, in, s.ring.Encrypt, func(it *item) (**[]byte, error) {
-		if it.Context.Service != "" && it.Context.Service != c.caller.Service {
+func (s services) encrypt(c call, in *batch) (any, error) {
+	for i := range in.items {
+		it := &in.items[i]
+		if it.plaintext == nil || it.ciphertext != nil {
+			return nil, fault.New(fault.Invalid, "what is encrypted is a plaintext")
+		}
+		if it.context.Service != "" && it.context.Service != c.caller.Service {
 			return nil, fault.New(fault.Invalid, "a service encrypts in its own name only: leave context.service out")
 		}
-		return take(&it.Plaintext, it.Ciphertext, "plaintext")
-	}, func(b *[]byte) itemReply { return itemReply{Ciphertext: b} })
-}
-
-func (s services) decrypt(c call, in *items) (any, error) {
-	return s.batch(c, in, s.ring.Decrypt, takeCiphertext, func(b *[]byte) itemReply { return itemReply{Plaintext: b} })
-}
-
-func (s services) rewrap(c call, in *items) (any, error) {
-	return s.batch(c, in, s.ring.Rewrap, takeCiphertext, func(b *[]byte) itemReply { return itemReply{Ciphertext: b} })
-}
-
-func takeCiphertext(it *item) (**[]byte, error) {
-	return take(&it.Ciphertext, it.Plaintext, "ciphertext")
-}
-
-func take(data **[]byte, other *[]byte, what string) (**[]byte, error) {
-	if *data == nil || other != nil {
-		return nil, fault.New(fault.Invalid, "each item has a "+what+", and nothing else to work on")
 	}
-	return data, nil
+	return s.convert(c, in, s.ring.Encrypt, func(b *[]byte) itemReply { return itemReply{Ciphertext: b} })
 }
 
-func (s services) batch(c call, in *items, do ringBatch, data func(*item) (**[]byte, error), out func(*[]byte) itemReply) (any, error) {
-	many := in.Items != nil
-	if !many {
-		in.Items = []item{in.item}
-	} else if in.item != (item{}) {
-		return nil, fault.New(fault.Invalid, "a request has one item or a list of items, not both")
+func (s services) decrypt(c call, in *batch) (any, error) {
+	if err := in.ciphertexts(); err != nil {
+		return nil, err
 	}
-	if len(in.Items) > maxItems {
-		return nil, fault.New(fault.Invalid, fmt.Sprintf("a request has at most %d items", maxItems))
+	return s.convert(c, in, s.ring.Decrypt, func(b *[]byte) itemReply { return itemReply{Plaintext: b} })
+}
+
+func (s services) rewrap(c call, in *batch) (any, error) {
+	if err := in.ciphertexts(); err != nil {
+		return nil, err
 	}
-	all := make([]Item, len(in.Items))
-	for i := range in.Items {
-		it := &in.Items[i]
-		b, err := data(it)
-		if err != nil {
-			return nil, err
+	return s.convert(c, in, s.ring.Rewrap, func(b *[]byte) itemReply { return itemReply{Ciphertext: b} })
+}
+
+func (b *batch) ciphertexts() error {
+	for i := range b.items {
+		if b.items[i].ciphertext == nil || b.items[i].plaintext != nil {
+			return fault.New(fault.Invalid, "what is decrypted or rewrapped is a ciphertext")
 		}
-		all[i] = Item{Context: envelope.Context(it.Context), Owner: it.Owner, Data: **b}
+	}
+	return nil
+}
+
+func (s services) convert(c call, in *batch, do convert, out func(*[]byte) itemReply) (any, error) {
+	all := make([]Item, len(in.items))
+	for i := range in.items {
+		it := &in.items[i]
+		all[i] = Item{Context: it.context, Owner: it.owner, Data: it.plaintext}
+		if it.ciphertext != nil {
+			all[i].Data = it.ciphertext
+		}
 	}
 	results, err := do(c, c.caller, c.key, all)
 	if err != nil {
@@ -218,7 +211,7 @@ func (s services) batch(c call, in *items, do ringBatch, data func(*item) (**[]b
 	}
 	replies := make([]itemReply, len(results))
 	for i := range results {
-		if err := results[i].Err; err != nil && !many {
+		if err := results[i].Err; err != nil && !in.many {
 			return nil, err
 		} else if err != nil {
 			replies[i] = itemReply{Error: fault.PublicText(err)}
@@ -226,7 +219,7 @@ func (s services) batch(c call, in *items, do ringBatch, data func(*item) (**[]b
 		}
 		replies[i] = out(&results[i].Data)
 	}
-	if !many {
+	if !in.many {
 		return replies[0], nil
 	}
 	return struct {

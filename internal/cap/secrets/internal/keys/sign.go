@@ -80,11 +80,11 @@ func (r *Ring) Verify(ctx context.Context, c Caller, name string, message []byte
 
 // Public is the key set that verifies what the key signs, now and next (RFC 7517), read anew. It isn't counted.
 func (r *Ring) Public(ctx context.Context, name string) (json.RawMessage, error) {
-	k, err := r.ready(ctx, name, OpSign)
-	if err != nil {
+	if _, err := r.ready(ctx, name, OpSign); err != nil {
 		return nil, err
 	}
-	if k, err = r.fetch(ctx, name); err != nil { // a replica may have published the next one
+	k, err := r.fetch(ctx, name) // a replica may have published the next one
+	if err != nil {
 		return nil, err
 	}
 	set := struct {
