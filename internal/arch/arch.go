@@ -104,6 +104,7 @@ func level(pkg string) int {
 		{"internal/learn", 3},
 		{"internal/capability", 3},
 		{"internal/txn", 3},
+		{"internal/leak", 3},
 		{"internal/cap/", 4},
 		{"internal/control", 5},
 		{"internal/agent", 5},
