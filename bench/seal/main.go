@@ -126,9 +126,12 @@ func values(size int) []subject {
 	sealed := must(c.Seal(ctx, value, place))
 	lookup := place
 	lookup.Row = ""
+	buf := make([]byte, 0, 12+size+16)
 	return []subject{
 		{"AES-256-GCM alone: seal", size, func() { rawSeal() }},
 		{"AES-256-GCM alone: open", size, func() { must(raw.Open(nil, rawSealed[:12], rawSealed[12:], ad)) }},
+		{"the same, same nonce, into a buffer: seal", size, func() { raw.Seal(buf, rawSealed[:12], value, ad) }},
+		{"the same, into a buffer: open", size, func() { must(raw.Open(buf, rawSealed[:12], rawSealed[12:], ad)) }},
 		{"ward: seal", size, func() { must(c.Seal(ctx, value, place)) }},
 		{"ward: open", size, func() { must(c.Unseal(ctx, sealed, place)) }},
 		{"Tink AES-256-GCM: seal", size, func() { must(t.Encrypt(value, ad)) }},
@@ -146,7 +149,10 @@ func files() []subject {
 	ctx, file := context.Background(), random(fileSize)
 	raw := must(cipher.NewGCM(must(aes.NewCipher(random(32)))))
 	nonce, out := make([]byte, 12), make([]byte, 0, chunk+16)
-	sealedChunk := raw.Seal(nil, nonce, file[:chunk], nil)
+	var chunks []byte
+	for i := 0; i < fileSize; i += chunk {
+		chunks = raw.Seal(chunks, nonce, file[i:i+chunk], nil)
+	}
 	c := client()
 	write := func(w io.Writer) {
 		e := must(c.NewWriter(ctx, w, place))
@@ -169,8 +175,8 @@ func files() []subject {
 			}
 		}},
 		{"AES-256-GCM alone, 16 KiB chunks: read", fileSize, func() {
-			for i := 0; i < fileSize; i += chunk {
-				must(raw.Open(out, nonce, sealedChunk, nil))
+			for i := 0; i < len(chunks); i += chunk + 16 {
+				must(raw.Open(out, nonce, chunks[i:i+chunk+16], nil))
 			}
 		}},
 		{"ward (Cobblestone-256): write", fileSize, func() { write(io.Discard) }},

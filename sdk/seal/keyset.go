@@ -119,23 +119,23 @@ func (k *Keyset) add(e keysetEntry) error {
 func (k *Keyset) Service(context.Context) (string, error) { return k.service, nil }
 
 // NewDataKey implements Provider.
-func (k *Keyset) NewDataKey(_ context.Context, key, owner string) (NewKey, error) {
+func (k *Keyset) NewDataKey(_ context.Context, key, owner string) (Grant, error) {
 	all := k.wrappers[wrapperName{key, owner}]
 	if len(all) == 0 {
-		return NewKey{}, fmt.Errorf("make data key of %s: %w: the keyset has no such key for this owner", key, ErrRefused)
+		return Grant{}, fmt.Errorf("make data key of %s: %w: the keyset has no such key for this owner", key, ErrRefused)
 	}
 	d, err := all[0].New()
-	return NewKey{Key: d}, err
+	return Grant{Key: d}, err
 }
 
 // OpenDataKey implements Provider.
-func (k *Keyset) OpenDataKey(_ context.Context, key, owner string, header []byte) (*envelope.DataKey, error) {
+func (k *Keyset) OpenDataKey(_ context.Context, key, owner string, header []byte) (Grant, error) {
 	for _, w := range k.wrappers[wrapperName{key, owner}] {
 		if d, err := w.Open(header); err == nil {
-			return d, nil
+			return Grant{Key: d}, nil
 		}
 	}
-	return nil, ErrDecrypt
+	return Grant{}, ErrDecrypt
 }
 
 // LookupKeys implements Provider.

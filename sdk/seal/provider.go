@@ -23,15 +23,15 @@ type Provider interface {
 	// Service is the name in whose contexts values are sealed.
 	Service(ctx context.Context) (string, error)
 	// NewDataKey makes a data key under a managed key, or, if owner isn't empty, under that owner's key.
-	NewDataKey(ctx context.Context, key, owner string) (NewKey, error)
+	NewDataKey(ctx context.Context, key, owner string) (Grant, error)
 	// OpenDataKey returns the data key of a header that NewDataKey has given.
-	OpenDataKey(ctx context.Context, key, owner string, header []byte) (*envelope.DataKey, error)
+	OpenDataKey(ctx context.Context, key, owner string, header []byte) (Grant, error)
 	// LookupKeys returns every version of a lookup key that may be used, the current one first.
 	LookupKeys(ctx context.Context, key string) ([]*envelope.LookupKey, error)
 }
 
-// NewKey is a new data key and what the provider allows for it; a zero limit is none of the provider's.
-type NewKey struct {
+// Grant is a data key and what the provider allows for it; a zero limit is none of the provider's. Messages and bytes are for sealing.
+type Grant struct {
 	Key         *envelope.DataKey
 	MaxAge      time.Duration
 	MaxMessages int64
@@ -60,37 +60,43 @@ func (a *API) Service(ctx context.Context) (string, error) {
 	return me.Service, nil
 }
 
+// granted is the answer with a data key.
+type granted struct {
+	Header        []byte `json:"header"`
+	Plaintext     []byte `json:"plaintext"`
+	MaxAgeSeconds int64  `json:"max_age_seconds"`
+	MaxUses       int64  `json:"max_uses"`
+	MaxBytes      int64  `json:"max_bytes"`
+}
+
+// grant prepares the key that came for header.
+func (g *granted) grant(header []byte) (Grant, error) {
+	d, err := envelope.NewDataKey(header, g.Plaintext)
+	clear(g.Plaintext)
+	return Grant{d, time.Duration(g.MaxAgeSeconds) * time.Second, g.MaxUses, g.MaxBytes}, err
+}
+
 // NewDataKey implements Provider.
-func (a *API) NewDataKey(ctx context.Context, key, owner string) (NewKey, error) {
-	var out struct {
-		Header        []byte `json:"header"`
-		Plaintext     []byte `json:"plaintext"`
-		MaxAgeSeconds int64  `json:"max_age_seconds"`
-		MaxUses       int64  `json:"max_uses"`
-		MaxBytes      int64  `json:"max_bytes"`
-	}
+func (a *API) NewDataKey(ctx context.Context, key, owner string) (Grant, error) {
+	var out granted
 	if err := a.call(ctx, http.MethodPost, keyPath(key, "data-key"), map[string]any{"owner": owner}, &out); err != nil {
-		return NewKey{}, fmt.Errorf("make data key of %s: %w", key, err)
+		return Grant{}, fmt.Errorf("make data key of %s: %w", key, err)
 	}
-	defer clear(out.Plaintext)
-	d, err := envelope.NewDataKey(out.Header, out.Plaintext)
+	g, err := out.grant(out.Header)
 	if err != nil {
-		return NewKey{}, fmt.Errorf("make data key of %s: the answer isn't one", key)
+		return Grant{}, fmt.Errorf("make data key of %s: the answer isn't one", key)
 	}
-	return NewKey{d, time.Duration(out.MaxAgeSeconds) * time.Second, out.MaxUses, out.MaxBytes}, nil
+	return g, nil
 }
 
 // OpenDataKey implements Provider.
-func (a *API) OpenDataKey(ctx context.Context, key, owner string, header []byte) (*envelope.DataKey, error) {
-	var out struct {
-		Plaintext []byte `json:"plaintext"`
-	}
+func (a *API) OpenDataKey(ctx context.Context, key, owner string, header []byte) (Grant, error) {
+	var out granted
 	err := a.call(ctx, http.MethodPost, keyPath(key, "open-data-key"), map[string]any{"owner": owner, "header": header}, &out)
 	if err != nil {
-		return nil, fmt.Errorf("open data key of %s: %w", key, err)
+		return Grant{}, fmt.Errorf("open data key of %s: %w", key, err)
 	}
-	defer clear(out.Plaintext)
-	return envelope.NewDataKey(header, out.Plaintext)
+	return out.grant(header)
 }
 
 // LookupKeys implements Provider.

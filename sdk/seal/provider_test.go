@@ -54,7 +54,7 @@ func serve(t *testing.T, f *fake) *API {
 			reply(w, nil, err)
 			return
 		}
-		reply(w, map[string]any{"plaintext": d.Reveal()}, nil)
+		reply(w, map[string]any{"plaintext": d.Key.Reveal()}, nil)
 	})
 	mux.HandleFunc("GET /v1/keys/{name}/lookup-keys", func(w http.ResponseWriter, r *http.Request) {
 		_, err := f.wrapper(r.PathValue("name"), "", 1)

@@ -35,7 +35,7 @@ type Config struct {
 	MaxAge      time.Duration // of a key in this process, for sealing and opening; 0 for five minutes
 	MaxMessages int64         // sealed under one data key; 0 for 2^20
 	MaxBytes    int64         // sealed under one data key; 0 for 2^34
-	MaxKeys     int           // that are kept at once; 0 for 4,096
+	MaxKeys     int           // to seal, and as many to open, that are kept; 0 for 4,096
 }
 
 const (
@@ -51,15 +51,19 @@ type Client struct {
 
 type core struct {
 	Config
-	service  string
-	dataKeys *cache[slot, *budgeted]
-	lookups  *cache[string, []*envelope.LookupKey]
+	service string
+	sealers *cache[name, *budgeted]
+	openers *cache[slot, *envelope.DataKey]
+	lookups *cache[string, []*envelope.LookupKey]
 }
 
-// slot is what a data key is kept for: to open what has the header, or with a zero header to seal.
+// name of what a data key is wrapped under.
+type name struct{ class, owner string }
+
+// slot is a data key to open with. Its name is part of it, so that nobody opens with what was fetched for another owner.
 type slot struct {
-	class, owner string
-	header       [envelope.HeaderSize]byte
+	name
+	header [envelope.HeaderSize]byte // with the kind Message
 }
 
 // budgeted is a data key and what it may still seal.
@@ -92,7 +96,8 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
 	c := &core{Config: cfg, service: service}
-	c.dataKeys = newCache(cfg.MaxKeys, c.fetchDataKey)
+	c.sealers = newCache(cfg.MaxKeys, c.newDataKey)
+	c.openers = newCache(cfg.MaxKeys, c.openDataKey)
 	c.lookups = newCache(cfg.MaxKeys, c.fetchLookupKeys)
 	return &Client{core: c}, nil
 }
@@ -134,9 +139,9 @@ func (c *Client) sealing(ctx context.Context, class string, n int) (*envelope.Da
 	if class == "" {
 		return nil, errors.New("context: the class is missing")
 	}
-	at := slot{class: class, owner: c.owner}
+	at := name{class, c.owner}
 	for {
-		b, err := c.dataKeys.get(ctx, at)
+		b, err := c.sealers.get(ctx, at)
 		if err != nil {
 			return nil, fmt.Errorf("seal: %w", err)
 		}
@@ -146,16 +151,12 @@ func (c *Client) sealing(ctx context.Context, class string, n int) (*envelope.Da
 		if b.take(n) {
 			return b.DataKey, nil
 		}
-		drop(c.dataKeys, at, b)
+		drop(c.sealers, at, b)
 	}
 }
 
-// fetchDataKey asks for the data key of a slot. One that was made to seal opens its own messages, too.
-func (c *core) fetchDataKey(ctx context.Context, at slot) (*budgeted, time.Duration, error) {
-	if at.header != [envelope.HeaderSize]byte{} {
-		d, err := c.Provider.OpenDataKey(ctx, at.class, at.owner, at.header[:])
-		return &budgeted{DataKey: d}, c.MaxAge, err
-	}
+// newDataKey asks for a data key to seal with, which opens its own messages, too.
+func (c *core) newDataKey(ctx context.Context, at name) (*budgeted, time.Duration, error) {
 	asked := time.Now()
 	k, err := c.Provider.NewDataKey(ctx, at.class, at.owner)
 	if err != nil {
@@ -165,9 +166,13 @@ func (c *core) fetchDataKey(ctx context.Context, at slot) (*budgeted, time.Durat
 	b.messages.Store(lower(c.MaxMessages, k.MaxMessages))
 	b.bytes.Store(b.longest)
 	life := lower(c.MaxAge, k.MaxAge)
-	at.header = [envelope.HeaderSize]byte(k.Key.Header())
-	c.dataKeys.put(at, b, asked, life)
+	c.openers.put(slot{at, [envelope.HeaderSize]byte(k.Key.Header())}, k.Key, asked, life)
 	return b, life, nil
+}
+
+func (c *core) openDataKey(ctx context.Context, at slot) (*envelope.DataKey, time.Duration, error) {
+	k, err := c.Provider.OpenDataKey(ctx, at.class, at.owner, at.header[:])
+	return k.Key, lower(c.MaxAge, k.MaxAge), err
 }
 
 // lower of our limit and the provider's, of which zero is none.
@@ -199,13 +204,13 @@ func (c *Client) opening(ctx context.Context, class string, header []byte) (*env
 	if err != nil || class == "" || in.Owned != (c.owner != "") || (in.Kind != envelope.Message && in.Kind != envelope.Stream) {
 		return nil, ErrDecrypt
 	}
-	at := slot{class, c.owner, [envelope.HeaderSize]byte(header)}
+	at := slot{name{class, c.owner}, [envelope.HeaderSize]byte(header)}
 	at.header[1] = byte(envelope.Message) // one data key for both
-	b, err := c.dataKeys.get(ctx, at)
+	d, err := c.openers.get(ctx, at)
 	if err != nil {
 		return nil, fmt.Errorf("unseal: %w", err)
 	}
-	return b.DataKey, nil
+	return d, nil
 }
 
 // Rewrap seals a value anew if its key has had a newer version since, and returns sealed itself if it hasn't.

@@ -21,7 +21,7 @@ var place = Context{Class: "addresses", Table: "orders", Column: "address", Row:
 // fake is a provider with one version of every key, and of every owner's. It counts what is asked of it.
 type fake struct {
 	service   string
-	limits    NewKey
+	limits    Grant
 	made      atomic.Int64
 	opened    atomic.Int64
 	delay     time.Duration
@@ -57,14 +57,14 @@ func (f *fake) wrapper(key, owner string, version byte) (*envelope.Wrapper, erro
 
 func (f *fake) Service(context.Context) (string, error) { return f.service, nil }
 
-func (f *fake) NewDataKey(ctx context.Context, key, owner string) (NewKey, error) {
+func (f *fake) NewDataKey(ctx context.Context, key, owner string) (Grant, error) {
 	f.made.Add(1)
 	if err := f.wait(ctx); err != nil {
-		return NewKey{}, err
+		return Grant{}, err
 	}
 	w, err := f.wrapper(key, owner, f.version)
 	if err != nil {
-		return NewKey{}, err
+		return Grant{}, err
 	}
 	out := f.limits
 	out.Key, err = w.New()
@@ -83,16 +83,17 @@ func (f *fake) wait(ctx context.Context) error {
 	}
 }
 
-func (f *fake) OpenDataKey(ctx context.Context, key, owner string, header []byte) (*envelope.DataKey, error) {
+func (f *fake) OpenDataKey(ctx context.Context, key, owner string, header []byte) (Grant, error) {
 	f.opened.Add(1)
 	if err := f.wait(ctx); err != nil {
-		return nil, err
+		return Grant{}, err
 	}
 	w, err := f.wrapper(key, owner, header[11])
 	if err != nil {
-		return nil, err
+		return Grant{}, err
 	}
-	return w.Open(header)
+	d, err := w.Open(header)
+	return Grant{Key: d, MaxAge: f.limits.MaxAge}, err
 }
 
 func (f *fake) LookupKeys(_ context.Context, key string) ([]*envelope.LookupKey, error) {
@@ -174,13 +175,13 @@ func TestAValueOpensInItsPlaceOnly(t *testing.T) {
 func TestBudgetsChangeTheDataKey(t *testing.T) {
 	for name, try := range map[string]struct {
 		cfg    Config
-		limits NewKey
+		limits Grant
 		size   int
 	}{
-		"messages":              {Config{MaxMessages: 10}, NewKey{}, 1},
-		"bytes":                 {Config{MaxBytes: 1000}, NewKey{}, 100},
-		"the server's messages": {Config{MaxMessages: 100}, NewKey{MaxMessages: 10}, 1},
-		"the server's bytes":    {Config{}, NewKey{MaxBytes: 1000}, 100},
+		"messages":              {Config{MaxMessages: 10}, Grant{}, 1},
+		"bytes":                 {Config{MaxBytes: 1000}, Grant{}, 100},
+		"the server's messages": {Config{MaxMessages: 100}, Grant{MaxMessages: 10}, 1},
+		"the server's bytes":    {Config{}, Grant{MaxBytes: 1000}, 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake()
@@ -316,6 +317,21 @@ func TestCallersWhoMissTheSameKeyShareOneFetch(t *testing.T) {
 	})
 }
 
+func TestAKeyToOpenIsOverAfterTheProvidersAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		sealed := mustSeal(t, newClient(t, Config{Provider: f}), "x", place)
+		f.limits.MaxAge = time.Minute
+		c := newClient(t, Config{Provider: f})
+		for _, asked := range []int64{1, 1, 2} {
+			if _, err := c.Unseal(t.Context(), sealed, place); err != nil || f.opened.Load() != asked {
+				t.Errorf("asked %d times instead of %d, %v", f.opened.Load(), asked, err)
+			}
+			time.Sleep(30 * time.Second)
+		}
+	})
+}
+
 func TestAKeyThatIsOverIsntUsedWhileAnotherIsFetched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake()
@@ -338,14 +354,14 @@ func TestAKeyThatIsOverIsntUsedWhileAnotherIsFetched(t *testing.T) {
 
 func TestTheLeastUsedKeyIsForgottenFirst(t *testing.T) {
 	f := newFake()
-	c := newClient(t, Config{Provider: f, MaxKeys: 4}) // each owner has two: to seal, and to open
+	c := newClient(t, Config{Provider: f, MaxKeys: 2})
 	for _, owner := range []string{"a", "b", "a", "c", "a"} {
 		mustSeal(t, c.For(owner), "x", place)
 	}
 	if made := f.made.Load(); made != 3 {
 		t.Errorf("%d data keys made for three owners", made)
 	}
-	if n := len(c.dataKeys.entries); n != 4 || c.dataKeys.order.Len() != 4 {
+	if n := len(c.sealers.entries); n != 2 || c.sealers.order.Len() != 2 || len(c.openers.entries) != 2 {
 		t.Errorf("%d are kept", n)
 	}
 }

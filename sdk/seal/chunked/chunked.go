@@ -32,7 +32,7 @@ const (
 	nonceSize      = 12
 	sealedChunk    = ChunkSize + tagSize
 	maxChunks      = 1 << 38
-	batch          = 8 // chunks that are read or written in one call
+	batch          = 4 // chunks that are read or written in one call
 )
 
 // ErrDecrypt says that a stream can't be decrypted, and never why.

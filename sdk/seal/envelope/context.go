@@ -48,13 +48,22 @@ func (c *Context) fields() [6]*string {
 
 var fieldNames = [6]string{"service", "class", "tenant", "table", "column", "row"}
 
-// append encodes a context that has been checked: no context's encoding is the beginning of another's.
-func (c *Context) append(b []byte) []byte {
+// append checks the context and encodes it: no context's encoding is the beginning of another's.
+func (c *Context) append(b []byte) ([]byte, error) {
+	from := len(b)
 	b = append(b, contextPrefix...)
 	for _, f := range c.fields() {
+		if len(*f) > maxField {
+			return b, c.Check()
+		}
 		b = appendField(b, *f)
 	}
-	return b
+	// One look at the whole is faster than six: no rune goes over a border, where a length has a zero byte. Lengths from 128 on are the exception that
+	// makes it doubtful.
+	if c.Class == "" || (c.Tenant == "" && c.Table == "" && c.Column == "" && c.Row == "") || !utf8.Valid(b[from:]) {
+		return b, c.Check()
+	}
+	return b, nil
 }
 
 // appendField writes uint16 length ‖ bytes.

@@ -77,28 +77,33 @@ func (d *DataKey) Reveal() []byte { return d.key.Reveal() }
 
 // Seal encrypts a message for a context. The result alone is allocated.
 func (d *DataKey) Seal(c Context, plaintext []byte) ([]byte, error) {
-	if err := c.Check(); err != nil {
-		return nil, err
-	}
 	if len(plaintext) > MaxMessage {
 		return nil, errors.New("seal: the message is longer than 1 GiB; use a stream")
 	}
-	ad := d.scratch.Get().(*[]byte)
-	defer d.scratch.Put(ad)
-	*ad = c.append(append((*ad)[:0], d.header[:]...))
+	scratch := d.scratch.Get().(*[]byte)
+	defer d.scratch.Put(scratch)
+	ad, err := c.append(append((*scratch)[:0], d.header[:]...))
+	if err != nil {
+		return nil, err
+	}
+	*scratch = ad
 	out := append(make([]byte, 0, Overhead+len(plaintext)), d.header[:]...)
-	return d.aead.Seal(out, nil, plaintext, *ad), nil
+	return d.aead.Seal(out, nil, plaintext, ad), nil
 }
 
 // Open decrypts a message that was sealed under this data key for this context; anything else is ErrDecrypt.
 func (d *DataKey) Open(c Context, message []byte) ([]byte, error) {
-	if c.Check() != nil || len(message) < Overhead || subtle.ConstantTimeCompare(message[:HeaderSize], d.header[:]) != 1 {
+	if len(message) < Overhead || !bytes.Equal(message[:HeaderSize], d.header[:]) { // no secret: it is in each message
 		return nil, ErrDecrypt
 	}
-	ad := d.scratch.Get().(*[]byte)
-	defer d.scratch.Put(ad)
-	*ad = c.append(append((*ad)[:0], d.header[:]...))
-	plaintext, err := d.aead.Open(make([]byte, 0, len(message)-Overhead), nil, message[HeaderSize:], *ad)
+	scratch := d.scratch.Get().(*[]byte)
+	defer d.scratch.Put(scratch)
+	ad, err := c.append(append((*scratch)[:0], d.header[:]...))
+	if err != nil {
+		return nil, ErrDecrypt
+	}
+	*scratch = ad
+	plaintext, err := d.aead.Open(make([]byte, 0, len(message)-Overhead), nil, message[HeaderSize:], ad)
 	if err != nil {
 		return nil, ErrDecrypt
 	}

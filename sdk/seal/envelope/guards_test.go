@@ -47,6 +47,8 @@ func TestAContextIsCheckedAndEncodedWithoutAmbiguity(t *testing.T) {
 		"long column":  {Class: "a", Column: long},
 		"long row":     {Class: "a", Row: long},
 		"no UTF-8":     {Class: "a", Row: "\xff"},
+		"half a rune":  {Class: "a", Column: "\xc3", Row: "\xbc"},
+		"long, and no": {Class: "a", Column: strings.Repeat("x", 200), Row: "\xff"},
 	} {
 		if c.Check() == nil {
 			t.Errorf("%s: allowed", name)
@@ -62,7 +64,11 @@ func TestAContextIsCheckedAndEncodedWithoutAmbiguity(t *testing.T) {
 	values := []string{"", "a", "aa", "a\x00", "\x00\x01a"}
 	for i := range 5 * 5 * 5 * 5 {
 		c := Context{values[i%5], "c" + values[i/5%5], "", values[i/25%5], values[i/125%5], ""}
-		e := string(c.append(nil))
+		b, err := c.append(nil)
+		if allowed := c.Check() == nil; allowed != (err == nil) {
+			t.Errorf("%q is allowed: %v; encoded: %v", c, allowed, err)
+		}
+		e := string(b)
 		if other, ok := seen[e]; ok {
 			t.Errorf("%q and %q are one", c, other)
 		}

@@ -99,7 +99,8 @@ func (l *LookupKey) Index(c Context, value []byte) ([]byte, error) {
 func tag(k Key, head []byte, c Context, value []byte) []byte {
 	h := hmac.New(sha256.New, k.Reveal())
 	h.Write(head)
-	h.Write(c.append(make([]byte, 0, scratchLength)))
+	context, _ := c.append(make([]byte, 0, scratchLength)) // the callers have checked it
+	h.Write(context)
 	h.Write(value)
 	return h.Sum(nil)
 }

@@ -13,21 +13,19 @@ type Find func(header []byte) (*DataKey, error)
 
 // stream gives the header of a stream, and the key and context of its chunked encryption.
 func (d *DataKey) stream(c Context) (header, key, context []byte, err error) {
-	k, err := d.key.derive(streamInfo)
+	header = d.Header()
+	header[kindAt] = byte(Stream)
+	context, err = c.append(header[:HeaderSize:HeaderSize])
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	header = d.Header()
-	header[kindAt] = byte(Stream)
-	return header, k.Reveal(), c.append(header[:HeaderSize:HeaderSize]), nil
+	k, err := d.key.derive(streamInfo)
+	return header, k.Reveal(), context, err
 }
 
 // NewWriter starts a stream and writes its header to w. Without Close the stream is cut and will be refused. Close
 // doesn't close w.
 func (d *DataKey) NewWriter(w io.Writer, c Context) (*chunked.Writer, error) {
-	if err := c.Check(); err != nil {
-		return nil, err
-	}
 	header, key, context, err := d.stream(c)
 	if err != nil {
 		return nil, err
