@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/sandbox"
 	"github.com/wardhq/ward/internal/caps"
@@ -31,7 +32,7 @@ type attackFlags struct {
 	json, readOnly             bool
 }
 
-func newAttackCommand(e env) *cobra.Command {
+func newAttackCommand(e cli.Env) *cobra.Command {
 	var f attackFlags
 	c := &cobra.Command{
 		Use:   "attack",
@@ -43,10 +44,10 @@ what the file grants, both ways.
 Granted routes are called too, with methods that may change data: with an empty body, and
 "ward-attack" or 0 in place of {names}. With --read-only they aren't. Granted
 externals are never called. Exit 1 if there is any difference.`,
-		Args: exactArgs(0),
-		RunE: func(c *cobra.Command, _ []string) error { return attack(background(c), e, &f) },
+		Args: cli.ExactArgs(0),
+		RunE: func(c *cobra.Command, _ []string) error { return attack(cli.Background(c), e, &f) },
 	}
-	c.Flags().StringVarP(&f.file, "file", "f", defaultFile, "the model that runs")
+	c.Flags().StringVarP(&f.file, "file", "f", cli.DefaultFile, "the model that runs")
 	c.Flags().BoolVar(&f.json, "json", false, "print the report as JSON")
 	c.Flags().StringVar(&f.junit, "junit", "", "also write the report as JUnit XML to `FILE`")
 	c.Flags().StringVar(&f.service, "service", "", "attack from this `SERVICE` only")
@@ -55,7 +56,7 @@ externals are never called. Exit 1 if there is any difference.`,
 	return c
 }
 
-func attack(ctx context.Context, e env, f *attackFlags) error {
+func attack(ctx context.Context, e cli.Env, f *attackFlags) error {
 	if !slices.Contains([]string{"", "outside", "inside"}, f.from) {
 		return fault.New(fault.Usage, fmt.Sprintf("--from is outside or inside, not %q", f.from))
 	}
@@ -65,10 +66,10 @@ func attack(ctx context.Context, e env, f *attackFlags) error {
 	}
 	w, err := newBattlefield(ctx, f.file, p)
 	if err != nil {
-		return notRunning(err)
+		return cli.NotRunning(err)
 	}
 	c := prove.Config{
-		Plan: p, Today: today(), Prober: w, Ground: w.ground, ReadOnly: f.readOnly,
+		Plan: p, Today: cli.Today(), Prober: w, Ground: w.ground, ReadOnly: f.readOnly,
 		Outside: f.from != "inside" && f.service == "",
 	}
 	for i := range p.Services {
@@ -88,12 +89,12 @@ func attack(ctx context.Context, e env, f *attackFlags) error {
 		return err
 	}
 	if len(r.Differences) > 0 {
-		return errFindings
+		return cli.ErrFindings
 	}
 	return nil
 }
 
-func printAttack(e env, f *attackFlags, r *prove.Report) error {
+func printAttack(e cli.Env, f *attackFlags, r *prove.Report) error {
 	if f.junit != "" {
 		out, err := os.Create(f.junit)
 		if err != nil {
@@ -109,12 +110,12 @@ func printAttack(e env, f *attackFlags, r *prove.Report) error {
 	}
 	held := caps.Sort(r)
 	if f.json {
-		return writeJSON(e.out, struct {
+		return cli.WriteJSON(e.Out, struct {
 			*prove.Report
 			Capabilities []caps.Held `json:"capabilities"`
 		}{r, held})
 	}
-	w := tabwriter.NewWriter(e.out, 0, 4, 2, ' ', tabwriter.AlignRight)
+	w := tabwriter.NewWriter(e.Out, 0, 4, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "CAPABILITY\tATTEMPTS\tDIFFERENCES\t")
 	for _, h := range held {
 		fmt.Fprintf(w, "%s\t%d\t%d\t\n", h.Capability, h.Attempts, h.Differences)
@@ -123,7 +124,7 @@ func printAttack(e env, f *attackFlags, r *prove.Report) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	return writeText(e.out, r.Text(f.file))
+	return cli.WriteText(e.Out, r.Text(f.file))
 }
 
 // battlefield is the running application as an attacker finds it.
@@ -191,6 +192,13 @@ func (w *battlefield) ground(service string) *escape.Ground {
 	for _, s := range w.status.Services {
 		if s.Service != service {
 			w.addProcess(g, s.PID)
+		}
+	}
+	for i := range w.plan.Services {
+		for _, u := range w.plan.Services[i].Secrets {
+			if !slices.ContainsFunc(own.Secrets, func(o model.SecretUse) bool { return o.Secret == u.Secret }) {
+				g.Secrets = append(g.Secrets, u.Secret)
+			}
 		}
 	}
 	for _, u := range own.Upstreams {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/cap/sandbox"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/prove"
@@ -49,7 +50,7 @@ func attacked(t *testing.T, off sandbox.Off, args ...string) (int, *prove.Report
 		}
 	})
 	var out, errs bytes.Buffer
-	code := run(env{in: strings.NewReader(""), out: &out, err: &errs}, append([]string{"attack", "--json", "-f", w.File}, args...))
+	code := run(cli.Env{In: strings.NewReader(""), Out: &out, Err: &errs}, append([]string{"attack", "--json", "-f", w.File}, args...))
 	var r prove.Report
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatalf("exit %d, %v\n%s%s\n%s", code, err, out.String(), errs.String(), w.Log)
@@ -194,7 +195,7 @@ func TestAttackSaysWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, errs bytes.Buffer
-			code := run(env{in: strings.NewReader(""), out: &out, err: &errs}, append([]string{"attack", "-f", w.File}, c.args...))
+			code := run(cli.Env{In: strings.NewReader(""), Out: &out, Err: &errs}, append([]string{"attack", "-f", w.File}, c.args...))
 			if code != c.code || !strings.Contains(errs.String(), c.says) {
 				t.Errorf("exit %d, %q", code, errs.String())
 			}
@@ -213,7 +214,7 @@ func TestAttackRaisesNoFalseAlarm(t *testing.T) {
 	}
 	w := wardtest.Start(t, strings.ReplaceAll(partsModel, "{{postgres}}", bins[0]), func(c *up.Config) { writeParts(t, filepath.Dir(c.File), bins[0]) })
 	var out, errs bytes.Buffer
-	if code := run(env{in: strings.NewReader(""), out: &out, err: &errs}, []string{"attack", "-f", w.File}); code != 0 {
+	if code := run(cli.Env{In: strings.NewReader(""), Out: &out, Err: &errs}, []string{"attack", "-f", w.File}); code != 0 {
 		t.Errorf("exit %d, %s\n%s", code, errs.String(), w.Log)
 	}
 	t.Log(out.String())
@@ -227,7 +228,7 @@ func TestKeyAndSocketsStayHidden(t *testing.T) {
 		t.Setenv("WARD_KEY_FILE", filepath.Join(dir, "key"))
 	})
 	var out, errs bytes.Buffer
-	if code := run(env{in: strings.NewReader(""), out: &out, err: &errs}, []string{"attack", "--from", "inside", "-f", w.File}); code != 0 {
+	if code := run(cli.Env{In: strings.NewReader(""), Out: &out, Err: &errs}, []string{"attack", "--from", "inside", "-f", w.File}); code != 0 {
 		t.Errorf("exit %d\n%s%s", code, out.String(), errs.String())
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/plan/words"
@@ -30,7 +31,7 @@ type auditQuery struct {
 	follow        bool
 }
 
-func newAuditCommand(e env) *cobra.Command {
+func newAuditCommand(e cli.Env) *cobra.Command {
 	var file, since string
 	var q auditQuery
 	var asJSON bool
@@ -52,16 +53,16 @@ once, then counts), changes of the plan, certificates. While nothing runs, the l
 			if err != nil {
 				return err
 			}
-			show := showRecord(e.out)
+			show := showRecord(e.Out)
 			if asJSON {
-				enc := json.NewEncoder(e.out)
+				enc := json.NewEncoder(e.Out)
 				enc.SetEscapeHTML(false)
 				show = func(r ledger.Record) error { return enc.Encode(r) }
 			}
-			return readAudit(background(c), p, q, show)
+			return readAudit(cli.Background(c), p, q, show)
 		},
 	}
-	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model that runs")
+	c.Flags().StringVarP(&file, "file", "f", cli.DefaultFile, "the model that runs")
 	c.Flags().StringVar(&q.kind, "kind", "", "only this kind of event, or those that begin so: request.denied, service")
 	c.Flags().StringVar(&q.service, "service", "", "only events of or about this service")
 	c.Flags().StringVar(&since, "since", "", "only what is younger: 30m, 24h, 7d, or a date as 2026-01-31")
@@ -119,7 +120,7 @@ func readAudit(ctx context.Context, p up.Paths, q auditQuery, show func(ledger.R
 		return readAuditFolder(p, q, show)
 	}
 	if err != nil {
-		return notRunning(err)
+		return cli.NotRunning(err)
 	}
 	defer resp.Body.Close()
 	d := json.NewDecoder(resp.Body)
@@ -240,7 +241,7 @@ func clean(s string) string {
 	}, s)
 }
 
-func newAuditVerifyCommand(e env) *cobra.Command {
+func newAuditVerifyCommand(e cli.Env) *cobra.Command {
 	var file, key string
 	var asJSON bool
 	c := &cobra.Command{
@@ -272,28 +273,28 @@ Exit code 0: whole. 1: changed.`,
 			return verifyLedger(e, dir, strings.TrimSpace(key), asJSON)
 		},
 	}
-	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model whose ledger is meant")
+	c.Flags().StringVarP(&file, "file", "f", cli.DefaultFile, "the model whose ledger is meant")
 	c.Flags().StringVar(&key, "key", "", "the ledger's public key, as kept elsewhere")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
 	return c
 }
 
-func verifyLedger(e env, dir, key string, asJSON bool) error {
+func verifyLedger(e cli.Env, dir, key string, asJSON bool) error {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return fault.New(fault.NotFound, "there is no ledger at "+dir+"; it begins with 'ward up'")
 	}
 	r, err := ledger.Verify(dir, key)
 	if err != nil {
 		if asJSON {
-			if werr := writeJSON(e.out, map[string]any{"ok": false, "error": fault.PublicText(err)}); werr != nil {
+			if werr := cli.WriteJSON(e.Out, map[string]any{"ok": false, "error": fault.PublicText(err)}); werr != nil {
 				return werr
 			}
-			return errFindings
+			return cli.ErrFindings
 		}
 		return err
 	}
 	if asJSON {
-		return writeJSON(e.out, struct {
+		return cli.WriteJSON(e.Out, struct {
 			OK bool `json:"ok"`
 			ledger.Report
 		}{true, r})
@@ -302,5 +303,5 @@ func verifyLedger(e env, dir, key string, asJSON bool) error {
 	if r.Tail > 0 {
 		text += fmt.Sprintf("       %s after it, to be signed in a moment or at the next start\n", count(int(r.Tail), "record"))
 	}
-	return writeText(e.out, text+fmt.Sprintf("root   %s\nkey    %s\n", r.Root, r.Key))
+	return cli.WriteText(e.Out, text+fmt.Sprintf("root   %s\nkey    %s\n", r.Root, r.Key))
 }

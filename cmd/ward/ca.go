@@ -7,17 +7,18 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/up"
 )
 
-func newCACommand(e env) *cobra.Command {
-	c := runningCommand("ca", "Print the root certificate of the running application, to trust the gateway", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
-		resp, err := p.Admin().Do(background(c), http.MethodGet, "/v1/ca.pem", nil)
+func newCACommand(e cli.Env) *cobra.Command {
+	c := cli.Running("ca", "Print the root certificate of the running application, to trust the gateway", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
+		resp, err := p.Admin().Do(cli.Background(c), http.MethodGet, "/v1/ca.pem", nil)
 		if err != nil {
 			return err
 		}
 		defer resp.Body.Close()
-		if _, err := io.Copy(e.out, resp.Body); err != nil {
+		if _, err := io.Copy(e.Out, resp.Body); err != nil {
 			return fmt.Errorf("read certificate: %w", err)
 		}
 		return nil

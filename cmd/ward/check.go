@@ -7,11 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/model"
 )
 
-func newCheckCommand(e env) *cobra.Command {
+func newCheckCommand(e cli.Env) *cobra.Command {
 	var file string
 	var asJSON bool
 	c := &cobra.Command{
@@ -23,7 +24,7 @@ Exit code 0: no errors (there may be warnings). 1: errors.`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error { return check(e, file, asJSON) },
 	}
-	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model to check; - is the standard input")
+	c.Flags().StringVarP(&file, "file", "f", cli.DefaultFile, "the model to check; - is the standard input")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the findings as JSON")
 	return c
 }
@@ -36,23 +37,23 @@ func noArgs(c *cobra.Command, args []string) error {
 	return nil
 }
 
-func check(e env, file string, asJSON bool) error {
+func check(e cli.Env, file string, asJSON bool) error {
 	var m *model.Model
 	var problems model.Problems
 	var err error
 	if file == "-" {
-		m, problems = model.Parse("stdin", e.in)
-	} else if m, problems, err = readModel(file); err != nil {
+		m, problems = model.Parse("stdin", e.In)
+	} else if m, problems, err = cli.ReadModel(file); err != nil {
 		return err
 	}
-	problems = withEnded(file, m, problems, today())
+	problems = withEnded(file, m, problems, cli.Today())
 	if asJSON {
-		err = checkJSON(e.out, m, problems)
+		err = checkJSON(e.Out, m, problems)
 	} else {
-		err = checkText(e.out, file, m, problems)
+		err = checkText(e.Out, file, m, problems)
 	}
 	if err == nil && problems.HasErrors() {
-		return errFindings
+		return cli.ErrFindings
 	}
 	return err
 }

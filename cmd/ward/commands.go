@@ -1,10 +1,16 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
+	"github.com/wardhq/ward/cmd/ward/internal/people"
+	"github.com/wardhq/ward/cmd/ward/internal/safe"
+)
 
 // commands is the command tree, in the order of the help page. One file a verb:
-// <verb>.go with new<Verb>Command(e env), and testdata/script/<verb>.txtar.
-func commands(e env) []*cobra.Command {
+// <verb>.go with new<Verb>Command(e cli.Env), and testdata/script/<verb>.txtar.
+func commands(e cli.Env) []*cobra.Command {
 	return []*cobra.Command{
 		newCheckCommand(e),
 		newFmtCommand(e),
@@ -14,11 +20,11 @@ func commands(e env) []*cobra.Command {
 		newDiffCommand(e),
 		newExplainCommand(e),
 		newReachCommand(e),
-		newUsersCommand(e),
-		newClientsCommand(e),
-		newTokensCommand(e),
-		newSecretsCommand(e),
-		newKeysCommand(e),
+		people.Users(e),
+		people.Clients(e),
+		people.Tokens(e),
+		safe.Secrets(e),
+		safe.Keys(e),
 		newUpCommand(e),
 		newStatusCommand(e),
 		newLogsCommand(e),

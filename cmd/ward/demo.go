@@ -10,12 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/demo"
 	"github.com/wardhq/ward/internal/demo/shop"
 )
 
-func newDemoCommand(e env) *cobra.Command {
+func newDemoCommand(e cli.Env) *cobra.Command {
 	var once, asJSON bool
 	c := &cobra.Command{
 		Use:   "demo",
@@ -25,7 +26,7 @@ attack them in the same way, and print both results side by side. Then the guard
 goes on running, for you to look at, until Ctrl-C. Everything is on loopback.
 
 Exit code 0: the shop works, and every attack that Ward claims to stop was stopped. 1: not so.`,
-		Args: exactArgs(0),
+		Args: cli.ExactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
@@ -42,11 +43,11 @@ Exit code 0: the shop works, and every attack that Ward claims to stop was stopp
 			if err := os.Setenv("WARD_KEY_FILE", filepath.Join(dir, "key")); err != nil {
 				return fmt.Errorf("choose a key file: %w", err)
 			}
-			notes := e.err
+			notes := e.Err
 			if asJSON && once {
 				notes = io.Discard
 			}
-			return demo.Run(ctx, demo.Config{Program: self, Dir: dir, Out: e.out, Notes: notes, Once: once, JSON: asJSON, Color: isTerminal(e.out)})
+			return demo.Run(ctx, demo.Config{Program: self, Dir: dir, Out: e.Out, Notes: notes, Once: once, JSON: asJSON, Color: cli.IsTerminal(e.Out)})
 		},
 	}
 	c.Flags().BoolVar(&once, "once", false, "end after the table")
@@ -56,16 +57,16 @@ Exit code 0: the shop works, and every attack that Ward claims to stop was stopp
 
 // newDemoServiceCommand is one service of the demo's shop, which knows nothing of Ward; or the
 // program that an attacker brings along.
-func newDemoServiceCommand(e env) *cobra.Command {
+func newDemoServiceCommand(e cli.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:    demo.ServiceVerb + " ROLE [ARGUMENT]",
 		Hidden: true,
 		Args:   cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			ctx, stop := signal.NotifyContext(background(c), os.Interrupt, syscall.SIGTERM)
+			ctx, stop := signal.NotifyContext(cli.Background(c), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			if args[0] == demo.IntruderRole && len(args) == 2 {
-				return demo.Intrude(ctx, args[1], e.out)
+				return demo.Intrude(ctx, args[1], e.Out)
 			}
 			if len(args) != 1 {
 				return fault.New(fault.Usage, "a role of the shop takes no argument")
@@ -74,7 +75,7 @@ func newDemoServiceCommand(e env) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("find the working directory: %w", err)
 			}
-			return shop.Run(ctx, args[0], shop.Config{Env: os.Getenv, Dir: filepath.Clean(dir), Log: e.err})
+			return shop.Run(ctx, args[0], shop.Config{Env: os.Getenv, Dir: filepath.Clean(dir), Log: e.Err})
 		},
 	}
 }

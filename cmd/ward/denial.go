@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/plan"
@@ -27,7 +28,7 @@ type denial struct {
 }
 
 // explainDenial turns the id of a denial that gateway or agent recorded into the request that it was about.
-func explainDenial(ctx context.Context, e env, file, id string, asJSON bool) error {
+func explainDenial(ctx context.Context, e cli.Env, file, id string, asJSON bool) error {
 	if !isDenialID(id) {
 		return fault.New(fault.Usage, fmt.Sprintf("%q is no id of a denial (d-… or g-…); or say CALLER TARGET METHOD PATH", id))
 	}
@@ -47,18 +48,18 @@ func explainDenial(ctx context.Context, e env, file, id string, asJSON bool) err
 	if d.Count == 0 {
 		return fault.New(fault.NotFound, fmt.Sprintf("no denial %s is in the ledger of %s; see 'ward audit --kind request'", id, file))
 	}
-	m, err := loadModel(e, file)
+	m, err := cli.LoadModel(e, file)
 	if err != nil {
 		return err
 	}
 	d.explain(plan.Build(m), file)
 	if asJSON {
-		err = writeJSON(e.out, &d)
+		err = cli.WriteJSON(e.Out, &d)
 	} else {
-		err = writeText(e.out, d.text())
+		err = cli.WriteText(e.Out, d.text())
 	}
 	if err == nil && !d.AllowedNow {
-		return errFindings
+		return cli.ErrFindings
 	}
 	return err
 }
@@ -112,7 +113,7 @@ func (d *denial) explain(p *plan.Plan, file string) {
 		method = lower
 	}
 	for _, target := range targets {
-		res, err := explain.Explain(p, today(), explain.Query{Caller: r.Subject, Target: target, Port: port, Method: method, Path: strings.TrimSuffix(detail["path"], "…")})
+		res, err := explain.Explain(p, cli.Today(), explain.Query{Caller: r.Subject, Target: target, Port: port, Method: method, Path: strings.TrimSuffix(detail["path"], "…")})
 		if err != nil {
 			d.Explanation += clean(err.Error()) + "\n"
 			continue

@@ -5,12 +5,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/diff"
 )
 
-func newDiffCommand(e env) *cobra.Command {
+func newDiffCommand(e cli.Env) *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "diff OLD NEW",
@@ -31,23 +32,23 @@ Exit code 0: no difference. 1: differences.`,
 	return c
 }
 
-func diffFiles(e env, oldFile, newFile string, asJSON bool) error {
-	before, err := loadModel(e, oldFile)
+func diffFiles(e cli.Env, oldFile, newFile string, asJSON bool) error {
+	before, err := cli.LoadModel(e, oldFile)
 	if err != nil {
 		return err
 	}
-	after, err := loadModel(e, newFile)
+	after, err := cli.LoadModel(e, newFile)
 	if err != nil {
 		return err
 	}
 	changes := diff.Compare(plan.Build(before), plan.Build(after))
 	if asJSON {
-		err = writeJSON(e.out, changes)
+		err = cli.WriteJSON(e.Out, changes)
 	} else {
-		err = writeText(e.out, changes.Text(oldFile, newFile))
+		err = cli.WriteText(e.Out, changes.Text(oldFile, newFile))
 	}
 	if err == nil && !changes.Empty() {
-		return errFindings
+		return cli.ErrFindings
 	}
 	return err
 }

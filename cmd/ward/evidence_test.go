@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
@@ -23,7 +24,7 @@ import (
 // say runs a command line in this process.
 func say(args ...string) (code int, out, errs string) {
 	var o, e bytes.Buffer
-	code = run(env{in: strings.NewReader(""), out: &o, err: &e}, args)
+	code = run(cli.Env{In: strings.NewReader(""), Out: &o, Err: &e}, args)
 	return code, o.String(), e.String()
 }
 
@@ -203,12 +204,12 @@ func TestUnused(t *testing.T) {
 				c.change(&u)
 			}
 			var out, errs bytes.Buffer
-			err := unused(env{out: &out, err: &errs}, file, u, unusedQuery{now: now, days: 30, apply: c.apply})
+			err := unused(cli.Env{Out: &out, Err: &errs}, file, u, unusedQuery{now: now, days: 30, apply: c.apply})
 			if (err != nil) != (c.code == 1) {
 				t.Errorf("error: %v", err)
 			}
 			text := out.String()
-			if err != nil && err != errFindings {
+			if err != nil && err != cli.ErrFindings {
 				text += err.Error()
 			}
 			for _, want := range c.says {
@@ -261,7 +262,7 @@ func TestLearn(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- runLearning(ctx, env{in: strings.NewReader(""), out: log, err: log}, file, time.Now().Add(time.Minute))
+		done <- runLearning(ctx, cli.Env{In: strings.NewReader(""), Out: log, Err: log}, file, time.Now().Add(time.Minute))
 	}()
 	get := func(path string) (int, wardtest.Answer) {
 		resp, err := wardtest.Client().Get(url + path)

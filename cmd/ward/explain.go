@@ -5,16 +5,17 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
+	"github.com/wardhq/ward/cmd/ward/internal/safe"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/explain"
 )
 
-func newExplainCommand(e env) *cobra.Command {
+func newExplainCommand(e cli.Env) *cobra.Command {
 	var file string
 	var asJSON bool
 	c := &cobra.Command{
@@ -39,22 +40,22 @@ Exit code 0: allowed. 1: denied.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 1:
-				return explainDenial(background(c), e, file, args[0], asJSON)
+				return explainDenial(cli.Background(c), e, file, args[0], asJSON)
 			case len(args) == 2 && (args[0] == "key" || args[0] == "secret"):
-				return explainSafe(c, e, file, args, asJSON)
+				return safe.Explain(c, e, file, args, asJSON)
 			case len(args) == 4, len(args) == 3 && args[2] == "tcp":
 				return explainRequest(e, file, asJSON, args)
 			}
 			return fault.New(fault.Usage, fmt.Sprintf("%s takes CALLER TARGET METHOD PATH; see '%s --help'", c.CommandPath(), c.CommandPath()))
 		},
 	}
-	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model")
+	c.Flags().StringVarP(&file, "file", "f", cli.DefaultFile, "the model")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
 	return c
 }
 
-func explainRequest(e env, file string, asJSON bool, args []string) error {
-	m, err := loadModel(e, file)
+func explainRequest(e cli.Env, file string, asJSON bool, args []string) error {
+	m, err := cli.LoadModel(e, file)
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func explainRequest(e env, file string, asJSON bool, args []string) error {
 	if len(args) == 4 {
 		q.Path = args[3]
 	}
-	res, err := explain.Explain(p, today(), q)
+	res, err := explain.Explain(p, cli.Today(), q)
 	if bad, ok := errors.AsType[*explain.QueryError](err); ok {
 		return fault.New(fault.Usage, bad.Message)
 	}
@@ -74,12 +75,12 @@ func explainRequest(e env, file string, asJSON bool, args []string) error {
 		return err
 	}
 	if asJSON {
-		err = writeJSON(e.out, res)
+		err = cli.WriteJSON(e.Out, res)
 	} else {
-		err = writeText(e.out, res.Text(file))
+		err = cli.WriteText(e.Out, res.Text(file))
 	}
 	if err == nil && !res.Allowed {
-		return errFindings
+		return cli.ErrFindings
 	}
 	return err
 }
@@ -108,6 +109,3 @@ func targetPort(s string) (string, int, error) {
 	}
 	return name, n, nil
 }
-
-// today is the day on which observe rules are judged, in UTC as everywhere in Ward.
-func today() string { return time.Now().UTC().Format(time.DateOnly) }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/up"
 	"github.com/wardhq/ward/internal/wardtest"
@@ -49,7 +50,7 @@ func TestExternalsAreReachedByTheirRealNameAndRoutes(t *testing.T) {
 			t.Fatal(err)
 		}
 		file := c.File
-		c.Load = func() (*plan.Plan, error) { return loadPlan(env{out: io.Discard, err: io.Discard}, file) }
+		c.Load = func() (*plan.Plan, error) { return loadPlan(cli.Env{Out: io.Discard, Err: io.Discard}, file) }
 	})
 	for url, want := range map[string]string{
 		"http://example.com/charge":                   "200 OK outside example.com/charge",
@@ -74,7 +75,7 @@ func TestExternalsAreReachedByTheirRealNameAndRoutes(t *testing.T) {
 	// Why an external can't be reached is told to nobody but the ledger.
 	wardtest.Eventually(t, "the failure is in the ledger", func() bool {
 		var out bytes.Buffer
-		code := run(env{out: &out, err: &out}, []string{"audit", "-f", w.File, "--kind", "request.failed"})
+		code := run(cli.Env{Out: &out, Err: &out}, []string{"audit", "-f", w.File, "--kind", "request.failed"})
 		return code == 0 && strings.Contains(out.String(), "web -> wrong") && strings.Contains(out.String(), "certificate is valid for")
 	})
 }

@@ -9,12 +9,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/source"
 )
 
-func newFmtCommand(e env) *cobra.Command {
+func newFmtCommand(e cli.Env) *cobra.Command {
 	var file string
 	var only bool
 	c := &cobra.Command{
@@ -37,12 +38,12 @@ and the exit code is 1 if the file would change.`,
 			return format(e, file, only)
 		},
 	}
-	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the file to format; - is the standard input")
+	c.Flags().StringVarP(&file, "file", "f", cli.DefaultFile, "the file to format; - is the standard input")
 	c.Flags().BoolVar(&only, "check", false, "write nothing; exit 1 if the file would change")
 	return c
 }
 
-func format(e env, file string, only bool) error {
+func format(e cli.Env, file string, only bool) error {
 	src, err := readSource(e, file)
 	if err != nil {
 		return err
@@ -55,10 +56,10 @@ func format(e env, file string, only bool) error {
 	case only && bytes.Equal(src, out):
 		return nil
 	case only:
-		fmt.Fprintf(e.err, "%s: not in its canonical form; write it with 'ward fmt'\n", file)
-		return errFindings
+		fmt.Fprintf(e.Err, "%s: not in its canonical form; write it with 'ward fmt'\n", file)
+		return cli.ErrFindings
 	case file == "-":
-		if _, err := e.out.Write(out); err != nil {
+		if _, err := e.Out.Write(out); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
 		return nil
@@ -69,13 +70,13 @@ func format(e env, file string, only bool) error {
 }
 
 // readSource is the whole file, or the standard input for "-", within the bounds of a model.
-func readSource(e env, file string) ([]byte, error) {
+func readSource(e cli.Env, file string) ([]byte, error) {
 	if file == "-" {
-		return source.ReadAll(e.in)
+		return source.ReadAll(e.In)
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, openError(file, err)
+		return nil, cli.OpenError(file, err)
 	}
 	defer f.Close()
 	return source.ReadAll(f)

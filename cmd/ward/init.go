@@ -10,11 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/model/draft"
 )
 
-func newInitCommand(e env) *cobra.Command {
+func newInitCommand(e cli.Env) *cobra.Command {
 	var from, out string
 	c := &cobra.Command{
 		Use:   "init",
@@ -27,7 +28,7 @@ there already is never overwritten.`,
 		RunE: func(*cobra.Command, []string) error { return initModel(e, from, out) },
 	}
 	c.Flags().StringVar(&from, "from", "", "the Compose file or Procfile to read; found by its usual name if absent")
-	c.Flags().StringVarP(&out, "file", "f", defaultFile, "the file to write; - is the standard output")
+	c.Flags().StringVarP(&out, "file", "f", cli.DefaultFile, "the file to write; - is the standard output")
 	return c
 }
 
@@ -36,7 +37,7 @@ func sources() []string {
 	return []string{"compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml", "Procfile"}
 }
 
-func initModel(e env, from, out string) error {
+func initModel(e cli.Env, from, out string) error {
 	if from == "" {
 		for _, name := range sources() {
 			if _, err := os.Stat(name); err == nil {
@@ -66,7 +67,7 @@ func initModel(e env, from, out string) error {
 		return fault.Wrap(fault.Invalid, from, err)
 	}
 	if out == "-" {
-		if _, err := e.out.Write(text); err != nil {
+		if _, err := e.Out.Write(text); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
 		return nil
@@ -75,7 +76,7 @@ func initModel(e env, from, out string) error {
 		return err
 	}
 	marks := strings.Count(string(text), "# ward:") - 1
-	fmt.Fprintf(e.out, "wrote %s from %s: %s to look at, marked with \"# ward:\"; then run 'ward check'\n", out, from, count(max(marks, 0), "place"))
+	fmt.Fprintf(e.Out, "wrote %s from %s: %s to look at, marked with \"# ward:\"; then run 'ward check'\n", out, from, count(max(marks, 0), "place"))
 	return nil
 }
 

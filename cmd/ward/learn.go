@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/learn"
 	"github.com/wardhq/ward/internal/ledger"
@@ -27,7 +28,7 @@ import (
 // maxLearn is the longest time that services may be open to each other.
 const maxLearn = 7 * 24 * time.Hour
 
-func newLearnCommand(e env) *cobra.Command {
+func newLearnCommand(e cli.Env) *cobra.Command {
 	var file string
 	var length time.Duration
 	var last, apply bool
@@ -55,16 +56,16 @@ Nothing is written without --apply. With --last, nothing runs, and the last lear
 				if length < time.Second || length > maxLearn {
 					return fault.New(fault.Usage, "--for takes 1s to 168h, as in 'ward learn --for 10m'")
 				}
-				ctx, stop := signal.NotifyContext(background(c), os.Interrupt, syscall.SIGTERM)
+				ctx, stop := signal.NotifyContext(cli.Background(c), os.Interrupt, syscall.SIGTERM)
 				defer stop()
 				if err := runLearning(ctx, e, file, time.Now().Add(length)); err != nil {
 					return err
 				}
 			}
-			return proposeLearnt(background(c), e, file, p, apply)
+			return proposeLearnt(cli.Background(c), e, file, p, apply)
 		},
 	}
-	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model")
+	c.Flags().StringVarP(&file, "file", "f", cli.DefaultFile, "the model")
 	c.Flags().DurationVar(&length, "for", 0, "how long to learn")
 	c.Flags().BoolVar(&last, "last", false, "run nothing; show what the last learning found")
 	c.Flags().BoolVar(&apply, "apply", false, "write the grants into the file")
@@ -72,10 +73,10 @@ Nothing is written without --apply. With --last, nothing runs, and the last lear
 }
 
 // runLearning runs the application until the end, and reminds people every minute that it is open.
-func runLearning(ctx context.Context, e env, file string, until time.Time) error {
+func runLearning(ctx context.Context, e cli.Env, file string, until time.Time) error {
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	out := &lockedWriter{w: e.out}
+	out := &lockedWriter{w: e.Out}
 	say := func(text string) { fmt.Fprintf(out, "LEARNING   | %s\n", text) }
 	say("until " + until.UTC().Format(time.DateTime) + " UTC every service may call every other one; such calls are recorded.")
 	say("The outside, externals and files stay closed. Ctrl-C ends it sooner.")
@@ -93,7 +94,7 @@ func runLearning(ctx context.Context, e env, file string, until time.Time) error
 		}
 	})
 	err := up.Run(ctx, up.Config{
-		File: file, Out: out, Color: isTerminal(e.out), LearnUntil: until,
+		File: file, Out: out, Color: cli.IsTerminal(e.Out), LearnUntil: until,
 		Load: func() (*plan.Plan, error) {
 			p, err := loadPlan(e, file)
 			if err != nil {
@@ -124,7 +125,7 @@ func (l *lockedWriter) Write(b []byte) (int, error) {
 }
 
 // proposeLearnt shows, or writes, the grants of the last learning in the ledger.
-func proposeLearnt(ctx context.Context, e env, file string, p up.Paths, apply bool) error {
+func proposeLearnt(ctx context.Context, e cli.Env, file string, p up.Paths, apply bool) error {
 	until := ""
 	var calls []learn.Call
 	err := readAudit(ctx, p, auditQuery{}, func(r ledger.Record) error {
@@ -164,9 +165,9 @@ func proposeLearnt(ctx context.Context, e env, file string, p up.Paths, apply bo
 		text += fmt.Sprintf("  note: %s -> %s: %s\n", n.Caller, n.Target, clean(n.Text))
 	}
 	if string(after) == string(src) {
-		return writeText(e.out, text+file+" has them all\n")
+		return cli.WriteText(e.Out, text+file+" has them all\n")
 	}
-	if err := writeText(e.out, text); err != nil {
+	if err := cli.WriteText(e.Out, text); err != nil {
 		return err
 	}
 	return proposeEdit(e, proposal{file: file, before: src, after: after, apply: apply, verb: "ward learn --last"})

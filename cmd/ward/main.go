@@ -4,45 +4,36 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/sandbox"
 	"github.com/wardhq/ward/internal/prove"
 )
 
-// env is what a command may touch of the world; tests hand in another one.
-type env struct {
-	in       io.Reader
-	out, err io.Writer
-}
-
-// errFindings ends a command with exit code 1 when what it had to say is already printed.
-var errFindings = errors.New("findings")
-
 func main() {
 	// First of all: inside a sandbox this binary is one of its stages.
 	sandbox.Stage(os.Args, prove.Inside)
-	os.Exit(run(env{in: os.Stdin, out: os.Stdout, err: os.Stderr}, os.Args[1:]))
+	os.Exit(run(cli.Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Args[1:]))
 }
 
 // run executes one command line and returns its exit code: 0 done, 1 refused or
 // findings, 2 usage.
-func run(e env, args []string) int {
+func run(e cli.Env, args []string) int {
 	root := newRoot(e)
 	root.SetArgs(args)
 	err := root.Execute()
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, errFindings):
+	case errors.Is(err, cli.ErrFindings):
 		return 1
 	}
-	fmt.Fprintln(e.err, "ward:", err)
+	fmt.Fprintln(e.Err, "ward:", err)
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return fault.KindOf(err).Exit()
 	}
@@ -52,16 +43,16 @@ func run(e env, args []string) int {
 	return 1
 }
 
-func newRoot(e env) *cobra.Command {
+func newRoot(e cli.Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "ward",
 		Short:         "Guard your services from one file, and prove that it holds",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SetIn(e.in)
-	root.SetOut(e.out)
-	root.SetErr(e.err)
+	root.SetIn(e.In)
+	root.SetOut(e.Out)
+	root.SetErr(e.Err)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fault.New(fault.Usage, fmt.Sprintf("%v; see '%s --help'", err, c.CommandPath()))

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/jose"
 	"github.com/wardhq/ward/internal/demo/visitor"
 	"github.com/wardhq/ward/internal/wardtest"
@@ -210,7 +211,7 @@ func TestServicesGetTokensWithTheirSVID(t *testing.T) {
 func ward(t *testing.T, w *wardtest.World, in string, args ...string) (int, string) {
 	t.Helper()
 	var out bytes.Buffer
-	code := run(env{in: strings.NewReader(in), out: &out, err: &out}, append(args, "-f", w.File))
+	code := run(cli.Env{In: strings.NewReader(in), Out: &out, Err: &out}, append(args, "-f", w.File))
 	return code, out.String()
 }
 

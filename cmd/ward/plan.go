@@ -1,17 +1,14 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
-
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/words"
 )
 
-func newPlanCommand(e env) *cobra.Command {
+func newPlanCommand(e cli.Env) *cobra.Command {
 	var file string
 	var asJSON bool
 	c := &cobra.Command{
@@ -21,36 +18,18 @@ func newPlanCommand(e env) *cobra.Command {
 What isn't listed is closed.`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			m, err := loadModel(e, file)
+			m, err := cli.LoadModel(e, file)
 			if err != nil {
 				return err
 			}
 			p := plan.Build(m)
 			if asJSON {
-				return writeJSON(e.out, p)
+				return cli.WriteJSON(e.Out, p)
 			}
-			return writeText(e.out, words.Plan(p, file))
+			return cli.WriteText(e.Out, words.Plan(p, file))
 		},
 	}
-	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model")
+	c.Flags().StringVarP(&file, "file", "f", cli.DefaultFile, "the model")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON, with the services' environment")
 	return c
-}
-
-// writeJSON prints v indented, for people and machines.
-func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return fmt.Errorf("write JSON: %w", err)
-	}
-	return nil
-}
-
-func writeText(w io.Writer, s string) error {
-	if _, err := io.WriteString(w, s); err != nil {
-		return fmt.Errorf("write text: %w", err)
-	}
-	return nil
 }

@@ -5,12 +5,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/reach"
 )
 
-func newReachCommand(e env) *cobra.Command {
+func newReachCommand(e cli.Env) *cobra.Command {
 	var file string
 	var asJSON bool
 	c := &cobra.Command{
@@ -25,7 +26,7 @@ Hop 1 is exact. From hop 2 on each service reached is assumed taken over too.`,
 			if len(args) > 1 {
 				return fault.New(fault.Usage, fmt.Sprintf("%s takes one SERVICE or none; see '%s --help'", c.CommandPath(), c.CommandPath()))
 			}
-			m, err := loadModel(e, file)
+			m, err := cli.LoadModel(e, file)
 			if err != nil {
 				return err
 			}
@@ -33,25 +34,25 @@ Hop 1 is exact. From hop 2 on each service reached is assumed taken over too.`,
 			if len(args) == 0 {
 				return reachAll(e, p, asJSON)
 			}
-			r, err := reach.Of(p, today(), args[0])
+			r, err := reach.Of(p, cli.Today(), args[0])
 			if err != nil {
 				return fault.New(fault.Usage, err.Error())
 			}
 			if asJSON {
-				return writeJSON(e.out, r)
+				return cli.WriteJSON(e.Out, r)
 			}
-			return writeText(e.out, r.Text(file))
+			return cli.WriteText(e.Out, r.Text(file))
 		},
 	}
-	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model")
+	c.Flags().StringVarP(&file, "file", "f", cli.DefaultFile, "the model")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
 	return c
 }
 
-func reachAll(e env, p *plan.Plan, asJSON bool) error {
-	rows := reach.Rank(p, today())
+func reachAll(e cli.Env, p *plan.Plan, asJSON bool) error {
+	rows := reach.Rank(p, cli.Today())
 	if asJSON {
-		return writeJSON(e.out, rows)
+		return cli.WriteJSON(e.Out, rows)
 	}
-	return writeText(e.out, reach.RankText(rows))
+	return cli.WriteText(e.Out, reach.RankText(rows))
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/agent"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/control"
@@ -12,12 +13,12 @@ import (
 )
 
 // newRoleCommand runs one of Ward's own processes; the supervisor starts it, nobody else.
-func newRoleCommand(env) *cobra.Command {
+func newRoleCommand(cli.Env) *cobra.Command {
 	roles := map[string]func() error{"control": control.Main, "agent": agent.Main, "gateway": agent.GatewayMain}
 	return &cobra.Command{
 		Use:    up.RoleVerb + " NAME",
 		Hidden: true,
-		Args:   exactArgs(1),
+		Args:   cli.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			main := roles[args[0]]
 			if main == nil {

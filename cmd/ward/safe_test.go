@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/up"
 	"github.com/wardhq/ward/internal/wardtest"
 )
@@ -75,7 +76,7 @@ func askOrders(t *testing.T, w *wardtest.World, path string, q ...string) string
 func runWard(t *testing.T, w *wardtest.World, in string, args ...string) (int, string) {
 	t.Helper()
 	var out bytes.Buffer
-	code := run(env{in: strings.NewReader(in), out: &out, err: &out}, append(args, "-f", w.File))
+	code := run(cli.Env{In: strings.NewReader(in), Out: &out, Err: &out}, append(args, "-f", w.File))
 	return code, out.String()
 }
 

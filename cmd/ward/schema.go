@@ -5,10 +5,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/model"
 )
 
-func newSchemaCommand(e env) *cobra.Command {
+func newSchemaCommand(e cli.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of ward.yaml, for editors",
@@ -19,7 +20,7 @@ func newSchemaCommand(e env) *cobra.Command {
   # yaml-language-server: $schema=ward.schema.json`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if _, err := e.out.Write(model.Schema()); err != nil {
+			if _, err := e.Out.Write(model.Schema()); err != nil {
 				return fmt.Errorf("write schema: %w", err)
 			}
 			return nil

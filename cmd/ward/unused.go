@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/unified"
 	"github.com/wardhq/ward/internal/model"
@@ -18,7 +19,7 @@ import (
 	"github.com/wardhq/ward/internal/wire"
 )
 
-func newUnusedCommand(e env) *cobra.Command {
+func newUnusedCommand(e cli.Env) *cobra.Command {
 	var file string
 	var days int
 	var apply, asJSON bool
@@ -43,14 +44,14 @@ Exit code 0: every grant is in use. 1: some aren't, or it's too early to tell.`,
 			if err != nil {
 				return err
 			}
-			u, err := usageOf(background(c), p)
+			u, err := usageOf(cli.Background(c), p)
 			if err != nil {
-				return notRunning(err)
+				return cli.NotRunning(err)
 			}
 			return unused(e, file, u, unusedQuery{now: time.Now(), days: days, apply: apply, asJSON: asJSON})
 		},
 	}
-	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model that runs")
+	c.Flags().StringVarP(&file, "file", "f", cli.DefaultFile, "the model that runs")
 	c.Flags().IntVar(&days, "days", 30, "for how many days a grant must have been without use")
 	c.Flags().BoolVar(&apply, "apply", false, "remove them from the file")
 	c.Flags().BoolVar(&asJSON, "json", false, "print them as JSON")
@@ -80,7 +81,7 @@ type unusedGrant struct {
 	port   int
 }
 
-func unused(e env, file string, u wire.UsageReport, q unusedQuery) error {
+func unused(e cli.Env, file string, u wire.UsageReport, q unusedQuery) error {
 	limit := q.now.AddDate(0, 0, -q.days)
 	if u.Since.After(limit) {
 		return fault.New(fault.Refused, fmt.Sprintf("uses are counted since %s; nothing can be called unused for %s before %s",
@@ -96,14 +97,14 @@ func unused(e env, file string, u wire.UsageReport, q unusedQuery) error {
 	}
 	found, young := findUnused(m, &u, limit)
 	if q.asJSON {
-		if err := writeJSON(e.out, struct {
+		if err := cli.WriteJSON(e.Out, struct {
 			Since  time.Time     `json:"counting_since"`
 			Days   int           `json:"days"`
 			Unused []unusedGrant `json:"unused"`
 		}{u.Since, q.days, found}); err != nil {
 			return err
 		}
-	} else if err := writeText(e.out, unusedText(found, young, &u, q)); err != nil {
+	} else if err := cli.WriteText(e.Out, unusedText(found, young, &u, q)); err != nil {
 		return err
 	}
 	if len(found) == 0 {
@@ -112,7 +113,7 @@ func unused(e env, file string, u wire.UsageReport, q unusedQuery) error {
 	if err := removeUnused(e, file, src, found, q); err != nil {
 		return err
 	}
-	return errFindings
+	return cli.ErrFindings
 }
 
 // findUnused lists the grants without a use since limit, and how many are too young to be judged.
@@ -170,7 +171,7 @@ func unusedText(found []unusedGrant, young int, u *wire.UsageReport, q unusedQue
 
 // removeUnused prints the change, and makes it if asked. Routes to the outside are left to people: a page that
 // nobody has visited isn't a right too many.
-func removeUnused(e env, file string, src []byte, found []unusedGrant, q unusedQuery) error {
+func removeUnused(e cli.Env, file string, src []byte, found []unusedGrant, q unusedQuery) error {
 	var edits []edit.Grant
 	for _, g := range found {
 		if g.Caller == plan.Outside {
@@ -192,11 +193,11 @@ func removeUnused(e env, file string, src []byte, found []unusedGrant, q unusedQ
 	return proposeEdit(e, proposal{file: file, before: src, after: after, apply: q.apply, quiet: q.asJSON, verb: "ward unused"})
 }
 
-func writeNote(e env, q unusedQuery, text string) error {
+func writeNote(e cli.Env, q unusedQuery, text string) error {
 	if q.asJSON {
 		return nil
 	}
-	return writeText(e.out, text)
+	return cli.WriteText(e.Out, text)
 }
 
 // proposal is a change of the model that a command proposes.
@@ -209,12 +210,12 @@ type proposal struct {
 }
 
 // proposeEdit prints a change of the model as a diff, or makes it. What comes out must be a model without errors.
-func proposeEdit(e env, d proposal) error {
+func proposeEdit(e cli.Env, d proposal) error {
 	if _, problems := model.Parse(d.file, strings.NewReader(string(d.after))); problems.HasErrors() {
 		return fault.New(fault.Invalid, "the change would leave errors in "+d.file+"; make it by hand")
 	}
 	if !d.quiet {
-		if err := writeText(e.out, "\n"+unified.Diff(d.file, d.file, string(d.before), string(d.after))); err != nil {
+		if err := cli.WriteText(e.Out, "\n"+unified.Diff(d.file, d.file, string(d.before), string(d.after))); err != nil {
 			return err
 		}
 	}
@@ -222,7 +223,7 @@ func proposeEdit(e env, d proposal) error {
 		if d.quiet {
 			return nil
 		}
-		return writeText(e.out, fmt.Sprintf("\nnothing was changed; '%s --apply' writes it\n", d.verb))
+		return cli.WriteText(e.Out, fmt.Sprintf("\nnothing was changed; '%s --apply' writes it\n", d.verb))
 	}
 	if err := replaceFile(d.file, d.after); err != nil {
 		return err
@@ -230,5 +231,5 @@ func proposeEdit(e env, d proposal) error {
 	if d.quiet {
 		return nil
 	}
-	return writeText(e.out, "\nwrote "+d.file+"\n")
+	return cli.WriteText(e.Out, "\nwrote "+d.file+"\n")
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -10,34 +9,35 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/up"
 )
 
-func newUpCommand(e env) *cobra.Command {
+func newUpCommand(e cli.Env) *cobra.Command {
 	var file string
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Start the services under guard, and the gateway in front of them",
 		Long: `Start control, gateway and agent, each in a sandbox of its own, then the services in theirs, and
 show their logs. Ctrl-C ends all. A change to the file is applied when it is saved.`,
-		Args: exactArgs(0),
+		Args: cli.ExactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			return up.Run(ctx, up.Config{
-				File: file, Out: e.out, Color: isTerminal(e.out),
+				File: file, Out: e.Out, Color: cli.IsTerminal(e.Out),
 				Load: func() (*plan.Plan, error) { return loadPlan(e, file) },
 			})
 		},
 	}
-	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model")
+	c.Flags().StringVarP(&file, "file", "f", cli.DefaultFile, "the model")
 	return c
 }
 
-func loadPlan(e env, file string) (*plan.Plan, error) {
-	m, err := loadModel(e, file)
+func loadPlan(e cli.Env, file string) (*plan.Plan, error) {
+	m, err := cli.LoadModel(e, file)
 	if err != nil {
 		return nil, err
 	}
@@ -60,12 +60,4 @@ func loadPlan(e env, file string) (*plan.Plan, error) {
 		p.CAs[string(x.Name)] = string(pem)
 	}
 	return p, nil
-}
-
-// background is the context of commands that end by themselves.
-func background(c *cobra.Command) context.Context {
-	if ctx := c.Context(); ctx != nil {
-		return ctx
-	}
-	return context.Background()
 }

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/up"
 	"github.com/wardhq/ward/internal/wardtest"
@@ -257,7 +258,7 @@ func TestChangeOfModelAppliesWithoutDroppingConnections(t *testing.T) {
 func TestSecondUpSaysWhoRuns(t *testing.T) {
 	w := wardtest.Start(t, twoServices, nil)
 	var out bytes.Buffer
-	code := run(env{in: strings.NewReader(""), out: &out, err: &out}, []string{"up", "-f", w.File})
+	code := run(cli.Env{In: strings.NewReader(""), Out: &out, Err: &out}, []string{"up", "-f", w.File})
 	if code != 1 || !strings.Contains(out.String(), fmt.Sprint("as process ", os.Getpid())) {
 		t.Errorf("exit %d: %s", code, &out)
 	}
@@ -289,13 +290,13 @@ func TestSupervisorWhoseSocketIsGoneIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	code := run(env{out: &out, err: &out}, []string{"status", "-f", w.File})
+	code := run(cli.Env{Out: &out, Err: &out}, []string{"status", "-f", w.File})
 	if code != 1 || !strings.Contains(out.String(), fmt.Sprint("as process ", os.Getpid())) {
 		t.Errorf("exit %d: %s", code, &out)
 	}
 	w.Stop()
 	out.Reset()
-	if code := run(env{out: &out, err: &out}, []string{"status", "-f", w.File}); code != 1 || !strings.Contains(out.String(), "nothing runs") {
+	if code := run(cli.Env{Out: &out, Err: &out}, []string{"status", "-f", w.File}); code != 1 || !strings.Contains(out.String(), "nothing runs") {
 		t.Errorf("after the end: exit %d: %s", code, &out)
 	}
 }

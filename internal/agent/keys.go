@@ -84,6 +84,7 @@ func (k *keyAPI) serve(service string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A path in any but its plain form isn't one of the API's.
 		if r.URL.RawPath != "" || !k.allows(service, r.URL.Path) {
+			w.Header().Set("X-Ward-Error", "403") // a refusal of Ward's, as on every other hop
 			wire.WriteError(w, fault.New(fault.Refused, "ward.yaml doesn't let "+service+" do this; see 'ward plan' for what it may do with keys"))
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/cap/mesh"
 	"github.com/wardhq/ward/internal/cap/sandbox"
+	"github.com/wardhq/ward/internal/cap/secrets"
 	"github.com/wardhq/ward/internal/capability"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/prove"
@@ -15,7 +16,7 @@ import (
 
 // All are the capabilities, in the order of a request's way.
 func All() []capability.Capability {
-	return []capability.Capability{gateway.Capability(), identity.Capability(), mesh.Capability(), sandbox.Capability()}
+	return []capability.Capability{gateway.Capability(), identity.Capability(), mesh.Capability(), secrets.Capability(), sandbox.Capability()}
 }
 
 // Held is what attacks on a capability came to.

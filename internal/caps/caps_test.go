@@ -12,6 +12,7 @@ import (
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/prove"
+	"github.com/wardhq/ward/internal/prove/escape"
 )
 
 func TestEveryCapabilityIsListedAndAttacked(t *testing.T) {
@@ -61,7 +62,7 @@ services:
     listen: [http://:80, grpc://:81, tcp://:82]
     expose: [{routes: ["GET /a/{x}", "ws /live", "grpc a.B/C"], to: anyone}, {route: GET /admin, to: "group:staff"}]
     calls: {db: ["GET /a", "grpc a.B/C", tcp], card: tcp}
-  db: {run: x, listen: [http://:80, grpc://:81, tcp://:82]}
+  db: {run: x, listen: [http://:80, grpc://:81, tcp://:82], data: [pii]}
 externals: {card: {host: card.example, port: 443}}
 `
 
@@ -76,7 +77,7 @@ func TestAttacksAndClaimsAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made := map[prove.Tried]bool{{Kind: "escape"}: true} // these are made in the sandbox
+	made := map[prove.Tried]bool{{Kind: escape.EscapeKind}: true, {Kind: escape.SecretKind}: true} // these are made in the sandbox
 	for _, attacker := range []string{plan.Outside, "web", "db"} {
 		attempts, _ := prove.Attempts(p, set, attacker, false)
 		for _, a := range attempts {

@@ -167,10 +167,10 @@ func (a Attacker) compare(attempts []Attempt, found *Findings) (Attacker, []Diff
 		}
 		a.Attempts++
 		a.Escapes++
-		a.kinds["escape"]++
+		a.kinds[e.Kind]++
 		if e.Verdict != escape.Blocked {
 			out = append(out, Difference{
-				Attacker: a.Name, Target: "the host", Kind: "escape", Request: e.Name + ": " + e.Tries,
+				Attacker: a.Name, Target: "the host", Kind: e.Kind, Request: e.Name + ": " + e.Tries,
 				Expected: "stopped by " + e.Guard, Happened: e.How,
 			})
 		}

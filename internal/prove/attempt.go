@@ -102,6 +102,7 @@ func (g *generator) inside(s *plan.Service) {
 	for i := range g.plan.Externals {
 		g.external(s, &g.plan.Externals[i])
 	}
+	g.managedKeys(s)
 	g.direct(s)
 }
 

@@ -58,6 +58,7 @@ type Result struct {
 // Report is one attempt with its result.
 type Report struct {
 	Name  string `json:"name"`
+	Kind  string `json:"kind"` // EscapeKind or SecretKind
 	Tries string `json:"tries"`
 	Guard string `json:"guard"` // what must stop it
 	Result
@@ -84,8 +85,15 @@ type Ground struct {
 	Program   string    `json:"program"`   // an executable file that is visible and not granted; "" for none
 	Upstreams []string  `json:"upstreams"` // IP:port where Ward listens for the service
 	Programs  []string  `json:"programs"`  // what the service may execute
+	Secrets   []string  `json:"secrets"`   // names of secrets that other services get, and this one doesn't
 	PIDs      int       `json:"pids"`      // the limit of processes; 0 to leave the fork bomb out
 }
+
+// The kinds of attempts: to leave the sandbox, or to look out of it; and on secrets.
+const (
+	EscapeKind = "escape"
+	SecretKind = "secret"
+)
 
 type attempt struct {
 	name, tries, guard string
@@ -95,12 +103,15 @@ type attempt struct {
 // Run makes every attempt, or those that are named, one after the other.
 func Run(g *Ground, only ...string) []Report {
 	var out []Report
-	for _, a := range slices.Concat(network(), files(), programs(), namespaces(), processes(), kernel(), bounds()) {
-		if len(only) > 0 && !slices.Contains(only, a.name) {
-			continue
+	try := func(kind string, all []attempt) {
+		for _, a := range all {
+			if len(only) == 0 || slices.Contains(only, a.name) {
+				out = append(out, Report{Name: a.name, Kind: kind, Tries: a.tries, Guard: a.guard, Result: a.run(g)})
+			}
 		}
-		out = append(out, Report{Name: a.name, Tries: a.tries, Guard: a.guard, Result: a.run(g)})
 	}
+	try(EscapeKind, slices.Concat(network(), files(), programs(), namespaces(), processes(), kernel(), bounds()))
+	try(SecretKind, secrets())
 	return out
 }
 

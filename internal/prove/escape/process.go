@@ -183,7 +183,7 @@ func inherited(*Ground) Result {
 	}
 	for _, n := range names {
 		fd, err := strconv.Atoi(n.Name())
-		if err != nil || fd < 3 {
+		if err != nil || fd < 3 || n.Name() == os.Getenv("WARD_SECRETS_FD") {
 			continue
 		}
 		to, err := os.Readlink(filepath.Join("/proc/self/fd", n.Name()))

@@ -1,6 +1,7 @@
-package main
+package safe
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
@@ -31,10 +33,10 @@ type secretExplained struct {
 	Used    string       `json:"used,omitempty"` // what breaks without it, in words
 }
 
-// explainSafe says of a key or a secret who can, who did, when it rotates and what breaks without it. Who can is of the file; the rest is
+// Explain says of a key or a secret who can, who did, when it rotates and what breaks without it. Who can is of the file; the rest is
 // of the application that runs, if it does.
-func explainSafe(c *cobra.Command, e env, file string, args []string, asJSON bool) error {
-	m, err := loadModel(e, file)
+func Explain(c *cobra.Command, e cli.Env, file string, args []string, asJSON bool) error {
+	m, err := cli.LoadModel(e, file)
 	if err != nil {
 		return err
 	}
@@ -43,19 +45,30 @@ func explainSafe(c *cobra.Command, e env, file string, args []string, asJSON boo
 	if err != nil {
 		return err
 	}
+	q := safeQuery{ctx: cli.Background(c), plan: p, paths: paths, name: args[1], asJSON: asJSON}
 	if args[0] == "key" {
-		return explainKey(c, e, p, paths, args[1], asJSON)
+		return explainKey(e, q)
 	}
-	return explainSecret(c, e, p, paths, args[1], asJSON)
+	return explainSecret(e, q)
 }
 
-func explainKey(c *cobra.Command, e env, p *plan.Plan, paths up.Paths, name string, asJSON bool) error {
+// safeQuery is one question about a key or a secret.
+type safeQuery struct {
+	ctx    context.Context
+	plan   *plan.Plan
+	paths  up.Paths
+	name   string
+	asJSON bool
+}
+
+func explainKey(e cli.Env, q safeQuery) error {
+	p, name := q.plan, q.name
 	var x keyExplained
 	if i := slices.IndexFunc(p.Keys, func(k plan.Key) bool { return k.Name == name }); i >= 0 {
 		x.Plan = &p.Keys[i]
 	}
 	var k wire.ManagedKey
-	err := paths.Admin().Call(background(c), http.MethodGet, "/v1/keys/"+url.PathEscape(name), nil, &k)
+	err := q.paths.Admin().Call(q.ctx, http.MethodGet, "/v1/keys/"+url.PathEscape(name), nil, &k)
 	switch {
 	case err == nil:
 		x.Key = &k
@@ -64,10 +77,10 @@ func explainKey(c *cobra.Command, e env, p *plan.Plan, paths up.Paths, name stri
 	case x.Plan == nil:
 		return fault.New(fault.NotFound, fmt.Sprintf("ward.yaml has no key %s, and nothing runs that could know it", name))
 	}
-	if asJSON {
-		return writeJSON(e.out, x)
+	if q.asJSON {
+		return cli.WriteJSON(e.Out, x)
 	}
-	w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
 	if x.Plan != nil {
 		fmt.Fprintf(w, "key %s, for %s\n", name, x.Plan.Purpose)
 		for _, g := range x.Plan.Grants {
@@ -89,13 +102,14 @@ func explainKey(c *cobra.Command, e env, p *plan.Plan, paths up.Paths, name stri
 	return w.Flush()
 }
 
-func explainSecret(c *cobra.Command, e env, p *plan.Plan, paths up.Paths, name string, asJSON bool) error {
+func explainSecret(e cli.Env, q safeQuery) error {
+	p, name := q.plan, q.name
 	declared := slices.ContainsFunc(p.Secrets, func(s model.Secret) bool { return s.Name == name })
 	x := secretExplained{Readers: []reader{}}
 	for _, r := range p.Readers(name) {
 		x.Readers = append(x.Readers, reader{r.Kind, r.Name, r.How, r.Pos.Line})
 	}
-	s, err := paths.Admin().Secret(background(c), name)
+	s, err := q.paths.Admin().Secret(q.ctx, name)
 	switch {
 	case err == nil:
 		x.Secret = &s
@@ -105,10 +119,10 @@ func explainSecret(c *cobra.Command, e env, p *plan.Plan, paths up.Paths, name s
 		return fault.New(fault.NotFound, fmt.Sprintf("ward.yaml has no secret %s, and nothing runs that could know it", name))
 	}
 	x.Used = breaks(x.Readers)
-	if asJSON {
-		return writeJSON(e.out, x)
+	if q.asJSON {
+		return cli.WriteJSON(e.Out, x)
 	}
-	w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "secret %s\n", name)
 	for _, r := range x.Readers {
 		fmt.Fprintf(w, "  to\t%s %s\t%s\tline %d\n", r.Kind, r.Name, r.How, r.Line)

@@ -1,4 +1,4 @@
-package main
+package people
 
 import (
 	"bytes"
@@ -11,12 +11,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/up"
 	"github.com/wardhq/ward/internal/wire"
 )
 
-// newClientsCommand is the group of verbs about OAuth clients.
-func newClientsCommand(e env) *cobra.Command {
+// Clients is the group of verbs about OAuth clients.
+func Clients(e cli.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "clients",
 		Short: "List OAuth clients, and add or remove some at run time",
@@ -24,15 +25,15 @@ func newClientsCommand(e env) *cobra.Command {
 those added here live in the database and are listed apart.`,
 	}
 	var asJSON bool
-	list := runningCommand("list", "List the clients of ward.yaml, and those that were added", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
+	list := cli.Running("list", "List the clients of ward.yaml, and those that were added", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
 		var all []wire.OAuthClient
-		if err := p.Admin().Call(background(c), http.MethodGet, "/v1/clients", nil, &all); err != nil {
+		if err := p.Admin().Call(cli.Background(c), http.MethodGet, "/v1/clients", nil, &all); err != nil {
 			return err
 		}
 		if asJSON {
-			return writeJSON(e.out, all)
+			return cli.WriteJSON(e.Out, all)
 		}
-		w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+		w := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "CLIENT\tFROM\tGRANTS\tREDIRECTS")
 		for _, x := range all {
 			from := x.From
@@ -45,7 +46,7 @@ those added here live in the database and are listed apart.`,
 	})
 	list.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
 	var x wire.OAuthClient
-	add := runningCommand("add NAME", "Add a client; a confidential one's secret is printed this once", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+	add := cli.Running("add NAME", "Add a client; a confidential one's secret is printed this once", 1, func(p up.Paths, c *cobra.Command, args []string) error {
 		x.Name = args[0]
 		if x.Grants == nil {
 			x.Grants = []string{"authorization_code", "refresh_token"}
@@ -54,12 +55,12 @@ those added here live in the database and are listed apart.`,
 			x.Scopes = []string{"openid", "profile", "email", "offline_access"}
 		}
 		var made wire.OAuthClient
-		if err := p.Admin().Call(background(c), http.MethodPost, "/v1/clients", x, &made); err != nil {
+		if err := p.Admin().Call(cli.Background(c), http.MethodPost, "/v1/clients", x, &made); err != nil {
 			return err
 		}
-		fmt.Fprintf(e.out, "client_id      %s\n", made.Name)
+		fmt.Fprintf(e.Out, "client_id      %s\n", made.Name)
 		if made.Secret != "" {
-			fmt.Fprintf(e.out, "client_secret  %s\n", made.Secret)
+			fmt.Fprintf(e.Out, "client_secret  %s\n", made.Secret)
 		}
 		return nil
 	})
@@ -69,27 +70,27 @@ those added here live in the database and are listed apart.`,
 	add.Flags().StringSliceVar(&x.Grants, "grant", nil, "what it may ask with")
 	add.Flags().StringSliceVar(&x.Scopes, "scope", nil, "what it may ask for")
 	add.Flags().StringSliceVar(&x.Audiences, "audience", nil, "a resource that it may ask tokens for")
-	remove := runningCommand("remove NAME", "Remove a client that was added", 1, func(p up.Paths, c *cobra.Command, args []string) error {
-		if err := p.Admin().Call(background(c), http.MethodDelete, "/v1/clients/"+url.PathEscape(args[0]), nil, nil); err != nil {
+	remove := cli.Running("remove NAME", "Remove a client that was added", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		if err := p.Admin().Call(cli.Background(c), http.MethodDelete, "/v1/clients/"+url.PathEscape(args[0]), nil, nil); err != nil {
 			return err
 		}
-		fmt.Fprintf(e.out, "removed %s\n", args[0])
+		fmt.Fprintf(e.Out, "removed %s\n", args[0])
 		return nil
 	})
 	c.AddCommand(list, add, remove)
 	return c
 }
 
-// newTokensCommand is the group of verbs about tokens.
-func newTokensCommand(e env) *cobra.Command {
+// Tokens is the group of verbs about tokens.
+func Tokens(e cli.Env) *cobra.Command {
 	c := &cobra.Command{Use: "tokens", Short: "Look into tokens"}
-	inspect := runningCommand("inspect", "Say what the token on standard input says, and whether it counts", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
-		token, err := firstLine(e.in)
+	inspect := cli.Running("inspect", "Say what the token on standard input says, and whether it counts", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
+		token, err := firstLine(e.In)
 		if err != nil {
 			return err
 		}
 		var says wire.TokenSays
-		if err := p.Admin().Call(background(c), http.MethodPost, "/v1/tokens/inspect", wire.TokenQuery{Token: token}, &says); err != nil {
+		if err := p.Admin().Call(cli.Background(c), http.MethodPost, "/v1/tokens/inspect", wire.TokenQuery{Token: token}, &says); err != nil {
 			return err
 		}
 		var claims bytes.Buffer
@@ -105,9 +106,9 @@ func newTokensCommand(e env) *cobra.Command {
 		case says.Over:
 			verdict = "doesn't count: its time has passed"
 		}
-		fmt.Fprintf(e.out, "%s %s, key %s\nsigned %s\n%s\n%s\n", says.Type, says.Alg, says.KeyID, orNobody(says.Signed), verdict, claims.Bytes())
+		fmt.Fprintf(e.Out, "%s %s, key %s\nsigned %s\n%s\n%s\n", says.Type, says.Alg, says.KeyID, orNobody(says.Signed), verdict, claims.Bytes())
 		if verdict != "counts" {
-			return errFindings
+			return cli.ErrFindings
 		}
 		return nil
 	})

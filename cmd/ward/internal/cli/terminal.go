@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ import (
 	"github.com/wardhq/ward/internal/base/fault"
 )
 
-// isTerminal tells whether a person is reading: only then are there colours.
-func isTerminal(w io.Writer) bool {
+// IsTerminal tells whether a person is reading: only then are there colours.
+func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok || os.Getenv("NO_COLOR") != "" {
 		return false
@@ -21,8 +21,8 @@ func isTerminal(w io.Writer) bool {
 	return err == nil
 }
 
-// exactArgs is cobra.ExactArgs as a usage error.
-func exactArgs(n int) cobra.PositionalArgs {
+// ExactArgs is cobra.ExactArgs as a usage error.
+func ExactArgs(n int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != n {
 			return fault.New(fault.Usage, fmt.Sprintf("%d arguments instead of %d; see '%s --help'", len(args), n, c.CommandPath()))
@@ -31,8 +31,8 @@ func exactArgs(n int) cobra.PositionalArgs {
 	}
 }
 
-// isInput tells whether a person is writing.
-func isInput(r io.Reader) bool {
+// IsInput tells whether a person is writing.
+func IsInput(r io.Reader) bool {
 	f, ok := r.(*os.File)
 	if !ok {
 		return false
@@ -41,9 +41,9 @@ func isInput(r io.Reader) bool {
 	return err == nil
 }
 
-// promptHidden asks on the terminal for one line, and doesn't show it.
-func promptHidden(e env, prompt string) ([]byte, error) {
-	fd := int(e.in.(*os.File).Fd())
+// PromptHidden asks on the terminal for one line, and doesn't show it.
+func PromptHidden(e Env, prompt string) ([]byte, error) {
+	fd := int(e.In.(*os.File).Fd())
 	old, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
 		return nil, fmt.Errorf("ask on the terminal: %w", err)
@@ -54,16 +54,16 @@ func promptHidden(e env, prompt string) ([]byte, error) {
 		return nil, fmt.Errorf("ask on the terminal: %w", err)
 	}
 	defer func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, old) }() // the terminal may have gone
-	fmt.Fprint(e.err, prompt)
+	fmt.Fprint(e.Err, prompt)
 	var line []byte
 	b := make([]byte, 1)
 	for {
-		n, err := e.in.Read(b)
+		n, err := e.In.Read(b)
 		if n == 1 && b[0] != '\n' {
 			line = append(line, b[0])
 			continue
 		}
-		fmt.Fprintln(e.err)
+		fmt.Fprintln(e.Err)
 		if err != nil && len(line) == 0 {
 			return nil, fmt.Errorf("read from the terminal: %w", err)
 		}

@@ -1,4 +1,5 @@
-package main
+// Package people is the verbs about the people of a running application, its OAuth clients and its tokens.
+package people
 
 import (
 	"bufio"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/up"
@@ -40,8 +42,8 @@ type user struct {
 	Link string `json:"link,omitempty"`
 }
 
-// newUsersCommand is the group of verbs about people.
-func newUsersCommand(e env) *cobra.Command {
+// Users is the group of verbs about people.
+func Users(e cli.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "users",
 		Short: "Administer the people of a running application",
@@ -73,18 +75,18 @@ func find(ctx context.Context, p up.Paths, who string) (user, error) {
 	return u, fault.New(fault.NotFound, "nobody has the address "+who)
 }
 
-func newUsersAdd(e env) *cobra.Command {
+func newUsersAdd(e cli.Env) *cobra.Command {
 	var name string
 	var groups, roles []string
-	c := runningCommand("add MAIL", "Make an account, and print the one-time link to set it up", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+	c := cli.Running("add MAIL", "Make an account, and print the one-time link to set it up", 1, func(p up.Paths, c *cobra.Command, args []string) error {
 		var u user
-		err := p.Admin().Call(background(c), http.MethodPost, "/v1/users", map[string]any{"email": args[0], "name": name, "groups": groups, "roles": roles}, &u)
+		err := p.Admin().Call(cli.Background(c), http.MethodPost, "/v1/users", map[string]any{"email": args[0], "name": name, "groups": groups, "roles": roles}, &u)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(e.out, "made %s (%s)\n", u.Email, u.ID)
+		fmt.Fprintf(e.Out, "made %s (%s)\n", u.Email, u.ID)
 		if u.Link != "" {
-			fmt.Fprintf(e.out, "give them this link, which works once: %s\n", u.Link)
+			fmt.Fprintf(e.Out, "give them this link, which works once: %s\n", u.Link)
 		}
 		return nil
 	})
@@ -94,16 +96,16 @@ func newUsersAdd(e env) *cobra.Command {
 	return c
 }
 
-func newUsersList(e env) *cobra.Command {
+func newUsersList(e cli.Env) *cobra.Command {
 	var asJSON bool
-	c := runningCommand("list", "List people", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
+	c := cli.Running("list", "List people", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
 		all := []user{}
 		for after := ""; ; {
 			var page struct {
 				Users []user `json:"users"`
 				After string `json:"after"`
 			}
-			if err := p.Admin().Call(background(c), http.MethodGet, "/v1/users?limit=500&after="+url.QueryEscape(after), nil, &page); err != nil {
+			if err := p.Admin().Call(cli.Background(c), http.MethodGet, "/v1/users?limit=500&after="+url.QueryEscape(after), nil, &page); err != nil {
 				return err
 			}
 			all = append(all, page.Users...)
@@ -112,9 +114,9 @@ func newUsersList(e env) *cobra.Command {
 			}
 		}
 		if asJSON {
-			return writeJSON(e.out, all)
+			return cli.WriteJSON(e.Out, all)
 		}
-		w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+		w := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "MAIL\tNAME\tGROUPS\tROLES\tSTATE\tID")
 		for _, u := range all {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", u.Email, u.Name, strings.Join(u.Groups, ","), strings.Join(u.Roles, ","), u.state(), u.ID)
@@ -135,19 +137,19 @@ func (u *user) state() string {
 	return "active"
 }
 
-func newUsersShow(e env) *cobra.Command {
+func newUsersShow(e cli.Env) *cobra.Command {
 	var asJSON bool
-	c := runningCommand("show MAIL|ID", "Show one person", 1, func(p up.Paths, c *cobra.Command, args []string) error {
-		u, err := find(background(c), p, args[0])
+	c := cli.Running("show MAIL|ID", "Show one person", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		u, err := find(cli.Background(c), p, args[0])
 		if err != nil {
 			return err
 		}
 		if asJSON {
-			return writeJSON(e.out, u)
+			return cli.WriteJSON(e.Out, u)
 		}
-		fmt.Fprintf(e.out, "%s  %s  %s\n  id      %s\n  groups  %s\n  roles   %s\n", u.Email, u.Name, u.state(), u.ID, orNone(u.Groups), orNone(u.Roles))
+		fmt.Fprintf(e.Out, "%s  %s  %s\n  id      %s\n  groups  %s\n  roles   %s\n", u.Email, u.Name, u.state(), u.ID, orNone(u.Groups), orNone(u.Roles))
 		for _, f := range u.Factors {
-			fmt.Fprintf(e.out, "  factor  %s %s, added %s\n", f.Kind, f.Label, f.Added.Format(time.DateOnly))
+			fmt.Fprintf(e.Out, "  factor  %s %s, added %s\n", f.Kind, f.Label, f.Added.Format(time.DateOnly))
 		}
 		return nil
 	})
@@ -162,10 +164,10 @@ func orNone(list []string) string {
 	return strings.Join(list, ", ")
 }
 
-func newUsersSet(e env) *cobra.Command {
+func newUsersSet(e cli.Env) *cobra.Command {
 	var groups, roles, noGroups, noRoles []string
-	c := runningCommand("set MAIL|ID", "Put somebody into groups and roles, or take them out", 1, func(p up.Paths, c *cobra.Command, args []string) error {
-		u, err := find(background(c), p, args[0])
+	c := cli.Running("set MAIL|ID", "Put somebody into groups and roles, or take them out", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		u, err := find(cli.Background(c), p, args[0])
 		if err != nil {
 			return err
 		}
@@ -175,10 +177,10 @@ func newUsersSet(e env) *cobra.Command {
 			return append([]string{}, slices.Compact(out)...)
 		}
 		body := map[string]any{"groups": change(u.Groups, groups, noGroups), "roles": change(u.Roles, roles, noRoles)}
-		if err := p.Admin().Call(background(c), http.MethodPatch, "/v1/users/"+url.PathEscape(u.ID), body, &u); err != nil {
+		if err := p.Admin().Call(cli.Background(c), http.MethodPatch, "/v1/users/"+url.PathEscape(u.ID), body, &u); err != nil {
 			return err
 		}
-		fmt.Fprintf(e.out, "%s: groups %s; roles %s\n", u.Email, orNone(u.Groups), orNone(u.Roles))
+		fmt.Fprintf(e.Out, "%s: groups %s; roles %s\n", u.Email, orNone(u.Groups), orNone(u.Roles))
 		return nil
 	})
 	c.Flags().StringSliceVar(&groups, "group", nil, "put into a group")
@@ -188,47 +190,47 @@ func newUsersSet(e env) *cobra.Command {
 	return c
 }
 
-func newUsersSwitch(e env, verb, short string) *cobra.Command {
-	return runningCommand(verb+" MAIL|ID", short, 1, func(p up.Paths, c *cobra.Command, args []string) error {
-		u, err := find(background(c), p, args[0])
+func newUsersSwitch(e cli.Env, verb, short string) *cobra.Command {
+	return cli.Running(verb+" MAIL|ID", short, 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		u, err := find(cli.Background(c), p, args[0])
 		if err != nil {
 			return err
 		}
-		if err := p.Admin().Call(background(c), http.MethodPatch, "/v1/users/"+url.PathEscape(u.ID), map[string]any{"disabled": verb == "disable"}, &u); err != nil {
+		if err := p.Admin().Call(cli.Background(c), http.MethodPatch, "/v1/users/"+url.PathEscape(u.ID), map[string]any{"disabled": verb == "disable"}, &u); err != nil {
 			return err
 		}
-		fmt.Fprintf(e.out, "%s is %s\n", u.Email, u.state())
+		fmt.Fprintf(e.Out, "%s is %s\n", u.Email, u.state())
 		return nil
 	})
 }
 
-func newUsersReset(e env) *cobra.Command {
-	return runningCommand("reset-factors MAIL|ID", "Take all second factors of somebody who lost theirs, and end their sessions", 1, func(p up.Paths, c *cobra.Command, args []string) error {
-		u, err := find(background(c), p, args[0])
+func newUsersReset(e cli.Env) *cobra.Command {
+	return cli.Running("reset-factors MAIL|ID", "Take all second factors of somebody who lost theirs, and end their sessions", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		u, err := find(cli.Background(c), p, args[0])
 		if err != nil {
 			return err
 		}
-		if err := p.Admin().Call(background(c), http.MethodPost, "/v1/users/"+url.PathEscape(u.ID)+"/reset-factors", struct{}{}, nil); err != nil {
+		if err := p.Admin().Call(cli.Background(c), http.MethodPost, "/v1/users/"+url.PathEscape(u.ID)+"/reset-factors", struct{}{}, nil); err != nil {
 			return err
 		}
-		fmt.Fprintf(e.out, "%s has no second factor any more\n", u.Email)
+		fmt.Fprintf(e.Out, "%s has no second factor any more\n", u.Email)
 		return nil
 	})
 }
 
-func newUsersSessions(e env) *cobra.Command {
+func newUsersSessions(e cli.Env) *cobra.Command {
 	var end bool
-	c := runningCommand("sessions MAIL|ID", "List where somebody is signed in, or end it", 1, func(p up.Paths, c *cobra.Command, args []string) error {
-		u, err := find(background(c), p, args[0])
+	c := cli.Running("sessions MAIL|ID", "List where somebody is signed in, or end it", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		u, err := find(cli.Background(c), p, args[0])
 		if err != nil {
 			return err
 		}
 		path := "/v1/users/" + url.PathEscape(u.ID) + "/sessions"
 		if end {
-			if err := p.Admin().Call(background(c), http.MethodDelete, path, nil, nil); err != nil {
+			if err := p.Admin().Call(cli.Background(c), http.MethodDelete, path, nil, nil); err != nil {
 				return err
 			}
-			fmt.Fprintf(e.out, "%s is signed out everywhere\n", u.Email)
+			fmt.Fprintf(e.Out, "%s is signed out everywhere\n", u.Email)
 			return nil
 		}
 		var open struct {
@@ -237,10 +239,10 @@ func newUsersSessions(e env) *cobra.Command {
 				Started, Seen     time.Time
 			}
 		}
-		if err := p.Admin().Call(background(c), http.MethodGet, path, nil, &open); err != nil {
+		if err := p.Admin().Call(cli.Background(c), http.MethodGet, path, nil, &open); err != nil {
 			return err
 		}
-		w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+		w := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "DEVICE\tPLACE\tSINCE\tSEEN\tID")
 		for _, s := range open.Sessions {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.Device, s.Place, s.Started.Format(time.RFC3339), s.Seen.Format(time.RFC3339), s.ID)
@@ -251,8 +253,8 @@ func newUsersSessions(e env) *cobra.Command {
 	return c
 }
 
-func newUsersImport(e env) *cobra.Command {
-	c := runningCommand("import FILE", "Import people with their password hashes", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+func newUsersImport(e cli.Env) *cobra.Command {
+	c := cli.Running("import FILE", "Import people with their password hashes", 1, func(p up.Paths, c *cobra.Command, args []string) error {
 		f, err := os.Open(args[0])
 		if err != nil {
 			return fault.Wrap(fault.Invalid, args[0]+" can't be read", err)
@@ -265,15 +267,15 @@ func newUsersImport(e env) *cobra.Command {
 				Why  string `json:"why"`
 			} `json:"refused"`
 		}
-		if err := p.Admin().Upload(background(c), "/v1/users/import", f, &out); err != nil {
+		if err := p.Admin().Upload(cli.Background(c), "/v1/users/import", f, &out); err != nil {
 			return err
 		}
 		for _, r := range out.Refused {
-			fmt.Fprintf(e.out, "%s:%d: %s\n", args[0], r.Line, r.Why)
+			fmt.Fprintf(e.Out, "%s:%d: %s\n", args[0], r.Line, r.Why)
 		}
-		fmt.Fprintf(e.out, "%d imported, %d refused\n", out.Made, len(out.Refused))
+		fmt.Fprintf(e.Out, "%d imported, %d refused\n", out.Made, len(out.Refused))
 		if len(out.Refused) > 0 {
-			return errFindings
+			return cli.ErrFindings
 		}
 		return nil
 	})
@@ -286,18 +288,18 @@ person signs in. Lines that can't be taken are named; the others are imported.`
 	return c
 }
 
-func newUsersRecoveries(e env) *cobra.Command {
+func newUsersRecoveries(e cli.Env) *cobra.Command {
 	var approve, deny string
-	c := runningCommand("recoveries", "List people who lost their second factor and wait for you, or decide", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
+	c := cli.Running("recoveries", "List people who lost their second factor and wait for you, or decide", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
 		if approve != "" || deny != "" {
-			u, err := find(background(c), p, approve+deny)
+			u, err := find(cli.Background(c), p, approve+deny)
 			if err != nil {
 				return err
 			}
-			if err := p.Admin().Call(background(c), http.MethodPost, "/v1/recoveries/"+url.PathEscape(u.ID), map[string]bool{"approve": approve != ""}, nil); err != nil {
+			if err := p.Admin().Call(cli.Background(c), http.MethodPost, "/v1/recoveries/"+url.PathEscape(u.ID), map[string]bool{"approve": approve != ""}, nil); err != nil {
 				return err
 			}
-			fmt.Fprintf(e.out, "%s: done\n", u.Email)
+			fmt.Fprintf(e.Out, "%s: done\n", u.Email)
 			return nil
 		}
 		var out struct {
@@ -306,10 +308,10 @@ func newUsersRecoveries(e env) *cobra.Command {
 				Asked, Ready time.Time
 			}
 		}
-		if err := p.Admin().Call(background(c), http.MethodGet, "/v1/recoveries", nil, &out); err != nil {
+		if err := p.Admin().Call(cli.Background(c), http.MethodGet, "/v1/recoveries", nil, &out); err != nil {
 			return err
 		}
-		w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+		w := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "ID\tASKED\tMAY BE APPROVED FROM")
 		for _, r := range out.Recoveries {
 			fmt.Fprintf(w, "%s\t%s\t%s\n", r.User, r.Asked.Format(time.RFC3339), r.Ready.Format(time.RFC3339))
@@ -322,13 +324,13 @@ func newUsersRecoveries(e env) *cobra.Command {
 	return c
 }
 
-func newUsersBreached(e env) *cobra.Command {
+func newUsersBreached(e cli.Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "breached LIST OUT",
 		Short: "Make the filter of breached passwords that users: {breached: OUT} names",
 		Long: `Make the filter of breached passwords that users: {breached: OUT} names. LIST has one password a line, or lines of
 Have I Been Pwned's list ("SHA1HEX:count").`,
-		Args: exactArgs(2),
+		Args: cli.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			in, err := os.Open(args[0])
 			if err != nil {
@@ -343,7 +345,7 @@ Have I Been Pwned's list ("SHA1HEX:count").`,
 			if err := os.WriteFile(args[1], b.Bytes(), 0o644); err != nil {
 				return fault.Wrap(fault.Invalid, args[1]+" can't be written", err)
 			}
-			fmt.Fprintf(e.out, "%s: %d bytes; skipped: %s\n", args[1], b.Len(), said)
+			fmt.Fprintf(e.Out, "%s: %d bytes; skipped: %s\n", args[1], b.Len(), said)
 			return nil
 		},
 	}

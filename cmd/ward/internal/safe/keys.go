@@ -1,4 +1,4 @@
-package main
+package safe
 
 import (
 	"fmt"
@@ -10,13 +10,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/up"
 	"github.com/wardhq/ward/internal/wire"
 )
 
-// newKeysCommand is the group of verbs about managed keys.
-func newKeysCommand(e env) *cobra.Command {
+// Keys is the group of verbs about managed keys.
+func Keys(e cli.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "keys",
 		Short: "Look after the managed keys of a running application",
@@ -27,17 +28,17 @@ used and replaced by Ward and never leave it. 'ward explain key NAME' says who m
 		newKeysVersion(e, "enable", "Allow it again"), newKeysMinVersion(e), newKeysDelete(e), newKeysImport(e),
 		newKeysOwner(e, "shred", "Destroy an owner's keys, at once and for good: what was encrypted for them can't be read any more"),
 		newKeysOwner(e, "readmit", "Let an owner whose keys were destroyed have new ones"))
-	undelete := runningCommand("undelete NAME", "Keep a key that waits for its deletion", 1, func(p up.Paths, c *cobra.Command, args []string) error {
-		_, err := changeKey(e, p, c, args[0], "undelete", nil)
-		return err
+	undelete := cli.Running("undelete NAME", "Keep a key that waits for its deletion", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		k, err := changeKey(p, c, args[0], struct{}{})
+		return sayKey(e, c, &k, err)
 	})
 	c.AddCommand(undelete)
 	return c
 }
 
-func newKeysList(e env) *cobra.Command {
+func newKeysList(e cli.Env) *cobra.Command {
 	var asJSON bool
-	c := runningCommand("list", "List the keys", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
+	c := cli.Running("list", "List the keys", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
 		var all []wire.ManagedKey
 		for {
 			after := ""
@@ -45,7 +46,7 @@ func newKeysList(e env) *cobra.Command {
 				after = all[len(all)-1].Name
 			}
 			var page wire.ManagedKeys
-			if err := p.Admin().Call(background(c), http.MethodGet, "/v1/keys?after="+url.QueryEscape(after), nil, &page); err != nil {
+			if err := p.Admin().Call(cli.Background(c), http.MethodGet, "/v1/keys?after="+url.QueryEscape(after), nil, &page); err != nil {
 				return err
 			}
 			if len(page.Keys) == 0 {
@@ -54,9 +55,9 @@ func newKeysList(e env) *cobra.Command {
 			all = append(all, page.Keys...)
 		}
 		if asJSON {
-			return writeJSON(e.out, all)
+			return cli.WriteJSON(e.Out, all)
 		}
-		w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+		w := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "KEY\tPURPOSE\tVERSION\tSTATE\tNEXT ROTATION")
 		for i := range all {
 			k := &all[i]
@@ -87,66 +88,67 @@ func keyState(k *wire.ManagedKey) string {
 	return k.State
 }
 
-// changeKey does one thing to a key, and says how it stands then.
-func changeKey(e env, p up.Paths, c *cobra.Command, name, what string, in any) (wire.ManagedKey, error) {
+// changeKey does one thing to a key: the verb of a command line.
+func changeKey(p up.Paths, c *cobra.Command, name string, in any) (wire.ManagedKey, error) {
 	var k wire.ManagedKey
-	if in == nil {
-		in = struct{}{}
-	}
-	if err := p.Admin().Call(background(c), http.MethodPost, "/v1/keys/"+url.PathEscape(name)+"/"+what, in, &k); err != nil {
-		return k, err
-	}
-	_, err := fmt.Fprintf(e.out, "%s: %s, version %d, %s\n", k.Name, what, k.Current, keyState(&k))
-	return k, err
+	return k, p.Admin().Call(cli.Background(c), http.MethodPost, "/v1/keys/"+url.PathEscape(name)+"/"+c.Name(), in, &k)
 }
 
-func newKeysRotate(e env) *cobra.Command {
+// sayKey says how a key stands after a change.
+func sayKey(e cli.Env, c *cobra.Command, k *wire.ManagedKey, err error) error {
+	if err == nil {
+		_, err = fmt.Fprintf(e.Out, "%s: %s, version %d, %s\n", k.Name, c.Name(), k.Current, keyState(k))
+	}
+	return err
+}
+
+func newKeysRotate(e cli.Env) *cobra.Command {
 	var in wire.ManagedKeyRotate
-	c := runningCommand("rotate NAME", "Make a new version; what older ones encrypted stays readable", 1, func(p up.Paths, c *cobra.Command, args []string) error {
-		_, err := changeKey(e, p, c, args[0], "rotate", in)
-		return err
+	c := cli.Running("rotate NAME", "Make a new version; what older ones encrypted stays readable", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		k, err := changeKey(p, c, args[0], in)
+		return sayKey(e, c, &k, err)
 	})
 	c.Flags().BoolVar(&in.AtOnce, "at-once", false, "a signing key: sign with it before it was published for a day, as after a theft")
 	return c
 }
 
-func newKeysVersion(e env, verb, short string) *cobra.Command {
+func newKeysVersion(e cli.Env, verb, short string) *cobra.Command {
 	var in wire.ManagedKeyVersionNumber
-	c := runningCommand(verb+" NAME", short, 1, func(p up.Paths, c *cobra.Command, args []string) error {
-		_, err := changeKey(e, p, c, args[0], verb, in)
-		return err
+	c := cli.Running(verb+" NAME", short, 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		k, err := changeKey(p, c, args[0], in)
+		return sayKey(e, c, &k, err)
 	})
 	c.Flags().Int64Var(&in.Version, "version", 0, "this version alone")
 	return c
 }
 
-func newKeysMinVersion(e env) *cobra.Command {
+func newKeysMinVersion(e cli.Env) *cobra.Command {
 	var in wire.ManagedKeyVersionNumber
-	c := runningCommand("min-version NAME", "Make versions below one useless", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+	c := cli.Running("min-version NAME", "Make versions below one useless", 1, func(p up.Paths, c *cobra.Command, args []string) error {
 		if in.Version < 1 {
 			return fault.New(fault.Usage, "say the lowest version that may be used: --version N")
 		}
-		_, err := changeKey(e, p, c, args[0], "min-version", in)
-		return err
+		k, err := changeKey(p, c, args[0], in)
+		return sayKey(e, c, &k, err)
 	})
 	c.Flags().Int64Var(&in.Version, "version", 0, "the lowest version that may be used")
 	return c
 }
 
-func newKeysDelete(e env) *cobra.Command {
+func newKeysDelete(e cli.Env) *cobra.Command {
 	in := wire.ManagedKeyDelete{WaitDays: 30}
-	c := runningCommand("delete NAME", "Stop a key now, and destroy it after a time of waiting", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+	c := cli.Running("delete NAME", "Stop a key now, and destroy it after a time of waiting", 1, func(p up.Paths, c *cobra.Command, args []string) error {
 		var k wire.ManagedKey
-		if err := p.Admin().Call(background(c), http.MethodGet, "/v1/keys/"+url.PathEscape(args[0]), nil, &k); err != nil {
+		if err := p.Admin().Call(cli.Background(c), http.MethodGet, "/v1/keys/"+url.PathEscape(args[0]), nil, &k); err != nil {
 			return err
 		}
 		if in.Confirm == "" {
-			fmt.Fprintf(e.out, "%s would stop at once, and be destroyed after %d days.\n%s", args[0], in.WaitDays, lossText(&k))
+			fmt.Fprintf(e.Out, "%s would stop at once, and be destroyed after %d days.\n%s", args[0], in.WaitDays, lossText(&k))
 			return fault.New(fault.Refused, fmt.Sprintf("nothing was changed; to do it, add --confirm %s", args[0]))
 		}
-		k, err := changeKey(e, p, c, args[0], "delete", in)
-		if err == nil {
-			_, err = fmt.Fprintf(e.out, "%s'ward keys undelete %s' takes it back until %s; then it is final, but for backups\n", lossText(&k), args[0], date(k.DeleteAt))
+		k, err := changeKey(p, c, args[0], in)
+		if err = sayKey(e, c, &k, err); err == nil {
+			_, err = fmt.Fprintf(e.Out, "%s'ward keys undelete %s' takes it back until %s; then it is final, but for backups\n", lossText(&k), args[0], date(k.DeleteAt))
 		}
 		return err
 	})
@@ -180,10 +182,10 @@ func lossText(k *wire.ManagedKey) string {
 	return b.String()
 }
 
-func newKeysImport(e env) *cobra.Command {
+func newKeysImport(e cli.Env) *cobra.Command {
 	var from string
-	c := runningCommand("import NAME", "Add a version whose material was made elsewhere: 32 bytes, or PKCS #8 (DER)", 1, func(p up.Paths, c *cobra.Command, args []string) error {
-		if from == "" && isInput(e.in) {
+	c := cli.Running("import NAME", "Add a version whose material was made elsewhere: 32 bytes, or PKCS #8 (DER)", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		if from == "" && cli.IsInput(e.In) {
 			return fault.New(fault.Usage, "name the file with --from, or write it to standard input")
 		}
 		if from == "" {
@@ -193,19 +195,19 @@ func newKeysImport(e env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		_, err = changeKey(e, p, c, args[0], "import", wire.ManagedKeyImport{Material: b})
+		k, err := changeKey(p, c, args[0], wire.ManagedKeyImport{Material: b})
 		clear(b)
-		return err
+		return sayKey(e, c, &k, err)
 	})
 	c.Flags().StringVar(&from, "from", "", "the file; standard input if absent")
 	return c
 }
 
-func newKeysOwner(e env, verb, short string) *cobra.Command {
-	return runningCommand(verb+" NAME OWNER", short, 2, func(p up.Paths, c *cobra.Command, args []string) error {
-		_, err := changeKey(e, p, c, args[0], verb, wire.ManagedKeyOwner{Owner: args[1]})
-		if err == nil && verb == "shred" {
-			_, err = fmt.Fprintln(e.out, "services that have a data key of theirs in memory forget it within 5 minutes; backups made before still hold the keys")
+func newKeysOwner(e cli.Env, verb, short string) *cobra.Command {
+	return cli.Running(verb+" NAME OWNER", short, 2, func(p up.Paths, c *cobra.Command, args []string) error {
+		k, err := changeKey(p, c, args[0], wire.ManagedKeyOwner{Owner: args[1]})
+		if err = sayKey(e, c, &k, err); err == nil && verb == "shred" {
+			_, err = fmt.Fprintln(e.Out, "services that have a data key of theirs in memory forget it within 5 minutes; backups made before still hold the keys")
 		}
 		return err
 	})

@@ -1,4 +1,6 @@
-package main
+// Package safe is the verbs about what Ward keeps: secrets, keys, and what seals them. A value never comes by an argument, and is printed
+// by one verb alone.
+package safe
 
 import (
 	"bytes"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/secrets"
@@ -21,8 +24,8 @@ import (
 	"github.com/wardhq/ward/internal/wire"
 )
 
-// newSecretsCommand is the group of verbs about managed secrets.
-func newSecretsCommand(e env) *cobra.Command {
+// Secrets is the group of verbs about managed secrets.
+func Secrets(e cli.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "secrets",
 		Short: "Keep the secrets of a running application",
@@ -41,17 +44,17 @@ func newSecretsCommand(e env) *cobra.Command {
 	return c
 }
 
-func newSecretsList(e env) *cobra.Command {
+func newSecretsList(e cli.Env) *cobra.Command {
 	var asJSON bool
-	c := runningCommand("list", "List the secrets, never their values", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
-		all, err := p.Admin().Secrets(background(c))
+	c := cli.Running("list", "List the secrets, never their values", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
+		all, err := p.Admin().Secrets(cli.Background(c))
 		if err != nil {
 			return err
 		}
 		if asJSON {
-			return writeJSON(e.out, all)
+			return cli.WriteJSON(e.Out, all)
 		}
-		w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+		w := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "SECRET\tVERSION\tSINCE\tNOTES")
 		for i := range all {
 			version := "no value"
@@ -92,18 +95,18 @@ func secretNotes(s *wire.Secret) []string {
 	return notes
 }
 
-func newSecretsShow(e env) *cobra.Command {
+func newSecretsShow(e cli.Env) *cobra.Command {
 	var asJSON bool
-	c := runningCommand("show NAME", "Show a secret's versions and stages, never a value", 1, func(p up.Paths, c *cobra.Command, args []string) error {
-		s, err := p.Admin().Secret(background(c), args[0])
+	c := cli.Running("show NAME", "Show a secret's versions and stages, never a value", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		s, err := p.Admin().Secret(cli.Background(c), args[0])
 		if err != nil {
 			return err
 		}
 		if asJSON {
-			return writeJSON(e.out, s)
+			return cli.WriteJSON(e.Out, s)
 		}
-		fmt.Fprintf(e.out, "%s  %s\n", s.Name, strings.Join(secretNotes(&s), ", "))
-		w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintf(e.Out, "%s  %s\n", s.Name, strings.Join(secretNotes(&s), ", "))
+		w := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
 		for _, v := range s.Versions {
 			until := ""
 			if v.Expires > 0 {
@@ -117,12 +120,12 @@ func newSecretsShow(e env) *cobra.Command {
 	return c
 }
 
-func newSecretsSet(e env) *cobra.Command {
+func newSecretsSet(e cli.Env) *cobra.Command {
 	var from string
 	var expires time.Duration
 	var pending bool
 	var ifVersion int64
-	c := runningCommand("set NAME", "Set a value, from a prompt, standard input or a file", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+	c := cli.Running("set NAME", "Set a value, from a prompt, standard input or a file", 1, func(p up.Paths, c *cobra.Command, args []string) error {
 		value, err := readValue(e, from, args[0])
 		if err != nil {
 			return err
@@ -137,7 +140,7 @@ func newSecretsSet(e env) *cobra.Command {
 		if c.Flags().Changed("if-version") {
 			in.IfVersion = &ifVersion
 		}
-		s, err := p.Admin().SetSecret(background(c), args[0], in)
+		s, err := p.Admin().SetSecret(cli.Background(c), args[0], in)
 		clear(value)
 		if err != nil {
 			return err
@@ -152,63 +155,63 @@ func newSecretsSet(e env) *cobra.Command {
 }
 
 // saySecret says what a change came to, and who gets the value.
-func saySecret(e env, p up.Paths, c *cobra.Command, s *wire.Secret, what string) error {
-	fmt.Fprintf(e.out, "%s: %s; version %d is current\n", s.Name, what, s.Current)
-	readers, err := readersOf(background(c), p, s.Name)
+func saySecret(e cli.Env, p up.Paths, c *cobra.Command, s *wire.Secret, what string) error {
+	fmt.Fprintf(e.Out, "%s: %s; version %d is current\n", s.Name, what, s.Current)
+	readers, err := readersOf(cli.Background(c), p, s.Name)
 	if err != nil {
 		return err
 	}
 	if len(readers) == 0 {
-		fmt.Fprintf(e.out, "nobody gets it: name it in ward.yaml, under secrets: of a service or auth: of an external\n")
+		fmt.Fprintf(e.Out, "nobody gets it: name it in ward.yaml, under secrets: of a service or auth: of an external\n")
 	}
 	for _, r := range readers {
-		fmt.Fprintf(e.out, "  to %s %s: %s\n", r.Kind, r.Name, r.How)
+		fmt.Fprintf(e.Out, "  to %s %s: %s\n", r.Kind, r.Name, r.How)
 	}
 	return nil
 }
 
-func newSecretsChange(e env, verb, short string) *cobra.Command {
-	return runningCommand(verb+" NAME", short, 1, func(p up.Paths, c *cobra.Command, args []string) error {
-		s, err := p.Admin().ChangeSecret(background(c), args[0], verb)
+func newSecretsChange(e cli.Env, verb, short string) *cobra.Command {
+	return cli.Running(verb+" NAME", short, 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		s, err := p.Admin().ChangeSecret(cli.Background(c), args[0], verb)
 		if err != nil {
 			return err
 		}
 		past := map[string]string{"promote": "promoted", "rollback": "rolled back", "generate": "generated", "delete": "deleted", "restore": "restored"}
 		if verb == "delete" {
-			fmt.Fprintf(e.out, "%s: deleted; 'ward secrets restore %s' takes it back until %s\n", s.Name, s.Name, day(s.GoneAt))
+			fmt.Fprintf(e.Out, "%s: deleted; 'ward secrets restore %s' takes it back until %s\n", s.Name, s.Name, day(s.GoneAt))
 			return nil
 		}
 		return saySecret(e, p, c, &s, past[verb])
 	})
 }
 
-func newSecretsReveal(e env) *cobra.Command {
-	return runningCommand("reveal NAME", "Print the current value; the ledger keeps that it was asked for", 1, func(p up.Paths, c *cobra.Command, args []string) error {
-		v, err := p.Admin().RevealSecret(background(c), args[0])
+func newSecretsReveal(e cli.Env) *cobra.Command {
+	return cli.Running("reveal NAME", "Print the current value; the ledger keeps that it was asked for", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+		v, err := p.Admin().RevealSecret(cli.Background(c), args[0])
 		if err != nil {
 			return err
 		}
-		if isTerminal(e.out) && !bytes.HasSuffix(v.Value, []byte("\n")) {
+		if cli.IsTerminal(e.Out) && !bytes.HasSuffix(v.Value, []byte("\n")) {
 			v.Value = append(v.Value, '\n')
 		}
-		_, err = e.out.Write(v.Value)
+		_, err = e.Out.Write(v.Value)
 		return err
 	})
 }
 
-func newSecretsImport(e env) *cobra.Command {
+func newSecretsImport(e cli.Env) *cobra.Command {
 	var replace bool
-	c := runningCommand("import FILE", "Take the values of a .env file (- for standard input)", 1, func(p up.Paths, c *cobra.Command, args []string) error {
+	c := cli.Running("import FILE", "Take the values of a .env file (- for standard input)", 1, func(p up.Paths, c *cobra.Command, args []string) error {
 		b, err := readBounded(e, args[0])
 		if err != nil {
 			return err
 		}
-		done, err := p.Admin().ImportSecrets(background(c), wire.SecretsImport{Dotenv: b, Replace: replace})
+		done, err := p.Admin().ImportSecrets(cli.Background(c), wire.SecretsImport{Dotenv: b, Replace: replace})
 		clear(b)
 		if err != nil {
 			return err
 		}
-		w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+		w := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
 		for _, s := range done.Secrets {
 			note := ""
 			switch {
@@ -225,23 +228,23 @@ func newSecretsImport(e env) *cobra.Command {
 	return c
 }
 
-func newSecretsRecipient(e env) *cobra.Command {
-	return runningCommand("recipient", "Print the age recipient that values in git are sealed for", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
-		r, err := p.Admin().SecretsRecipient(background(c))
+func newSecretsRecipient(e cli.Env) *cobra.Command {
+	return cli.Running("recipient", "Print the age recipient that values in git are sealed for", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
+		r, err := p.Admin().SecretsRecipient(cli.Background(c))
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintln(e.out, r)
+		_, err = fmt.Fprintln(e.Out, r)
 		return err
 	})
 }
 
-func newSecretsSeal(e env) *cobra.Command {
+func newSecretsSeal(e cli.Env) *cobra.Command {
 	var to []string
 	var from, out string
 	var file string
 	c := &cobra.Command{
-		Use: "seal NAME", Short: "Encrypt a value so that it may lie in git", Args: exactArgs(1),
+		Use: "seal NAME", Short: "Encrypt a value so that it may lie in git", Args: cli.ExactArgs(1),
 		Long: `Encrypt a value (from a prompt, standard input or a file) so that it may lie in git, as secrets/NAME.age beside
 ward.yaml. Declare it there: secrets: {NAME: {sealed: secrets/NAME.age}}. Without --to it is for the application that runs.`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -250,9 +253,9 @@ ward.yaml. Declare it there: secrets: {NAME: {sealed: secrets/NAME.age}}. Withou
 				return err
 			}
 			if len(to) == 0 {
-				own, err := p.Admin().SecretsRecipient(background(c))
+				own, err := p.Admin().SecretsRecipient(cli.Background(c))
 				if err != nil {
-					return unreachable(p, err)
+					return cli.Unreachable(p, err)
 				}
 				to = []string{own}
 			}
@@ -277,11 +280,11 @@ ward.yaml. Declare it there: secrets: {NAME: {sealed: secrets/NAME.age}}. Withou
 			if err != nil {
 				rel = out
 			}
-			fmt.Fprintf(e.out, "%s is sealed for %s\nward.yaml: secrets: {%s: {sealed: %s}}\n", out, strings.Join(to, ", "), args[0], rel)
+			fmt.Fprintf(e.Out, "%s is sealed for %s\nward.yaml: secrets: {%s: {sealed: %s}}\n", out, strings.Join(to, ", "), args[0], rel)
 			return nil
 		},
 	}
-	c.Flags().StringVarP(&file, "file", "f", defaultFile, "the model")
+	c.Flags().StringVarP(&file, "file", "f", cli.DefaultFile, "the model")
 	c.Flags().StringSliceVar(&to, "to", nil, "age recipients (age1…), of other controls too")
 	c.Flags().StringVar(&from, "from", "", "the file that holds the value")
 	c.Flags().StringVarP(&out, "out", "o", "", "where to write; secrets/NAME.age beside the model if absent")
@@ -293,14 +296,14 @@ const maxValue = 1 << 20
 
 // readValue reads a secret's value: from a file, or from a prompt that shows nothing, or from standard input. One line break at its
 // end isn't part of it.
-func readValue(e env, from, name string) ([]byte, error) {
+func readValue(e cli.Env, from, name string) ([]byte, error) {
 	var b []byte
 	var err error
 	switch {
 	case from != "":
 		b, err = readBounded(e, from)
-	case isInput(e.in):
-		b, err = promptHidden(e, "value of "+name+": ")
+	case cli.IsInput(e.In):
+		b, err = cli.PromptHidden(e, "value of "+name+": ")
 	default:
 		b, err = readBounded(e, "-")
 	}
@@ -314,8 +317,8 @@ func readValue(e env, from, name string) ([]byte, error) {
 	return b, nil
 }
 
-func readBounded(e env, path string) ([]byte, error) {
-	r := e.in
+func readBounded(e cli.Env, path string) ([]byte, error) {
+	r := e.In
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
