@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -62,12 +63,12 @@ func BenchmarkEncrypt(b *testing.B) {
 					return Access{Caller: orders, Keys: map[string][]string{"pii": {"encrypt", "decrypt"}}}, nil
 				})
 				body := benchBody(batch, 100)
+				request := httptest.NewRequest("POST", "/v1/keys/pii/encrypt", bytes.NewReader(body))
 				run(b, callers, func() {
-					q := httptest.NewRequest("POST", "/v1/keys/pii/encrypt", bytes.NewReader(body))
-					a := httptest.NewRecorder()
-					h.ServeHTTP(a, q)
-					if a.Code != http.StatusOK {
-						b.Error(a.Body.String())
+					q, a := *request, &answer{header: http.Header{}}
+					q.Body = io.NopCloser(bytes.NewReader(body))
+					if h.ServeHTTP(a, &q); a.status != 0 {
+						b.Error(a.status)
 					}
 				})
 			})
@@ -92,6 +93,16 @@ func BenchmarkEncryptDirectly(b *testing.B) {
 		})
 	}
 }
+
+// answer forgets what is written, so that the recorder isn't what is measured.
+type answer struct {
+	header http.Header
+	status int
+}
+
+func (a *answer) Header() http.Header       { return a.header }
+func (a *answer) WriteHeader(status int)    { a.status = status }
+func (*answer) Write(b []byte) (int, error) { return len(b), nil }
 
 func benchBody(items, size int) []byte {
 	type m = map[string]any

@@ -107,10 +107,12 @@ func reply(w http.ResponseWriter, out any, err error) {
 		wire.WriteError(w, err)
 		return
 	}
-	b, err := json.Marshal(out)
-	if err != nil {
-		wire.WriteError(w, fmt.Errorf("encode reply: %w", err))
-		return
+	b, ok := out.(json.RawMessage)
+	if !ok {
+		if b, err = json.Marshal(out); err != nil {
+			wire.WriteError(w, fmt.Errorf("encode reply: %w", err))
+			return
+		}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(b) // the caller has gone
@@ -118,20 +120,22 @@ func reply(w http.ResponseWriter, out any, err error) {
 
 // readBody reads one JSON value, and refuses what it doesn't know: a misspelt field of a context would be lost silently.
 func readBody(w http.ResponseWriter, r *http.Request, in any) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	var read bytes.Buffer
+	read.Grow(int(min(max(r.ContentLength, 0), maxRequest)) + bytes.MinRead)
+	_, err := read.ReadFrom(http.MaxBytesReader(w, r.Body, maxRequest))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return fault.New(fault.Invalid, "the request is over 1 MiB")
 	}
 	if err != nil {
 		return fault.Wrap(fault.Invalid, "the request broke off", err)
 	}
-	if b, ok := in.(*batch); ok {
-		if *b, err = readBatch(body); err != nil {
+	if b, ok := in.(interface{ read([]byte) error }); ok {
+		if err := b.read(read.Bytes()); err != nil {
 			return fault.Wrap(fault.Invalid, "the body can't be read: "+err.Error(), err)
 		}
 		return nil
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
+	d := json.NewDecoder(&read)
 	d.DisallowUnknownFields()
 	if err = d.Decode(in); err == nil {
 		if _, err = d.Token(); errors.Is(err, io.EOF) {
@@ -151,80 +155,35 @@ type contextFields struct {
 	Row     string `json:"row"`
 }
 
-type itemReply struct {
-	Plaintext  *[]byte `json:"plaintext,omitempty"`
-	Ciphertext *[]byte `json:"ciphertext,omitempty"`
-	Error      string  `json:"error,omitempty"`
-}
-
 // convert is one of Encrypt, Decrypt and Rewrap.
 type convert = func(context.Context, Caller, string, []Item) ([]Result, error)
 
-func (s services) encrypt(c call, in *batch) (any, error) {
+func (s services) encrypt(c call, in *plaintexts) (any, error) {
 	for i := range in.items {
-		it := &in.items[i]
-		if it.plaintext == nil || it.ciphertext != nil {
-			return nil, fault.New(fault.Invalid, "what is encrypted is a plaintext")
-		}
-		if it.context.Service != "" && it.context.Service != c.caller.Service {
+		if from := in.items[i].Context.Service; from != "" && from != c.caller.Service {
 			return nil, fault.New(fault.Invalid, "a service encrypts in its own name only: leave context.service out")
 		}
 	}
-	return s.convert(c, in, s.ring.Encrypt, func(b *[]byte) itemReply { return itemReply{Ciphertext: b} })
+	return s.convert(c, in.batch, s.ring.Encrypt, "ciphertext")
 }
 
-func (s services) decrypt(c call, in *batch) (any, error) {
-	if err := in.ciphertexts(); err != nil {
-		return nil, err
-	}
-	return s.convert(c, in, s.ring.Decrypt, func(b *[]byte) itemReply { return itemReply{Plaintext: b} })
+func (s services) decrypt(c call, in *ciphertexts) (any, error) {
+	return s.convert(c, in.batch, s.ring.Decrypt, "plaintext")
 }
 
-func (s services) rewrap(c call, in *batch) (any, error) {
-	if err := in.ciphertexts(); err != nil {
-		return nil, err
-	}
-	return s.convert(c, in, s.ring.Rewrap, func(b *[]byte) itemReply { return itemReply{Ciphertext: b} })
+func (s services) rewrap(c call, in *ciphertexts) (any, error) {
+	return s.convert(c, in.batch, s.ring.Rewrap, "ciphertext")
 }
 
-func (b *batch) ciphertexts() error {
-	for i := range b.items {
-		if b.items[i].ciphertext == nil || b.items[i].plaintext != nil {
-			return fault.New(fault.Invalid, "what is decrypted or rewrapped is a ciphertext")
-		}
-	}
-	return nil
-}
-
-func (s services) convert(c call, in *batch, do convert, out func(*[]byte) itemReply) (any, error) {
-	all := make([]Item, len(in.items))
-	for i := range in.items {
-		it := &in.items[i]
-		all[i] = Item{Context: it.context, Owner: it.owner, Data: it.plaintext}
-		if it.ciphertext != nil {
-			all[i].Data = it.ciphertext
-		}
-	}
-	results, err := do(c, c.caller, c.key, all)
+func (s services) convert(c call, in batch, do convert, named string) (any, error) {
+	results, err := do(c, c.caller, c.key, in.items)
 	if err != nil {
 		return nil, err
 	}
-	replies := make([]itemReply, len(results))
-	for i := range results {
-		if err := results[i].Err; err != nil && !in.many {
-			return nil, err
-		} else if err != nil {
-			replies[i] = itemReply{Error: fault.PublicText(err)}
-			continue
-		}
-		replies[i] = out(&results[i].Data)
+	if !in.many && results[0].Err != nil {
+		return nil, results[0].Err
 	}
-	if !in.many {
-		return replies[0], nil
-	}
-	return struct {
-		Items []itemReply `json:"items"`
-	}{replies}, nil
+	return writeBatch(results, named, in.many), nil
 }
 
 type ofOwner struct {
