@@ -361,6 +361,7 @@ func (k *Control) forGateway() http.Handler {
 	k.common(mux, "gateway")
 	k.follow(mux, false)
 	k.signIn(mux)
+	wire.Handle(mux, "GET /v1/fingerprints", k.safe.SharedFingerprints)
 	wire.Handle(mux, "POST /v1/svid/x509", func(_ context.Context, r wire.SignRequest) (wire.SignReply, error) {
 		k.mu.Lock()
 		p := k.state.Plan

@@ -25,10 +25,11 @@ type printer struct {
 	out   io.Writer // guarded by mu
 	width int       // guarded by mu
 	color bool
+	leaks *leaks
 }
 
-func newPrinter(out io.Writer, color bool) *printer {
-	return &printer{out: out, width: 10, color: color}
+func newPrinter(out io.Writer, color bool, l *leaks) *printer {
+	return &printer{out: out, width: 10, color: color, leaks: l}
 }
 
 // say prints a line of Ward's own.
@@ -64,7 +65,7 @@ func printable(s string) string {
 }
 
 // pipe returns a file whose lines are printed with who's name, and kept in log
-// if not nil. The caller closes it once a process has it.
+// if not nil; secrets in them become asterisks. The caller closes it once a process has it.
 func (p *printer) pipe(who string, log *logFile) *os.File {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -75,11 +76,13 @@ func (p *printer) pipe(who string, log *logFile) *os.File {
 	go func() {
 		defer r.Close()
 		b := bufio.NewReaderSize(r, maxLine)
+		c := p.leaks.cleaner(who)
 		for {
 			line, _, err := b.ReadLine()
 			if err != nil {
 				return
 			}
+			line = c.clean(line)
 			if log != nil {
 				log.write(string(line))
 			}

@@ -52,6 +52,7 @@ type Supervisor struct {
 	flags    *wire.Tally[flagged]
 	launcher *sandbox.Launcher
 	printer  *printer
+	leaks    *leaks
 	admin    *wire.Client
 	sockets  map[string]*os.File // by purpose; they outlive the roles that use them
 	control  *role
@@ -92,11 +93,13 @@ func Run(ctx context.Context, c Config) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	s := &Supervisor{
-		config: c, paths: paths, launcher: sandbox.NewLauncher(), printer: newPrinter(c.Out, c.Color),
+		config: c, paths: paths, launcher: sandbox.NewLauncher(), leaks: &leaks{},
 		sockets: map[string]*os.File{}, services: map[string][]*instance{}, slots: map[string]int{}, plan: p, stop: stop,
 		events: make(chan wire.Event, 1024), newValues: make(chan struct{}),
 	}
 	s.flags = newFlags(s.record)
+	s.leaks.found = s.foundInLog
+	s.printer = newPrinter(c.Out, c.Color, s.leaks)
 	defer s.closeSockets()
 	err = s.run(ctx)
 	if errors.Is(context.Cause(ctx), errDown) {
@@ -119,6 +122,7 @@ func (s *Supervisor) run(ctx context.Context) error {
 	}
 	s.owned.Go(func() { s.sendEvents(roles) })
 	s.owned.Go(func() { s.followSecrets(ctx) })
+	s.owned.Go(func() { s.leaks.follow(ctx, s.admin) })
 	s.record(wire.Event{Kind: "ward.start", Subject: "up", Detail: map[string]string{"pid": fmt.Sprint(os.Getpid())}})
 	if err := s.serveAPI(roles); err != nil {
 		return err

@@ -47,3 +47,15 @@ func (c *Client) AgentSecrets(ctx context.Context, have string) (AgentSecrets, e
 	var out AgentSecrets
 	return out, c.Call(ctx, http.MethodGet, "/v1/agent-secrets?have="+url.QueryEscape(have), nil, &out)
 }
+
+// Fingerprints find secrets where they must not be; see package leak.
+type Fingerprints struct {
+	Sequence uint64 `json:"sequence"`
+	Prints   []byte `json:"prints"` // as leak.Unmarshal reads them
+}
+
+// Fingerprints returns those of the secrets; have is as in SecretVersions (supervisor; the gateway gets those that it may have).
+func (c *Client) Fingerprints(ctx context.Context, have string) (Fingerprints, error) {
+	var out Fingerprints
+	return out, c.Call(ctx, http.MethodGet, "/v1/fingerprints?have="+url.QueryEscape(have), nil, &out)
+}

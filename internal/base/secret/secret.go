@@ -20,13 +20,22 @@ import (
 const shown = "[secret]"
 
 // Bytes is a secret. Reveal is the only way to its content.
-type Bytes struct{ b []byte }
+type Bytes struct {
+	// A pointer, because package fmt can't call Format on an unexported field: it would print the bytes of a slice there, and
+	// prints the address of a pointer.
+	b *[]byte
+}
 
 // New takes over b.
-func New(b []byte) Bytes { return Bytes{b} }
+func New(b []byte) Bytes { return Bytes{&b} }
 
 // Reveal returns the content; it isn't a copy.
-func (s Bytes) Reveal() []byte { return s.b }
+func (s Bytes) Reveal() []byte {
+	if s.b == nil {
+		return nil
+	}
+	return *s.b
+}
 
 // String hides the content.
 func (Bytes) String() string { return shown }
@@ -48,7 +57,7 @@ const KeySize = 32
 
 // Derive makes the key of one purpose from another key (HKDF-SHA256, RFC 5869).
 func Derive(key Bytes, purpose string) Bytes {
-	k, err := hkdf.Key(sha256.New, key.b, nil, purpose, KeySize)
+	k, err := hkdf.Key(sha256.New, key.Reveal(), nil, purpose, KeySize)
 	if err != nil {
 		panic(err) // the length is a constant
 	}
@@ -84,10 +93,10 @@ func Open(key Bytes, sealed []byte, context string) ([]byte, error) {
 }
 
 func aead(key Bytes) (cipher.AEAD, error) {
-	if len(key.b) != KeySize {
-		return nil, fmt.Errorf("seal: the key has %d bytes instead of %d", len(key.b), KeySize)
+	if len(key.Reveal()) != KeySize {
+		return nil, fmt.Errorf("seal: the key has %d bytes instead of %d", len(key.Reveal()), KeySize)
 	}
-	block, err := aes.NewCipher(key.b)
+	block, err := aes.NewCipher(key.Reveal())
 	if err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}

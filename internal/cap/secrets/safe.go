@@ -41,6 +41,7 @@ type Safe struct {
 	keys   *keys.Ring
 	values *values.Store
 	plan   atomic.Pointer[rights]
+	prints prints
 
 	mu      sync.Mutex
 	plans   uint64        // guarded by mu: how many were put into force

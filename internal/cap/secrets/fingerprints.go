@@ -1,0 +1,68 @@
+package secrets
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/wardhq/ward/internal/base/secret"
+	"github.com/wardhq/ward/internal/cap/secrets/internal/values"
+	"github.com/wardhq/ward/internal/leak"
+	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// prints keeps the fingerprints of one state of the secrets.
+type prints struct {
+	mu       sync.Mutex
+	sequence uint64             // guarded by mu; 0: none made yet
+	made     *leak.Fingerprints // guarded by mu
+}
+
+// Fingerprints of all values that count or may count again, for the supervisor, which sees what services print.
+func (s *Safe) Fingerprints(ctx context.Context, h wire.Have) (wire.Fingerprints, error) {
+	return s.fingerprints(ctx, h, func(f *leak.Fingerprints) *leak.Fingerprints { return f })
+}
+
+// SharedFingerprints leave out what could be guessed from them, for the gateway.
+func (s *Safe) SharedFingerprints(ctx context.Context, h wire.Have) (wire.Fingerprints, error) {
+	return s.fingerprints(ctx, h, (*leak.Fingerprints).Shared)
+}
+
+func (s *Safe) fingerprints(ctx context.Context, h wire.Have, share func(*leak.Fingerprints) *leak.Fingerprints) (wire.Fingerprints, error) {
+	out := wire.Fingerprints{Sequence: s.follow(ctx, h.Revision)}
+	if ctx.Err() != nil { // who asked has gone
+		return out, nil
+	}
+	made, err := s.makeFingerprints(ctx, out.Sequence)
+	if err != nil {
+		return out, err
+	}
+	out.Prints = share(made).Marshal()
+	return out, nil
+}
+
+func (s *Safe) makeFingerprints(ctx context.Context, sequence uint64) (*leak.Fingerprints, error) {
+	s.prints.mu.Lock()
+	defer s.prints.mu.Unlock()
+	if s.prints.sequence == sequence && s.prints.made != nil {
+		return s.prints.made, nil
+	}
+	p := s.plan.Load()
+	var all []leak.Secret
+	err := s.values.Each(ctx, "control", "fingerprints", func(name string, _ values.Stage, v secret.Bytes) error {
+		all = append(all, leak.Secret{Name: name, Value: v, Canary: p != nil && isCanary(p.plan, name)})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.prints.sequence, s.prints.made = sequence, leak.Make(all)
+	return s.prints.made, nil
+}
+
+func isCanary(p *plan.Plan, name string) bool {
+	i := slices.IndexFunc(p.Secrets, func(s model.Secret) bool { return s.Name == name })
+	return i >= 0 && p.Secrets[i].Canary
+}

@@ -1,0 +1,61 @@
+package up
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/wardhq/ward/internal/leak"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// leaks finds secrets, and the numbers of payment cards, in what services and Ward's own processes print.
+type leaks struct {
+	prints atomic.Pointer[leak.Fingerprints] // nil until control has told them
+	found  func(who string, f leak.Finding)
+}
+
+// follow keeps the fingerprints as control has them until ctx ends.
+func (l *leaks) follow(ctx context.Context, c *wire.Client) {
+	wire.Follow(ctx, "follow fingerprints", func(have string) (uint64, error) {
+		f, err := c.Fingerprints(ctx, have)
+		if err != nil || ctx.Err() != nil {
+			return 0, err
+		}
+		prints, err := leak.Unmarshal(f.Prints)
+		if err == nil {
+			l.prints.Store(prints)
+		}
+		return f.Sequence, err
+	})
+}
+
+// cleaner cleans one stream. It isn't for concurrent use.
+type cleaner struct {
+	leaks  *leaks
+	who    string
+	prints *leak.Fingerprints
+	finder *leak.Finder
+}
+
+func (l *leaks) cleaner(who string) *cleaner { return &cleaner{leaks: l, who: who} }
+
+// clean returns the line with asterisks in place of what must not be in it.
+func (c *cleaner) clean(line []byte) []byte {
+	if now := c.leaks.prints.Load(); c.finder == nil || now != c.prints {
+		c.prints = now
+		c.finder = now.Finder(true, func(f leak.Finding) { c.leaks.found(c.who, f) })
+	}
+	return c.finder.Flush(c.finder.Mask(make([]byte, 0, len(line)), line))
+}
+
+// foundInLog is one secret in what somebody prints.
+func (s *Supervisor) foundInLog(who string, f leak.Finding) {
+	kind, what := "secret-in-log", f.Secret+" ("+f.Form.String()+")"
+	switch {
+	case f.Canary:
+		kind = "canary"
+	case f.Form == leak.Card:
+		kind, what = "card-in-log", "the number of a payment card"
+	}
+	s.flags.Note(flagged{who, kind, what})
+}
