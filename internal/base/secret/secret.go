@@ -21,20 +21,22 @@ const shown = "[secret]"
 
 // Bytes is a secret. Reveal is the only way to its content.
 type Bytes struct {
-	// A pointer, because package fmt can't call Format on an unexported field: it would print the bytes of a slice there, and
-	// prints the address of a pointer.
-	b *[]byte
+	// A pointer to a pointer: package fmt can't call Format on an unexported field, and follows one pointer for some verbs.
+	b **[]byte
 }
 
 // New takes over b.
-func New(b []byte) Bytes { return Bytes{&b} }
+func New(b []byte) Bytes {
+	p := &b
+	return Bytes{&p}
+}
 
 // Reveal returns the content; it isn't a copy.
 func (s Bytes) Reveal() []byte {
 	if s.b == nil {
 		return nil
 	}
-	return *s.b
+	return **s.b
 }
 
 // String hides the content.
