@@ -244,3 +244,38 @@ func TestServicesUseKeysAsTheFileSays(t *testing.T) {
 func onStart(file chan<- string) func(c *up.Config) {
 	return func(c *up.Config) { file <- c.File }
 }
+
+// TestSecretsAreFoundWhereTheyMustNotBe: in a log, which gets asterisks instead, in files, and in git's history.
+func TestSecretsAreFoundWhereTheyMustNotBe(t *testing.T) {
+	model := strings.Replace(safeModel, "secrets:\n  session", "secrets:\n  bait: {canary: true, generate: password}\n  session", 1)
+	w := wardtest.Start(t, model, nil)
+	const value = "correct horse battery staple"
+	if code, out := runWard(t, w, value, "secrets", "set", "session"); code != 0 {
+		t.Fatalf("set: %d %s", code, out)
+	}
+	_, bait := runWard(t, w, "", "secrets", "reveal", "bait")
+	// The toy prints what it is asked to; what comes first may be before the supervisor has heard of the new value.
+	wardtest.Eventually(t, "the log has asterisks", func() bool {
+		ask(t, w, "/print", "text", "so it says "+value+" and "+bait+" and 4111 1111 1111 1111")
+		return strings.Contains(w.Log.String(), "so it says ****************************")
+	})
+	if log := w.Log.String(); strings.Contains(log, bait) || strings.Contains(log, "4111 1111") || !strings.Contains(log, "1111\n") {
+		t.Errorf("the log: %s", log)
+	}
+	wardtest.Eventually(t, "flags are in the ledger", func() bool {
+		_, audit := runWard(t, w, "", "audit")
+		return strings.Contains(audit, "flag.secret-in-log") && strings.Contains(audit, "flag.canary") && strings.Contains(audit, "flag.card-in-log") && !strings.Contains(audit, bait)
+	})
+
+	repo := t.TempDir()
+	if err := os.WriteFile(filepath.Join(repo, "config.txt"), []byte("# notes\npassword = "+value+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, out := runWard(t, w, "", "secrets", "leaks", repo)
+	if code != 1 || !strings.Contains(out, "config.txt:2  secret session (raw)") || strings.Contains(out, value) {
+		t.Errorf("leaks: %d %s", code, out)
+	}
+	if code, out := runWard(t, w, "", "secrets", "leaks", t.TempDir()); code != 0 {
+		t.Errorf("an empty folder: %d %s", code, out)
+	}
+}

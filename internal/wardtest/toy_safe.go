@@ -3,6 +3,7 @@ package wardtest
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 //	/file?path=P   the content of a file
 //	/env?name=N    an environment variable
 //	/fd?n=N        what an inherited descriptor holds
+//	/print?text=T  prints T
 //	/seal?class=C&row=R&owner=O&value=V   V sealed by the SDK, in base64
 //	/open?class=C&row=R&owner=O&value=V&service=S   and opened again
 //	/index?class=C&value=V   its blind index
@@ -38,6 +40,10 @@ func safe(mux *http.ServeMux) {
 			err = nil
 		}
 		say(w, b[:got], err)
+	})
+	mux.HandleFunc("/print", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Println(r.URL.Query().Get("text"))
+		say(w, nil, nil)
 	})
 	for path, do := range map[string]func(*seal.Client, *http.Request, seal.Context) ([]byte, error){
 		"/seal": func(c *seal.Client, r *http.Request, at seal.Context) ([]byte, error) {

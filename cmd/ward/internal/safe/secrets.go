@@ -40,7 +40,7 @@ func Secrets(e cli.Env) *cobra.Command {
 		newSecretsChange(e, "rollback", "Make the previous value the current one again"),
 		newSecretsChange(e, "generate", "Make a new value; where Ward knows how, it changes the password at its database, too"),
 		newSecretsChange(e, "delete", "Take a secret out of use; for 30 days it can be restored"),
-		newSecretsChange(e, "restore", "Take a deletion back"), newSecretsReveal(e), newSecretsImport(e), newSecretsSeal(e), newSecretsRecipient(e))
+		newSecretsChange(e, "restore", "Take a deletion back"), newSecretsReveal(e), newSecretsImport(e), newSecretsSeal(e), newSecretsRecipient(e), newSecretsLeaks(e))
 	return c
 }
 
