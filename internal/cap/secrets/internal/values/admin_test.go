@@ -94,7 +94,7 @@ func TestAdminRefusesWithoutEcho(t *testing.T) {
 		status             int
 	}{
 		"value that isn't base64":  {"PUT", "/v1/secrets/a", `{"value":"hunter2!"}`, 400},
-		"unknown field":            {"PUT", "/v1/secrets/a", `{"hunter2":1}`, 400},
+		"unknown field":            {"PUT", "/v1/secrets/a", `{"value":"eA==","hunter2":1}`, 400},
 		"not JSON":                 {"PUT", "/v1/secrets/a", `hunter2`, 400},
 		"empty value":              {"PUT", "/v1/secrets/a", `{}`, 400},
 		"a bad name":               {"PUT", "/v1/secrets/HUNTER2", `{"value":"eA=="}`, 400},
@@ -103,7 +103,7 @@ func TestAdminRefusesWithoutEcho(t *testing.T) {
 		"unknown verb":             {"POST", "/v1/secrets/a/hunter2", ``, 404},
 		"reveal what isn't there":  {"POST", "/v1/secrets/a/reveal", `{}`, 404},
 		"a .env that can't be":     {"POST", "/v1/secrets-import", `{"dotenv":"aHVudGVyMg=="}`, 400},
-		"more than the limit":      {"POST", "/v1/secrets-import", `{"dotenv":"` + strings.Repeat("A", maxBody) + `"}`, 400},
+		"more than the limit":      {"POST", "/v1/secrets-import", strings.Repeat(" ", maxBody) + `{"dotenv":"QT0x"}`, 400},
 		"promote what isn't there": {"POST", "/v1/secrets/a/promote", ``, 404},
 	} {
 		rec := httptest.NewRecorder()

@@ -229,6 +229,21 @@ func rotationWithHook(w *world) {
 	}
 }
 
+// meddler sets a pending version of its own while a rotation tries another.
+type meddler struct{ set func() }
+
+func (m meddler) Try(context.Context, string, secret.Bytes) error { m.set(); return nil }
+func (m meddler) Done(context.Context, string) error              { return nil }
+
+func rotationOvertaken(w *world) {
+	s, ctx := w.open(), context.Background()
+	w.set(s, "db", "one", Current)
+	w.rotators["db"] = meddler{func() { w.set(s, "db", "by a human", Pending) }}
+	w.refused(s.Generate(ctx, "ann", "db"), fault.Conflict, "changed meanwhile")
+	w.has(s, "db", Current, "one")
+	w.has(s, "db", Pending, "by a human")
+}
+
 func firstWithHook(w *world) {
 	s, ctx := w.open(), context.Background()
 	y := &system{valid: map[string]bool{}, fails: errors.New("it isn't up yet")}

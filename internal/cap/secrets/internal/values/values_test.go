@@ -131,6 +131,7 @@ var conformance = []struct {
 	{"stages move as they should", stages},
 	{"compare and set", compareAndSet},
 	{"expired values are refused", expiry},
+	{"values that were moved in the database are refused", moved},
 	{"deleted ones can be restored for 30 days", deletion},
 	{"versions are trimmed", trimming},
 	{"bad values and names are refused", badSettings},
@@ -144,6 +145,7 @@ var conformance = []struct {
 	{"sealed files are taken once", sealedFiles},
 	{"rotation by age", rotation},
 	{"rotation with a system of its own", rotationWithHook},
+	{"a rotation that was overtaken", rotationOvertaken},
 	{"first value of a secret with a system of its own", firstWithHook},
 	{"a human's pending version is respected", rotationAndHumans},
 	{"import of .env", importing},
@@ -238,6 +240,28 @@ func expiry(w *world) {
 	}
 }
 
+func moved(w *world) {
+	s, ctx := w.open(), context.Background()
+	w.set(s, "a", "first", Current)
+	w.set(s, "a", "second", Current)
+	w.set(s, "b", "of b", Current)
+	for _, query := range []string{
+		"UPDATE values_version SET sealed = (SELECT sealed FROM values_version WHERE name = 'a' AND version = 1) WHERE name = 'a' AND version = 2",
+		"UPDATE values_version SET sealed = (SELECT sealed FROM values_version WHERE name = 'a' AND version = 1) WHERE name = 'b'",
+		"UPDATE values_secret SET salt = (SELECT salt FROM values_secret WHERE name = 'a') WHERE name = 'b'", // its key goes along
+	} {
+		w.do(w.db.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+			_, err := tx.Exec(ctx, query)
+			return err
+		}))
+		for _, name := range []string{"a", "b"} {
+			if v, err := s.Get(ctx, Query{Name: name}); err == nil && string(v.Secret.Reveal()) != "of b" {
+				w.t.Errorf("%s is %q after %s", name, v.Secret.Reveal(), query)
+			}
+		}
+	}
+}
+
 func deletion(w *world) {
 	s, ctx := w.open(), context.Background()
 	w.do(s.Define(ctx, []Definition{{Name: "gen", Generate: "password"}}))
@@ -265,9 +289,12 @@ func deletion(w *world) {
 	w.do(s.Delete(ctx, "ann", "a"))
 	w.now = w.now.Add(Undo)
 	w.refused(s.Restore(ctx, "ann", "a"), fault.NotFound, "for good")
+	w.set(s, "alive", "x", Current)
+	w.refused(s.purge(ctx, "alive"), fault.Conflict, "restored in the meantime")
+	w.has(s, "alive", Current, "x")
 	before := w.rowsOf("values_version")
 	w.do(s.Maintain(ctx))
-	if after := w.rowsOf("values_version"); before != 2 || after != 0 {
+	if after := w.rowsOf("values_version"); before != 3 || after != 1 {
 		w.t.Errorf("%d versions before the purge, %d after", before, after)
 	}
 	w.refused(s.Restore(ctx, "ann", "a"), fault.NotFound, "no value")
