@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -123,6 +124,7 @@ func TestRecordsOfOneMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan error)
 		var calls [][]wire.Event
+		var mu sync.Mutex // guards forgotten
 		var forgotten []string
 		r := recorder{
 			turn: make(chan struct{}, 1),
@@ -130,7 +132,12 @@ func TestRecordsOfOneMoment(t *testing.T) {
 				calls = append(calls, events)
 				return <-gate
 			},
-			forget: func(_ context.Context, ids []string) error { forgotten = append(forgotten, ids...); return nil },
+			forget: func(_ context.Context, ids []string) error {
+				mu.Lock()
+				defer mu.Unlock()
+				forgotten = append(forgotten, ids...)
+				return nil
+			},
 		}
 		answers := make(chan error, 10)
 		add := func(kept, kind, who, version string) {
