@@ -105,6 +105,8 @@ func level(pkg string) int {
 		{"internal/capability", 3},
 		{"internal/txn", 3},
 		{"internal/leak", 3},
+		{"internal/seal", 3},
+		{"internal/pglogin", 3},
 		{"internal/cap/", 4},
 		{"internal/control", 5},
 		{"internal/agent", 5},

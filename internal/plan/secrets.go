@@ -117,6 +117,9 @@ func (p *Plan) Readers(secret string) []Reader {
 	return out
 }
 
+// DatabaseCA is the name in CAs of a database's own authority.
+func DatabaseCA(database string) string { return "database:" + database }
+
 // AgentSecrets are the secrets that agents need: what they add to calls, and with what they log in.
 func (p *Plan) AgentSecrets() []string {
 	var out []string

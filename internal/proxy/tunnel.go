@@ -16,15 +16,11 @@ import (
 // Limits.Idle; then it closes both. Without splice between plain sockets it costs a
 // copy. Done is called once, with Protocol TCP and the address as Host.
 func (e *Engine) ServeTCP(ctx context.Context, nc net.Conn, info ConnInfo, v Verdict) {
-	s := &serving{e: e, link: link{Conn: nc}, conn: Conn{ConnInfo: info, Remote: nc.RemoteAddr()}, verdict: v}
-	defer nc.Close()
-	if !e.enter(s) {
+	s := e.beginTCP(nc, info, v)
+	if s == nil {
 		return
 	}
-	defer e.leave(s)
-	s.req = Request{Request: canon.Request{Protocol: canon.TCP}, Conn: &s.conn}
-	s.rec = Record{Request: &s.req, Verdict: &s.verdict, Start: time.Now()}
-	defer func() { e.cfg.Done(s.finished()) }()
+	defer s.endTCP()
 	if !v.Allow || v.Upstream == nil {
 		s.rec.Status = denial(&v).status
 		return
@@ -41,11 +37,45 @@ func (e *Engine) ServeTCP(ctx context.Context, nc net.Conn, info ConnInfo, v Ver
 		s.rec.Err = err
 		return
 	}
+	s.join(ctx, up, e.lim.Idle)
+}
+
+// Join is ServeTCP between two connections that are there already and may be silent for idle. When ctx ends, it closes both at once.
+func (e *Engine) Join(ctx context.Context, nc, up net.Conn, info ConnInfo, idle time.Duration) {
+	s := e.beginTCP(nc, info, Verdict{Allow: true})
+	if s == nil {
+		up.Close()
+		return
+	}
+	defer s.endTCP()
+	s.join(ctx, up, idle)
+}
+
+// beginTCP is nil, and nc closed, if nothing begins any more.
+func (e *Engine) beginTCP(nc net.Conn, info ConnInfo, v Verdict) *serving {
+	s := &serving{e: e, link: link{Conn: nc}, conn: Conn{ConnInfo: info, Remote: nc.RemoteAddr()}, verdict: v}
+	if !e.enter(s) {
+		nc.Close()
+		return nil
+	}
+	s.req = Request{Request: canon.Request{Protocol: canon.TCP}, Conn: &s.conn}
+	s.rec = Record{Request: &s.req, Verdict: &s.verdict, Start: time.Now()}
+	return s
+}
+
+func (s *serving) endTCP() {
+	s.e.cfg.Done(s.finished())
+	s.e.leave(s)
+	s.Conn.Close()
+}
+
+func (s *serving) join(ctx context.Context, up net.Conn, idle time.Duration) {
 	defer up.Close()
+	nc := s.Conn
 	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
 	defer stop()
 	s.rec.Status = http.StatusOK
-	t := tunnel{e: e, idle: e.lim.Idle}
+	t := tunnel{e: s.e, idle: idle}
 	s.rec.In, s.rec.Out = t.run(nc, up)
 }
 

@@ -27,6 +27,8 @@ type SecretVersions struct {
 type AgentSecrets struct {
 	Sequence uint64            `json:"sequence"`
 	Values   map[string][]byte `json:"values"`
+	// Spare are other values that may count at a database while a password changes: the pending one, and the previous.
+	Spare map[string][][]byte `json:"spare,omitempty"`
 }
 
 // Deliver returns a service's secrets; fault.NotFound if one has no value yet (supervisor only).

@@ -1,11 +1,8 @@
 package identity
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/mail"
@@ -20,6 +17,7 @@ import (
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/identity/internal/message"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/wire"
 )
 
 // outbox queues messages for a sender that a new plan may replace.
@@ -109,41 +107,12 @@ func (x *parts) smsSender(u *model.Users, files map[string][]byte) (message.Send
 	return nil, nil
 }
 
-// egressDial dials through the agent: control has no network. The agent looks the name up, and refuses what ward.yaml
-// doesn't name.
+// egressDial dials through the agent.
 func egressDial(socket string) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, _, address string) (net.Conn, error) {
-		if strings.ContainsAny(address, "\r\n") {
-			return nil, errors.New("dial: not an address")
-		}
-		var d net.Dialer
-		c, err := d.DialContext(ctx, "unix", socket)
-		if err != nil {
-			return nil, fmt.Errorf("reach the way out: %w", err)
-		}
-		stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-		defer stop()
-		if _, err := io.WriteString(c, address+"\n"); err != nil {
-			c.Close()
-			return nil, fmt.Errorf("reach the way out: %w", err)
-		}
-		in := bufio.NewReaderSize(c, 16) // "ok\n" comes alone: the other end speaks after it
-		answer, err := in.ReadString('\n')
-		if err != nil || answer != "ok\n" {
-			c.Close()
-			return nil, fmt.Errorf("dial %s: refused, or not reached; see the agent's log: %v", address, err)
-		}
-		return &afterAnswer{Conn: c, in: in}, nil
+		return wire.DialEgress(ctx, socket, address)
 	}
 }
-
-// afterAnswer reads what came right behind the answer first.
-type afterAnswer struct {
-	net.Conn
-	in *bufio.Reader
-}
-
-func (a *afterAnswer) Read(b []byte) (int, error) { return a.in.Read(b) }
 
 // egressTransport is HTTP on the way out.
 func egressTransport(socket string) *http.Transport {

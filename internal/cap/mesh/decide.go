@@ -145,6 +145,10 @@ func (m *Mesh) serveTCP(ctx context.Context, c net.Conn, l *link) {
 		note.observed = true
 		m.note(note)
 	}
+	if here := res.databasesOf(l); len(here) > 0 {
+		m.serveDatabase(ctx, c, l, here)
+		return
+	}
 	m.engine.ServeTCP(ctx, c, proxy.ConnInfo{Peer: l}, proxy.Verdict{Allow: true, Upstream: res.pool})
 }
 

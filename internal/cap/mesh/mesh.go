@@ -56,6 +56,8 @@ type Config struct {
 	// Learn, if not nil, is told of calls between services that no rule allows, and may let them pass.
 	Learn Learner
 	Clock clock.Clock // nil for the system's
+	// Accounts logs services in to databases; nil where the plan has none.
+	Accounts Accounts
 	// Self answers what a service asks Ward itself below http://ward/v1/; nil for nothing there.
 	Self func(service string) http.Handler
 }
@@ -74,6 +76,8 @@ type Mesh struct {
 	users   *users
 	state   atomic.Pointer[state]
 	secrets atomic.Pointer[map[string][]byte] // by name
+	// sessions are those of databases.
+	sessions sessions
 
 	mu        sync.Mutex
 	instances map[string][]*instance      // guarded by mu: by service
@@ -89,6 +93,7 @@ type state struct {
 	set       *policy.Set
 	ids       map[string]string // service → SPIFFE ID
 	externals map[string]*external
+	databases map[databaseKey][]*database
 	hits      []atomic.Int64 // by rule
 }
 
@@ -116,7 +121,7 @@ func New(c Config) *Mesh {
 	}
 	m := &Mesh{
 		config: c, instances: map[string][]*instance{}, pools: map[poolKey]*proxy.Upstream{},
-		changed: make(chan struct{}), denials: newDenials(c.Record), users: newUsers(c.Clock),
+		changed: make(chan struct{}), denials: newDenials(c.Record), users: newUsers(c.Clock), sessions: sessions{keys: map[sessionKey][]byte{}},
 	}
 	m.engine = proxy.New(proxy.Config{Decide: m.decide, Done: m.done, Log: c.Log})
 	return m
@@ -139,6 +144,9 @@ func (m *Mesh) SetPlan(p *plan.Plan, today string) error {
 			return err
 		}
 		s.externals[string(p.Externals[i].Name)] = x
+	}
+	if s.databases, err = newDatabases(p); err != nil {
+		return err
 	}
 	m.state.Store(s)
 	m.dropExternalPools()
@@ -250,7 +258,8 @@ type link struct {
 	port     int
 	protocol model.Protocol
 	external bool
-	via      string // "listener" or "ingress", for the record
+	via      string        // "listener" or "ingress", for the record
+	instance wire.Instance // the caller's, of a listener
 
 	resolved atomic.Pointer[resolved]
 }
@@ -295,7 +304,7 @@ func (m *Mesh) serveUpstream(in *instance, u *plan.Upstream, ln net.Listener) {
 			c.Close()
 			return
 		}
-		l := &link{caller: in.Service, target: u.Target, port: u.TargetPort, protocol: u.Protocol, external: u.External, via: "listener"}
+		l := &link{caller: in.Service, target: u.Target, port: u.TargetPort, protocol: u.Protocol, external: u.External, via: "listener", instance: in.Instance}
 		m.wg.Go(func() {
 			defer in.open.Add(-1)
 			m.serve(c, l)
