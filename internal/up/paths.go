@@ -2,7 +2,6 @@ package up
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -26,6 +25,7 @@ type Paths struct {
 	Base    string // its folder
 	State   string // <base>/.ward
 	Control string // control's state
+	Seal    string // the sealed root key; no role sees it
 	Spool   string // the agent's events on their way to the ledger
 	Logs    string
 	// EdgeSpool is the gateway's spool: it must not see the agent's.
@@ -49,6 +49,7 @@ func FindPaths(file string) (Paths, error) {
 	sum := sha256.Sum256([]byte(abs))
 	p := Paths{File: abs, Base: base, State: filepath.Join(base, ".ward")}
 	p.Control = filepath.Join(p.State, "control")
+	p.Seal = filepath.Join(p.State, "seal")
 	p.Spool = filepath.Join(p.State, "spool")
 	p.EdgeSpool = filepath.Join(p.State, "edge-spool")
 	p.Logs = filepath.Join(p.State, "logs")
@@ -65,7 +66,7 @@ func OpenPaths(file string) (Paths, error) {
 	if err != nil {
 		return p, err
 	}
-	dirs := []string{p.State, p.Control, p.Spool, p.EdgeSpool, p.Logs, filepath.Dir(p.Run), p.Run, p.Ingress, p.Egress, p.Mail, p.forRole("agent"), p.forRole("gateway"), p.workloads()}
+	dirs := []string{p.State, p.Control, p.Seal, p.Spool, p.EdgeSpool, p.Logs, filepath.Dir(p.Run), p.Run, p.Ingress, p.Egress, p.Mail, p.forRole("agent"), p.forRole("gateway"), p.workloads()}
 	for _, d := range dirs {
 		if err := privateDir(d); err != nil {
 			return p, err
@@ -184,19 +185,6 @@ func (p Paths) lock() (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// keyFile is where the key that unseals control's state is: WARD_KEY_FILE, or
-// the user's configuration folder.
-func keyFile() (string, error) {
-	if f := os.Getenv("WARD_KEY_FILE"); f != "" {
-		return filepath.Abs(f) // it is hidden from services by its whole path
-	}
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		return "", fmt.Errorf("find the key file (set WARD_KEY_FILE): %w", err)
-	}
-	return filepath.Join(dir, "ward", "key"), nil
-}
-
 // Hidden is what no service may see, though its workdir may hold it: state, model, sockets and key.
 func (p Paths) Hidden() []string {
 	out := []string{p.State, p.File, p.Run}
@@ -209,34 +197,6 @@ func (p Paths) Hidden() []string {
 		}
 	}
 	return out
-}
-
-// key reads the 32-byte key that unseals control's state, or makes it at first start. It lies
-// outside the state, so that a copy of the state alone is of no use.
-func (p Paths) key() ([]byte, error) {
-	path, err := keyFile()
-	if err != nil {
-		return nil, err
-	}
-	b, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		b = make([]byte, 32)
-		_, _ = rand.Read(b) // never returns an error (crypto/rand)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return nil, fmt.Errorf("make key: %w", err)
-		}
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			return nil, fmt.Errorf("make key: %w", err)
-		}
-		return b, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read key: %w", err)
-	}
-	if len(b) != 32 {
-		return nil, fault.New(fault.Invalid, fmt.Sprintf("%s is not a key of Ward's (32 bytes)", path))
-	}
-	return b, nil
 }
 
 // openSockets opens every socket that a role serves, before any role starts and for

@@ -41,6 +41,8 @@ type Config struct {
 	SVIDSeconds int
 	// LearnUntil: see wire.RoleConfig. Load then returns a plan that package learn has widened.
 	LearnUntil time.Time
+	// Passphrase asks for the passphrase that seals the root key, where one does.
+	Passphrase Ask
 	// Off switches single guards off, for tests that show what each stops.
 	Off sandbox.Off
 }
@@ -204,13 +206,16 @@ func (s *Supervisor) currentPlan() *plan.Plan {
 // startRoles starts control, puts the plan into force there, and starts agent
 // and gateway.
 func (s *Supervisor) startRoles(ctx context.Context) error {
-	key, err := s.paths.key()
+	root, made, err := s.paths.OpenRoot(ctx, s.config.Passphrase)
 	if err != nil {
 		return err
 	}
+	if made {
+		s.printer.say("a new root key seals the state; it lies in a key file, for whoever reads that and the state: see 'ward seal status'")
+	}
 	base := wire.RoleConfig{TrustDomain: s.plan.TrustDomain, SVIDSeconds: s.config.SVIDSeconds, Agent: "local", LearnUntil: s.config.LearnUntil}
 	withKey := base
-	withKey.Key = key
+	withKey.Key = root.Reveal()
 	s.control = s.newRole("control", withKey, []string{wire.ListenForAgent, wire.ListenForGateway, wire.ListenForAdmin, wire.ListenPages},
 		sandbox.Folder{Host: s.paths.Control, Inside: "/state", Write: true},
 		sandbox.Folder{Host: s.paths.Egress, Inside: wire.EgressDir},

@@ -1,0 +1,93 @@
+package up
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/base/secret"
+	"github.com/wardhq/ward/internal/seal"
+)
+
+// Ask returns a passphrase; again asks for one to be set.
+type Ask func(again bool) (secret.Bytes, error)
+
+// keyFile is where the key file is: WARD_KEY_FILE, or the user's configuration folder. It lies outside the state, so that a copy of
+// the state alone is of no use.
+func keyFile() (string, error) {
+	if f := os.Getenv("WARD_KEY_FILE"); f != "" {
+		return filepath.Abs(f) // it is hidden from services by its whole path
+	}
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "", fmt.Errorf("find the key file (set WARD_KEY_FILE): %w", err)
+	}
+	return filepath.Join(dir, "ward", "key"), nil
+}
+
+// SealOf is the seal of a kind, as this machine and user have it.
+func SealOf(kind seal.Kind, ask Ask) (seal.Seal, error) {
+	switch kind {
+	case seal.File:
+		path, err := keyFile()
+		return seal.KeyFile{Path: path}, err
+	case seal.Passphrase:
+		return seal.Words{Ask: ask}, nil
+	case seal.Systemd:
+		return seal.Credential{Path: filepath.Join(os.Getenv("CREDENTIALS_DIRECTORY"), seal.CredentialName)}, nil
+	}
+	return nil, fault.New(fault.Invalid, fmt.Sprintf("this program knows no seal %q", kind))
+}
+
+// hasState tells whether anything was ever sealed under the application's root key.
+func (p Paths) hasState() bool {
+	for _, name := range []string{"ledger", "ward.db"} {
+		if _, err := os.Lstat(filepath.Join(p.Control, name)); !errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+	}
+	return false
+}
+
+// OpenRoot opens the application's root key, and makes one, under a key file, where there is no state yet; made tells so. Without what
+// seals it there is an error, and never another key.
+func (p Paths) OpenRoot(ctx context.Context, ask Ask) (root secret.Bytes, made bool, err error) {
+	st, err := seal.Load(p.Seal)
+	if err != nil {
+		return secret.Bytes{}, false, err
+	}
+	if st != nil {
+		s, err := SealOf(st.Kind, ask)
+		if err != nil {
+			return secret.Bytes{}, false, err
+		}
+		root, err = st.Open(ctx, s)
+		return root, false, err
+	}
+	path, err := keyFile()
+	if err != nil {
+		return secret.Bytes{}, false, err
+	}
+	file := seal.KeyFile{Path: path}
+	if p.hasState() {
+		// A state from before there were seals: the key file itself is the root key.
+		if root, err = file.Read(); err != nil {
+			return secret.Bytes{}, false, err
+		}
+		st, err = seal.Adopt(ctx, file, root)
+	} else {
+		made = true
+		if err := file.Make(); err != nil {
+			return secret.Bytes{}, false, err
+		}
+		root, st, err = seal.New(ctx, file)
+	}
+	if err != nil {
+		return secret.Bytes{}, false, err
+	}
+	return root, made, st.Save(p.Seal)
+}
