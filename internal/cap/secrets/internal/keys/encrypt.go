@@ -141,7 +141,6 @@ func (it *Item) check() error {
 // sealer is a data key that seals and stays here.
 type sealer struct {
 	key     *envelope.DataKey
-	version int64
 	until   time.Time
 	uses    atomic.Int64 // left
 	bytes   atomic.Int64 // left
@@ -152,12 +151,12 @@ type sealer struct {
 func (r *Ring) sealer(ctx context.Context, t *tally, owner string, size int) (*sealer, error) {
 	now := r.config.Clock.Now()
 	s, ok := t.key.sealers.get(owner)
-	if !ok || s.version != t.version.number || !now.Before(s.until) || s.uses.Add(-1) < 0 || s.bytes.Add(-int64(size)) < 0 {
+	if !ok || !now.Before(s.until) || s.uses.Add(-1) < 0 || s.bytes.Add(-int64(size)) < 0 {
 		w, err := r.wrapper(ctx, t.key, t.version, owner, true)
 		if err != nil {
 			return nil, err
 		}
-		s = &sealer{version: t.version.number, until: now.Add(sealerAge)}
+		s = &sealer{until: now.Add(sealerAge)}
 		if s.key, err = w.New(); err != nil {
 			return nil, err
 		}
@@ -178,7 +177,7 @@ func (r *Ring) open(ctx context.Context, k *key, it *Item) ([]byte, *version, er
 	if err != nil {
 		return nil, nil, errDecrypt()
 	}
-	v, err := r.version(ctx, k, in.Key)
+	v, err := k.version(in.Key)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -190,7 +189,7 @@ func (r *Ring) open(ctx context.Context, k *key, it *Item) ([]byte, *version, er
 	switch {
 	case k.purpose == Lookup && in.Kind == envelope.Lookup && it.Owner == "":
 		plain, err = m.lookup.Open(it.Context, it.Data)
-	case k.purpose == Encrypt && in.Kind == envelope.Message && in.Owned == (it.Owner != ""):
+	case k.purpose == Encrypt && in.Kind == envelope.Message:
 		var d *envelope.DataKey
 		if d, err = r.dataKey(ctx, k, v, it.Data[:envelope.HeaderSize], it.Owner); err == nil {
 			plain, err = d.Open(it.Context, it.Data)
@@ -266,10 +265,10 @@ func (r *Ring) OpenDataKey(ctx context.Context, c Caller, name string, header []
 
 func (r *Ring) openHeader(ctx context.Context, k *key, header []byte, owner string) (*envelope.DataKey, error) {
 	in, err := envelope.Inspect(header)
-	if err != nil || len(header) != envelope.HeaderSize || in.Owned != (owner != "") {
+	if err != nil || len(header) != envelope.HeaderSize {
 		return nil, errDecrypt()
 	}
-	v, err := r.version(ctx, k, in.Key)
+	v, err := k.version(in.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -342,18 +341,16 @@ func (r *Ring) VerifyMAC(ctx context.Context, c Caller, name string, it Item, ma
 		return false, err
 	}
 	valid := false
-	err := r.use(ctx, c, name, OpVerifyMAC, func(ctx context.Context, k *key, t *tally) error {
+	err := r.use(ctx, c, name, OpVerifyMAC, func(_ context.Context, k *key, t *tally) error {
 		valid = false
 		t.item(&it, nil)
 		in, err := envelope.Inspect(mac)
 		if err != nil {
 			return nil // it isn't any MAC
 		}
-		v, err := r.version(ctx, k, in.Key)
-		if fault.KindOf(err) == fault.Refused {
-			return nil
-		} else if err != nil {
-			return err
+		v, err := k.version(in.Key)
+		if err != nil {
+			return nil // a version that isn't, or no more
 		}
 		m, err := v.material()
 		if err != nil {

@@ -315,8 +315,8 @@ func (k *key) last() int64 {
 	return k.versions[len(k.versions)-1].number
 }
 
-// version that may decrypt or verify. An ID that isn't known is looked up anew, since a replica may have made it.
-func (r *Ring) version(ctx context.Context, k *key, id envelope.KeyID) (*version, error) {
+// version that may decrypt or verify. If a replica has just made it, it isn't known here, and the commit of the use tells.
+func (k *key) version(id envelope.KeyID) (*version, error) {
 	for _, v := range k.versions {
 		if v.id != id {
 			continue
@@ -325,11 +325,6 @@ func (r *Ring) version(ctx context.Context, k *key, id envelope.KeyID) (*version
 			return nil, err
 		}
 		return v, nil
-	}
-	if now, err := r.fetch(ctx, k.name); err != nil {
-		return nil, err
-	} else if now.generation != k.generation {
-		return nil, errStale
 	}
 	return nil, errDecrypt()
 }

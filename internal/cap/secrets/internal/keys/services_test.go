@@ -161,7 +161,7 @@ func TestServicesAPIRefuses(t *testing.T) {
 		"one and many":                 {"POST", "encrypt/encrypt", object{"context": c, "plaintext": "", "items": many[:1]}, 400},
 		"an owner beside many":         {"POST", "encrypt/encrypt", object{"owner": "ann", "items": many[:1]}, 400},
 		"too many":                     {"POST", "encrypt/encrypt", object{"items": many}, 400},
-		"too large":                    {"POST", "encrypt/encrypt", `{"plaintext": "` + strings.Repeat("A", maxRequest) + `"}`, 400},
+		"too large":                    {"POST", "encrypt/encrypt", `{"context":{"class":"c","table":"t"},"plaintext":"` + strings.Repeat("A", maxRequest) + `"}`, 400},
 		"two values":                   {"POST", "encrypt/encrypt", `{"context":{"class":"c","table":"t"},"plaintext":""} {}`, 400},
 		"no JSON":                      {"POST", "encrypt/encrypt", "plaintext", 400},
 		"nothing":                      {"POST", "encrypt/encrypt", "", 400},
@@ -224,7 +224,7 @@ func TestAdminAPI(t *testing.T) {
 	change("encrypt/readmit", object{"owner": "ann"}, 404)
 	change("encrypt/delete", object{}, 400)
 	change("encrypt/delete", object{"confirm": "mac"}, 400)
-	change("encrypt/delete", object{"confirm": "encrypt", "wait_days": 1 << 40}, 400)
+	change("encrypt/delete", object{"confirm": "encrypt", "wait_days": 213512}, 400)
 	change("encrypt/delete", object{"confirm": "encrypt", "wait_days": 6}, 400)
 	if k := change("encrypt/delete", object{"confirm": "encrypt"}, 200); k.State != wire.KeyPending || !k.DeleteAt.Equal(a.now.Add(DefaultWait)) {
 		t.Errorf("%+v", k)

@@ -97,6 +97,7 @@ func TestWrongUsesAreRefused(t *testing.T) {
 	d, err := r.DataKey(ctx, orders, "encrypt", "ann")
 	w.do(err)
 	w.decrypts(r, "encrypt", "ann", owned, "x") // so that its data key is remembered
+	w.do(second(r.OpenDataKey(ctx, orders, "encrypt", d.Header(), "ann")))
 	decrypt := func(name, owner string, c envelope.Context, sealed []byte) error {
 		_, err := one(r.Decrypt(ctx, orders, name, []Item{{Context: c, Owner: owner, Data: sealed}}))
 		return err
@@ -151,6 +152,8 @@ func TestWrongUsesAreRefused(t *testing.T) {
 		"data key of another key":     {second(r.OpenDataKey(ctx, orders, "other", d.Header(), "ann")), fault.Refused},
 		"shred without owner":         {r.Shred(ctx, "encrypt", ""), fault.Invalid},
 		"shred under a lookup key":    {r.Shred(ctx, "lookup", "ann"), fault.Invalid},
+		"shred an endless owner":      {r.Shred(ctx, "encrypt", strings.Repeat("x", 1025)), fault.Invalid},
+		"data key of an endless one":  {second(r.DataKey(ctx, orders, "encrypt", strings.Repeat("x", 1025))), fault.Invalid},
 		"readmit who wasn't shredded": {r.Readmit(ctx, "encrypt", "ann"), fault.NotFound},
 	} {
 		if fault.KindOf(c.err) != c.kind || c.err == nil {
@@ -163,6 +166,34 @@ func TestWrongUsesAreRefused(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+func TestAServiceEncryptsInItsOwnName(t *testing.T) {
+	w := newWorld(t)
+	ctx, r := t.Context(), w.open()
+	defineAll(w, r)
+	forged := address
+	forged.Service = "web"
+	sealed, err := one(r.Encrypt(ctx, orders, "encrypt", []Item{{Context: forged}}))
+	w.do(err)
+	mac, err := r.MAC(ctx, orders, "mac", Item{Context: forged})
+	w.do(err)
+	for service, want := range map[string]bool{"web": false, "orders": true, "": true} {
+		c := address
+		c.Service = service
+		if _, err := one(r.Decrypt(ctx, orders, "encrypt", []Item{{Context: c, Data: sealed}})); (err == nil) != want {
+			t.Errorf("opens as %q: %v", service, err)
+		}
+		if ok, err := r.VerifyMAC(ctx, orders, "mac", Item{Context: c}, mac); ok != want || err != nil {
+			t.Errorf("verifies as %q: %v, %v", service, ok, err)
+		}
+	}
+	// What orders encrypted, another service may open by saying whose it is.
+	c := address
+	c.Service = "orders"
+	if _, err := one(r.Decrypt(ctx, Caller{Service: "web"}, "encrypt", []Item{{Context: c, Data: sealed}})); err != nil {
+		t.Error(err)
+	}
+}
 
 func TestABadItemSpoilsNoOther(t *testing.T) {
 	w := newWorld(t)
@@ -379,7 +410,7 @@ func TestNothingSecretIsInTheDatabaseOrTheRecord(t *testing.T) {
 func TestMovedMaterialIsRefused(t *testing.T) {
 	for name, change := range map[string]string{
 		"kek of another key":      "UPDATE keys_key SET kek = (SELECT kek FROM keys_key WHERE name = 'b') WHERE name = 'a'",
-		"another purpose":         "UPDATE keys_key SET purpose = 'mac' WHERE name = 'a'",
+		"another purpose":         "UPDATE keys_key SET purpose = 'lookup' WHERE name = 'a'",
 		"version of another":      "UPDATE keys_version SET sealed = (SELECT sealed FROM keys_version WHERE name = 'b') WHERE name = 'a'",
 		"another number":          "UPDATE keys_version SET number = 2 WHERE name = 'a'",
 		"another ID":              "UPDATE keys_version SET id = x'0102030405060708' WHERE name = 'a'",
@@ -398,8 +429,12 @@ func TestMovedMaterialIsRefused(t *testing.T) {
 				_, err := tx.Exec(ctx, change)
 				return err
 			}))
-			if got, err := w.decrypt(w.restart(), "a", "ann", sealed); err == nil {
+			r = w.restart()
+			if got, err := w.decrypt(r, "a", "ann", sealed); err == nil {
 				t.Errorf("decrypted %q", got)
+			}
+			if got, err := r.LookupKeys(t.Context(), orders, "a"); err == nil {
+				t.Errorf("gave the key of an encryption away: %v", got)
 			}
 		})
 	}
@@ -418,9 +453,11 @@ func TestAnotherRootOpensNothing(t *testing.T) {
 	next := w.root
 	w.root = old
 	r = w.restart()
-	for range 2 { // again after a crash between it and what else is sealed
-		w.do(r.Reseal(t.Context(), next))
-	}
+	w.define(r, "unused", MAC)
+	w.do(r.Reseal(t.Context(), next))
+	w.decrypts(r, "k", "", sealed, "x")
+	r = w.restart() // after a crash between it and what else is sealed, it is done again
+	w.do(r.Reseal(t.Context(), next))
 	w.decrypts(r, "k", "", sealed, "x")
 	w.root = next
 	w.decrypts(w.restart(), "k", "", sealed, "x")
