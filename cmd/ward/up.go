@@ -10,7 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
+	"github.com/wardhq/ward/cmd/ward/internal/safe"
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/up"
 )
@@ -28,6 +30,7 @@ show their logs. Ctrl-C ends all. A change to the file is applied when it is sav
 			defer stop()
 			return up.Run(ctx, up.Config{
 				File: file, Out: e.Out, Color: cli.IsTerminal(e.Out),
+				Passphrase: safe.AskPassphrase(e), FirstKit: safe.FirstKit(e),
 				Load: func() (*plan.Plan, error) { return loadPlan(e, file) },
 			})
 		},
@@ -42,22 +45,31 @@ func loadPlan(e cli.Env, file string) (*plan.Plan, error) {
 		return nil, err
 	}
 	p := plan.Build(m)
-	for _, x := range m.Externals {
-		if x.CAFile == "" {
-			continue
+	p.CAs = map[string]string{}
+	read := func(name, what, ca string, at model.Pos) error {
+		if ca == "" {
+			return nil
 		}
-		path := x.CAFile
+		path := ca
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(filepath.Dir(file), path)
 		}
 		pem, err := os.ReadFile(path)
 		if err != nil {
-			return nil, fault.Wrap(fault.Invalid, fmt.Sprintf("%s:%d: external %s: ca: %s can't be read", file, x.Pos.Line, x.Name, x.CAFile), err)
+			return fault.Wrap(fault.Invalid, fmt.Sprintf("%s:%d: %s: ca: %s can't be read", file, at.Line, what, ca), err)
 		}
-		if p.CAs == nil {
-			p.CAs = map[string]string{}
+		p.CAs[name] = string(pem)
+		return nil
+	}
+	for _, x := range m.Externals {
+		if err := read(string(x.Name), "external "+string(x.Name), x.CAFile, x.Pos); err != nil {
+			return nil, err
 		}
-		p.CAs[string(x.Name)] = string(pem)
+	}
+	for _, d := range m.Databases {
+		if err := read(plan.DatabaseCA(d.Name), "database "+d.Name, d.CAFile, d.Pos); err != nil {
+			return nil, err
+		}
 	}
 	return p, nil
 }

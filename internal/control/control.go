@@ -413,6 +413,7 @@ func (k *Control) forAdmin() http.Handler {
 	wire.Handle(mux, "GET /v1/usage", func(context.Context, none) (wire.UsageReport, error) { return k.usage.report(), nil })
 	mux.HandleFunc("GET /v1/ca.pem", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(k.authority.RootPEM()) })
 	mux.HandleFunc("GET /v1/audit", k.serveAudit)
+	mux.HandleFunc("GET /v1/backup", k.serveBackup)
 	k.secretsForAdmin(mux)
 	for _, path := range []string{"/v1/users", "/v1/users/", "/v1/recoveries", "/v1/recoveries/", "/v1/clients", "/v1/clients/", "/v1/tokens/", "/v1/first-admin", "/v1/openapi.json"} {
 		mux.Handle(path, k.users.Admin())

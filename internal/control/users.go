@@ -21,7 +21,7 @@ import (
 func (k *Control) openUsers() error {
 	ctx := context.Background()
 	var err error
-	if k.db, err = store.Open(ctx, store.Config{Path: filepath.Join(k.config.Dir, "ward.db"), Clock: k.config.Clock}); err != nil {
+	if k.db, err = store.Open(ctx, store.Config{Path: filepath.Join(k.config.Dir, databaseFile), Clock: k.config.Clock}); err != nil {
 		return err
 	}
 	k.users, err = identity.OpenUsers(ctx, identity.UsersConfig{

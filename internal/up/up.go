@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/sandbox"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
@@ -43,6 +44,8 @@ type Config struct {
 	LearnUntil time.Time
 	// Passphrase asks for the passphrase that seals the root key, where one does.
 	Passphrase Ask
+	// FirstKit shows a person the recovery kit of a root key that was just made; nil where nobody is reading.
+	FirstKit func(kit secret.Bytes)
 	// Off switches single guards off, for tests that show what each stops.
 	Off sandbox.Off
 }
@@ -212,6 +215,9 @@ func (s *Supervisor) startRoles(ctx context.Context) error {
 	}
 	if made {
 		s.printer.say("a new root key seals the state; it lies in a key file, for whoever reads that and the state: see 'ward seal status'")
+		if err := s.firstKit(ctx); err != nil {
+			return err
+		}
 	}
 	base := wire.RoleConfig{TrustDomain: s.plan.TrustDomain, SVIDSeconds: s.config.SVIDSeconds, Agent: "local", LearnUntil: s.config.LearnUntil}
 	withKey := base
@@ -250,6 +256,19 @@ func (s *Supervisor) startRoles(ctx context.Context) error {
 		return err
 	}
 	return s.gateway.start(ctx)
+}
+
+// firstKit shows the first recovery kit, or says that there is none.
+func (s *Supervisor) firstKit(ctx context.Context) error {
+	if s.config.FirstKit == nil {
+		s.printer.say("there is no recovery kit yet; make one with 'ward seal kit'")
+		return nil
+	}
+	kit, err := s.paths.NewKit(ctx, s.config.Passphrase)
+	if err == nil {
+		s.config.FirstKit(kit)
+	}
+	return err
 }
 
 // stopRoles ends each role before those that it calls.

@@ -1,0 +1,116 @@
+package control
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// databaseFile is the database in the state's folder.
+const databaseFile = "ward.db"
+
+// Pack writes a copy of a control's state, as a tar, while it goes on: the database first, as of one moment, then what only grows or is
+// replaced as a whole. So the ledger has everything that the database has. Whatever is secret in it is sealed under the root key.
+func (k *Control) Pack(ctx context.Context, w io.Writer) error {
+	tmp, err := os.MkdirTemp(k.config.Dir, "backup-")
+	if err != nil {
+		return fmt.Errorf("pack state: %w", err)
+	}
+	defer os.RemoveAll(tmp)
+	snapshot := filepath.Join(tmp, databaseFile)
+	if err := k.db.Snapshot(ctx, snapshot); err != nil {
+		return fmt.Errorf("pack state: %w", err)
+	}
+	t := tar.NewWriter(w)
+	if err := packFile(t, snapshot, databaseFile); err != nil {
+		return fmt.Errorf("pack state: %w", err)
+	}
+	err = filepath.WalkDir(k.config.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // it was replaced just now
+			}
+			return err
+		}
+		name, err := filepath.Rel(k.config.Dir, path)
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && strings.HasPrefix(name, "backup-"):
+			return fs.SkipDir
+		case !d.Type().IsRegular(), strings.HasPrefix(name, databaseFile), strings.HasSuffix(name, ".new"):
+			return nil
+		}
+		return packFile(t, path, filepath.ToSlash(name))
+	})
+	if err == nil {
+		err = t.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("pack state: %w", err)
+	}
+	return nil
+}
+
+// packFile adds a file as long as it is now; what is appended meanwhile is left out.
+func packFile(t *tar.Writer, path, name string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := t.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: st.Size(), ModTime: st.ModTime(), Typeflag: tar.TypeReg, Format: tar.FormatPAX}); err != nil {
+		return err
+	}
+	_, err = io.CopyN(t, f, st.Size())
+	return err
+}
+
+// serveBackup streams the state to the administrator. An error on the way breaks the answer off, so that nobody takes half for all.
+func (k *Control) serveBackup(w http.ResponseWriter, r *http.Request) {
+	if err := k.ledger.Append(r.Context(), []wire.Event{{Source: "control", Time: k.config.Clock.Now().UTC(), Kind: "state.backup", Subject: "admin"}}); err != nil {
+		wire.WriteError(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-tar")
+	if err := k.Pack(r.Context(), w); err != nil {
+		slog.Error("backup", "error", err)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// Proof is what was opened of a state.
+type Proof struct {
+	Keys    int `json:"keys"` // versions
+	Secrets int `json:"secrets"`
+	Records int `json:"records"` // of the ledger
+}
+
+// Prove opens everything that is sealed in the state, and reads the whole ledger.
+func (k *Control) Prove(ctx context.Context) (Proof, error) {
+	var p Proof
+	var err error
+	if p.Keys, p.Secrets, err = k.safe.Prove(ctx); err != nil {
+		return p, err
+	}
+	size, _ := k.ledger.Size()
+	p.Records = int(size)
+	return p, nil
+}
