@@ -33,6 +33,7 @@ import (
 type Agent struct {
 	egress      *egress
 	keys        *keyAPI
+	accounts    *accounts
 	trustDomain string
 	control     *wire.Client
 	bundles     *identity.Bundles
@@ -73,15 +74,17 @@ func New(ctx context.Context, c *wire.Client, role *wire.RoleConfig, spoolDir st
 		trustDomain: trustDomain, control: c, bundles: bundles, clock: clock.System{}, spool: spool,
 		sources: map[string]sources{}, arrived: map[wire.Instance]*arrival{}, serving: map[wire.Instance]func(){},
 	}
-	a.egress = &egress{}
 	a.keys = &keyAPI{control: c}
+	a.accounts = newAccounts(c, a.clock)
 	a.mesh = mesh.New(mesh.Config{
 		ServerTLS:   pki.Server(a.clock, trustDomain, bundles.Roots, a.choose),
 		PeerService: a.peerService,
 		Record:      spool.Append,
 		Self:        a.keys.serve,
+		Accounts:    a.accounts,
 		Learn:       newLearner(role.LearnUntil, a.clock, spool.Append),
 	})
+	a.egress = &egress{database: a.mesh.DialDatabase}
 	return a, nil
 }
 
@@ -225,6 +228,7 @@ func (a *Agent) complete(ctx context.Context, m *wire.Attach, arr *arrival) erro
 		a.owned.Go(func() { src.workload.Keep(ctx) })
 	}
 	a.mu.Unlock()
+	a.accounts.attach(m.Instance)
 	a.mesh.Attach(m.Instance, m.Upstreams, arr.listeners, arr.inbound)
 	if arr.workload != nil {
 		run, stop := context.WithCancel(ctx)
@@ -250,6 +254,7 @@ func (a *Agent) detach(id wire.Instance) {
 		stop()
 	}
 	a.mesh.Detach(id)
+	a.accounts.detach(id)
 }
 
 // Main is the agent's process.
@@ -274,6 +279,7 @@ func (a *Agent) Drain() {
 	ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)
 	defer stop()
 	a.mesh.Shutdown(ctx)
+	a.accounts.close()
 }
 
 // Close waits for everything.

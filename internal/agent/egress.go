@@ -18,8 +18,11 @@ import (
 	"github.com/wardhq/ward/internal/wire"
 )
 
-// egress is control's way out: control has no network, and reaches through the agent what users: names and nothing else.
+// egress is control's way out: control has no network, and reaches through the agent what users: names, the databases where it makes
+// users, and nothing else.
 type egress struct {
+	database func(ctx context.Context, name string) (net.Conn, error)
+
 	mu      sync.Mutex
 	named   map[string]bool // guarded by mu: "host:port" of the file
 	anyHTTP bool            // guarded by mu: the file names OpenID providers, whose endpoints only their documents know
@@ -59,8 +62,11 @@ func (e *egress) set(p *plan.Plan) {
 // errNotNamed refuses a destination.
 var errNotNamed = errors.New("users: doesn't name this destination")
 
-// dial connects to a destination that the file names; or, of the providers' endpoints, to port 443 at public addresses.
+// dial connects to a database or another destination that the file names; or, of the providers' endpoints, to port 443 at public addresses.
 func (e *egress) dial(ctx context.Context, to string) (net.Conn, error) {
+	if name, ok := strings.CutPrefix(to, wire.EgressDatabase); ok {
+		return e.database(ctx, name)
+	}
 	host, port, err := net.SplitHostPort(to)
 	if err != nil {
 		return nil, err
@@ -119,13 +125,19 @@ func (a *Agent) carryOut(ctx context.Context, c net.Conn) {
 	if _, err := io.WriteString(c, "ok\n"); err != nil {
 		return
 	}
-	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
-	_ = out.SetDeadline(time.Now().Add(2 * time.Minute))
+	stopOut := context.AfterFunc(ctx, func() { out.Close() })
+	defer stopOut()
+	var end time.Time
+	if !strings.HasPrefix(to, wire.EgressDatabase) { // where control keeps its session
+		end = time.Now().Add(2 * time.Minute)
+	}
+	_ = c.SetDeadline(end)
+	_ = out.SetDeadline(end)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		_, _ = io.Copy(out, in)
-		if t, ok := out.(*net.TCPConn); ok {
+		if t, ok := out.(interface{ CloseWrite() error }); ok {
 			_ = t.CloseWrite()
 		}
 	}()
@@ -134,9 +146,10 @@ func (a *Agent) carryOut(ctx context.Context, c net.Conn) {
 	<-done
 }
 
-// setPlan puts a plan into force, for services, for what they do with keys, and for control's way out.
+// setPlan puts a plan into force, for services, for what they do with keys and databases, and for control's way out.
 func (a *Agent) setPlan(p *plan.Plan, today string) error {
 	a.egress.set(p)
 	a.keys.set(p)
+	defer a.accounts.setPlan(p)
 	return a.mesh.SetPlan(p, today)
 }

@@ -120,6 +120,7 @@ func (a *Agent) followSecrets(ctx context.Context) {
 		s, err := a.control.AgentSecrets(ctx, have)
 		if err == nil {
 			a.mesh.SetSecrets(s.Values)
+			a.accounts.setSecrets(s)
 		}
 		return s.Sequence, err
 	})

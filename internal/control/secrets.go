@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"net/http"
+	"path/filepath"
 
 	"github.com/wardhq/ward/internal/cap/secrets"
 	"github.com/wardhq/ward/internal/wire"
@@ -11,13 +12,18 @@ import (
 // openSafe opens the keys and secrets in the database.
 func (k *Control) openSafe() error {
 	var err error
-	k.safe, err = secrets.Open(context.Background(), secrets.Config{DB: k.db, Root: k.config.Key, Clock: k.config.Clock, Record: k.ledger.Append})
+	k.safe, err = secrets.Open(context.Background(), secrets.Config{DB: k.db, Root: k.config.Key, Clock: k.config.Clock, Record: k.ledger.Append, Egress: filepath.Join(wire.EgressDir, wire.EgressSocket)})
 	return err
 }
 
-// secretsForAgent is what agents may ask: what they add to calls, and what services do with keys.
+// secretsForAgent is what agents may ask: what they add to calls, users of databases, and what services do with keys.
 func (k *Control) secretsForAgent(mux *http.ServeMux) {
 	wire.Handle(mux, "GET /v1/agent-secrets", k.safe.ForAgents)
+	wire.Handle(mux, "POST /v1/database-user", k.safe.MakeDatabaseUser)
+	wire.Handle(mux, "POST /v1/database-user/renew", k.safe.RenewDatabaseUser)
+	wire.Handle(mux, "POST /v1/database-user/end", func(ctx context.Context, r wire.DatabaseUserRequest) (none, error) {
+		return none{}, k.safe.EndDatabaseUser(ctx, r)
+	})
 	mux.Handle("/v1/as/", k.safe.Services())
 }
 

@@ -48,8 +48,7 @@ func (e *Error) Error() string {
 
 // IsRefused tells that the server doesn't take the user with this password: it may have another one by now, or be gone.
 func IsRefused(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.server && strings.HasPrefix(e.Code, "28")
+	return strings.HasPrefix(Code(err), "28")
 }
 
 // Refuse tells a client why it gets no connection: Error's sentence, but the server's only if it isn't about the login, and nothing

@@ -20,6 +20,7 @@ import (
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/secrets/internal/generate"
 	"github.com/wardhq/ward/internal/cap/secrets/internal/keys"
+	"github.com/wardhq/ward/internal/cap/secrets/internal/pgusers"
 	"github.com/wardhq/ward/internal/cap/secrets/internal/values"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/store"
@@ -33,6 +34,8 @@ type Config struct {
 	Clock clock.Clock
 	// Record returns when the events are durable in the ledger.
 	Record func(context.Context, []wire.Event) error
+	// Egress is the socket of the way out to databases.
+	Egress string
 }
 
 // Safe is the keys and secrets of one application. Its methods are safe for concurrent use.
@@ -40,6 +43,7 @@ type Safe struct {
 	config Config
 	keys   *keys.Ring
 	values *values.Store
+	users  *pgusers.Users
 	plan   atomic.Pointer[rights]
 	prints prints
 
@@ -63,7 +67,8 @@ func Open(ctx context.Context, c Config) (*Safe, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.values, err = values.Open(ctx, values.Config{DB: c.DB, Root: secret.Derive(c.Root, "ward managed secrets v1"), Clock: c.Clock, Record: c.Record})
+	s.users = s.newUsers()
+	s.values, err = values.Open(ctx, values.Config{DB: c.DB, Root: secret.Derive(c.Root, "ward managed secrets v1"), Clock: c.Clock, Record: c.Record, Rotator: s.rotator})
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +108,9 @@ func (s *Safe) SetPlan(ctx context.Context, p *plan.Plan, files map[string][]byt
 			r.keys[g.Service][p.Keys[i].Name] = g.Uses
 		}
 	}
+	if err := s.users.SetPlan(p); err != nil {
+		return err
+	}
 	s.plan.Store(r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,6 +122,9 @@ func (s *Safe) SetPlan(ctx context.Context, p *plan.Plan, files map[string][]byt
 
 // Run does what is due, rotation above all, until ctx ends.
 func (s *Safe) Run(ctx context.Context) {
+	var databases sync.WaitGroup
+	databases.Go(func() { s.runDatabases(ctx) })
+	defer databases.Wait()
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {
@@ -271,10 +282,13 @@ func (s *Safe) Versions(ctx context.Context, h wire.Have) (wire.SecretVersions, 
 
 // ForAgents returns what agents need; see wire.Client.AgentSecrets. What has no value yet is left out.
 func (s *Safe) ForAgents(ctx context.Context, h wire.Have) (wire.AgentSecrets, error) {
-	out := wire.AgentSecrets{Sequence: s.follow(ctx, h.Revision), Values: map[string][]byte{}}
+	out := wire.AgentSecrets{Sequence: s.follow(ctx, h.Revision), Values: map[string][]byte{}, Spare: map[string][][]byte{}}
 	p := s.plan.Load()
 	if p == nil || ctx.Err() != nil { // who asked has gone
 		return out, nil
+	}
+	if err := s.spare(ctx, p.plan, out.Spare); err != nil {
+		return out, err
 	}
 	for _, name := range p.plan.AgentSecrets() {
 		v, err := s.values.Get(ctx, values.Query{Name: name, Who: "agent", Why: "use for services"})

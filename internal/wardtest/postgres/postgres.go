@@ -34,6 +34,12 @@ type Server struct {
 // Start starts a server that ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	return start(t, func(string) []string { return []string{"-c", "listen_addresses="} })
+}
+
+// start makes a folder with an empty server, lets prepare change it and say how to start it, and does.
+func start(t testing.TB, prepare func(dir string) []string) *Server {
+	t.Helper()
 	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres") // the pattern is well-formed
 	if len(bins) == 0 {
 		need.Missing(t, "Debian's PostgreSQL isn't installed")
@@ -58,14 +64,14 @@ func Start(t testing.TB) *Server {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	run(t, bin, dir, attr)
+	run(t, bin, dir, attr, prepare(dir)...)
 	return &Server{dir: dir}
 }
 
 // run starts the server, and returns when it answers.
-func run(t testing.TB, bin, dir string, attr *syscall.SysProcAttr) {
+func run(t testing.TB, bin, dir string, attr *syscall.SysProcAttr, args ...string) {
 	t.Helper()
-	server := exec.Command(bin, "-D", filepath.Join(dir, "data"), "-k", dir, "-c", "listen_addresses=", "-c", "max_connections=50")
+	server := exec.Command(bin, append([]string{"-D", filepath.Join(dir, "data"), "-k", dir, "-c", "max_connections=200"}, args...)...)
 	server.Dir, server.SysProcAttr = dir, attr
 	log, err := server.StderrPipe()
 	if err != nil {
