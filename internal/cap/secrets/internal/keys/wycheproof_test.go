@@ -1,7 +1,9 @@
 package keys
 
 import (
+	"crypto/fips140"
 	"crypto/x509"
+	"slices"
 	"testing"
 
 	"github.com/wardhq/ward/internal/wardtest/wycheproof"
@@ -17,6 +19,7 @@ func TestWycheproofSignatures(t *testing.T) {
 					Message wycheproof.Hex `json:"msg"`
 					Sig     wycheproof.Hex
 					Result  string
+					Flags   []string
 				}
 			}
 			valid := 0
@@ -26,6 +29,9 @@ func TestWycheproofSignatures(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, v := range g.Tests {
+					if fips140.Enforced() && slices.Contains(v.Flags, "SmallPublicKey") {
+						continue // an exponent of 3, which that mode doesn't know; ours is 65537
+					}
 					got := verify(public, v.Message, v.Sig)
 					if got != (v.Result == "valid") && v.Result != "acceptable" {
 						t.Errorf("%d: %v instead of %s", v.ID, got, v.Result)
