@@ -156,7 +156,11 @@ func scheme(info *ConnInfo) string {
 // requestHead writes the head to send upstream.
 func (s *serving) requestHead(dst []byte) []byte {
 	c, q := &s.req.Request, &s.head
-	dst = h1.AppendRequestLine(dst, c.Method, c.Path, c.Query, c.HasQuery)
+	if to := s.verdict.Target; to != "" {
+		dst = h1.AppendRequestLine(dst, c.Method, to, "", false)
+	} else {
+		dst = h1.AppendRequestLine(dst, c.Method, c.Path, c.Query, c.HasQuery)
+	}
 	dst = append(dst, "Host: "...)
 	dst = append(appendAuthority(dst, c), "\r\n"...)
 	sized := false

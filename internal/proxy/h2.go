@@ -255,8 +255,12 @@ func (b *countingBody) Read(p []byte) (int, error) {
 // outgoing is the request to send upstream: the canonical one.
 func (x *stream) outgoing(ctx context.Context, start *time.Timer) *http.Request {
 	c := &x.req.Request
-	path, _ := url.PathUnescape(c.Path) // it is canonical, and so can be decoded
-	u := &url.URL{Scheme: "http", Host: authority(c), Path: path, RawPath: c.Path, RawQuery: c.Query, ForceQuery: c.HasQuery}
+	raw, query, hasQuery := c.Path, c.Query, c.HasQuery
+	if x.verdict.Target != "" {
+		raw, query, hasQuery = strings.Cut(x.verdict.Target, "?")
+	}
+	path, _ := url.PathUnescape(raw) // it is canonical, and so can be decoded
+	u := &url.URL{Scheme: "http", Host: authority(c), Path: path, RawPath: raw, RawQuery: query, ForceQuery: hasQuery}
 	h := make(http.Header, len(x.r.Header)+4)
 	for k, vs := range x.r.Header {
 		if h1.HopByHop(k) || strings.HasPrefix(k, ":") || x.e.drop.has(k) || x.verdict.takes(k) {

@@ -43,6 +43,8 @@ type Verdict struct {
 	// named in Drop, are left out. The slices aren't kept after Done.
 	Set  []Header
 	Drop []string
+	// Target, if not empty, is forwarded in place of the canonical path and query. It is in origin form, and ours.
+	Target string
 	// Respond are fields to set on the response, of a denial too (Location,
 	// WWW-Authenticate), in place of the upstream's of the same names.
 	Respond []Header
@@ -102,6 +104,18 @@ func (r *Request) Get(name string) (value string, n int) {
 		n++
 	}
 	return value, n
+}
+
+// Each calls f with every field that Get may find, those of one name in their order.
+func (r *Request) Each(f func(name, value string)) {
+	for name, values := range r.header {
+		for _, v := range values {
+			f(name, v)
+		}
+	}
+	for i := range r.fields {
+		f(r.fields[i].Name, r.fields[i].Value)
+	}
 }
 
 // Record tells of a request that ended, well or not.

@@ -48,11 +48,14 @@ func (m *Mesh) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
 		m.note(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, observed: true, end: "outbound"})
 	}
 	v := proxy.Verdict{Allow: true, Upstream: res.pool, Drop: userFields()}
-	if !l.external {
+	switch {
+	case !l.external:
 		v.Set = tell(res.set, user)
 		if user != nil {
 			v.Tag = m.users.enter(l.target, user, traceOf(r))
 		}
+	case res.state.externals[l.target].credential != nil:
+		res.state.externals[l.target].credential.authenticate(&v, l.port, r, policyContext(user, m.users.clock.Now()))
 	}
 	return v
 }

@@ -22,6 +22,22 @@ type external struct {
 	model.External
 	allowed []netip.Prefix // addresses that the model names
 	tls     *tls.Config    // for TLSOriginate
+	// credential is what Ward adds to calls; nil for nothing.
+	credential *credential
+}
+
+// with is the external with the values that secrets have now.
+func (x *external) with(values map[string][]byte) (*external, error) {
+	if x.Auth == nil {
+		return x, nil
+	}
+	c, err := newCredential(&x.External, values)
+	if err != nil {
+		return nil, err
+	}
+	out := *x
+	out.credential = c
+	return &out, nil
 }
 
 func newExternal(x model.External, ca string) (*external, error) {

@@ -75,10 +75,11 @@ type Mesh struct {
 	denials *wire.Tally[denied]
 	users   *users
 	state   atomic.Pointer[state]
-	secrets atomic.Pointer[map[string][]byte] // by name
+	secrets atomic.Pointer[map[string][]byte] // by name; stored with planning held
 	// sessions are those of databases.
 	sessions sessions
 
+	planning  sync.Mutex // held while the state is replaced; taken before mu
 	mu        sync.Mutex
 	instances map[string][]*instance      // guarded by mu: by service
 	pools     map[poolKey]*proxy.Upstream // guarded by mu
@@ -148,15 +149,46 @@ func (m *Mesh) SetPlan(p *plan.Plan, today string) error {
 	if s.databases, err = newDatabases(p); err != nil {
 		return err
 	}
-	m.state.Store(s)
+	m.planning.Lock()
+	defer m.planning.Unlock()
+	if err := m.replace(s); err != nil {
+		return err
+	}
 	m.dropExternalPools()
 	return nil
 }
 
-// SetSecrets takes the values of what is added to calls, and of what databases are logged in to with, by name.
+// replace puts a state into force, with the values that secrets have now. It needs planning.
+func (m *Mesh) replace(s *state) error {
+	var values map[string][]byte
+	if now := m.secrets.Load(); now != nil {
+		values = *now
+	}
+	externals := make(map[string]*external, len(s.externals))
+	for name, x := range s.externals {
+		x, err := x.with(values)
+		if err != nil {
+			return err
+		}
+		externals[name] = x
+	}
+	s.externals = externals
+	m.state.Store(s)
+	return nil
+}
+
+// SetSecrets takes the values of what is added to calls, and of what databases are logged in to with, by name. They count for every
+// request from now on.
 func (m *Mesh) SetSecrets(values map[string][]byte) {
+	m.planning.Lock()
+	defer m.planning.Unlock()
 	m.secrets.Store(&values)
-	m.dropExternalPools()
+	if s := m.state.Load(); s != nil {
+		next := *s
+		if err := m.replace(&next); err != nil {
+			m.config.Log.Error("add new values of secrets", "error", err) // the plan was fine with the old ones: this can't be
+		}
+	}
 }
 
 // dropExternalPools lets go of connections whose destination may have changed.
