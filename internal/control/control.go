@@ -467,8 +467,19 @@ func (k *Control) serveAudit(w http.ResponseWriter, r *http.Request) {
 // Main is control's process.
 func Main() error {
 	return wire.RunRole(func(ctx context.Context, c *wire.RoleConfig, ready func()) (wire.Role, error) {
+		arena, err := secret.NewArena(1)
+		if err != nil {
+			return nil, err
+		}
+		if arena.Kind() == "unlocked" {
+			slog.Warn("the root key may be swapped out: this user may lock no memory (RLIMIT_MEMLOCK)")
+		}
+		root, err := arena.Keep(c.Key) // and nothing of it stays in the orders that it came with
+		if err != nil {
+			return nil, err
+		}
 		k, err := New(Config{
-			Dir: wire.StateDir, Key: secret.New(c.Key), TrustDomain: c.TrustDomain, SVIDLife: time.Duration(c.SVIDSeconds) * time.Second,
+			Dir: wire.StateDir, Key: root, TrustDomain: c.TrustDomain, SVIDLife: time.Duration(c.SVIDSeconds) * time.Second,
 		})
 		if err != nil {
 			return nil, err

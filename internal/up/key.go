@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/seal"
@@ -90,4 +92,18 @@ func (p Paths) OpenRoot(ctx context.Context, ask Ask) (root secret.Bytes, made b
 		return secret.Bytes{}, false, err
 	}
 	return root, made, st.Save(p.Seal)
+}
+
+// keyInMemory is a file that is nowhere but in memory, to hand a key over in.
+func keyInMemory(key secret.Bytes) (*os.File, error) {
+	fd, err := unix.MemfdCreate("key", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("hand the key over: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "key")
+	if _, err := f.WriteAt(key.Reveal(), 0); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("hand the key over: %w", err)
+	}
+	return f, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/base/scm"
+	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/sandbox"
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -33,7 +34,8 @@ type role struct {
 	up       *Supervisor
 	name     string
 	config   wire.RoleConfig
-	listens  []string // purposes of the sockets that it serves
+	key      secret.Bytes // of control's state; empty for the others
+	listens  []string     // purposes of the sockets that it serves
 	folders  []sandbox.Folder
 	network  bool
 	onStart  func() error // after each start, before it counts as ready again
@@ -177,7 +179,16 @@ func (r *role) once(ctx context.Context) error {
 
 // brief hands the role its configuration and sockets.
 func (r *role) brief(conn *scm.Conn) error {
-	if err := conn.Send(wire.ToRole{Config: &r.config}); err != nil {
+	var files []*os.File
+	if len(r.key.Reveal()) > 0 {
+		f, err := keyInMemory(r.key)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		files = append(files, f)
+	}
+	if err := conn.Send(wire.ToRole{Config: &r.config}, files...); err != nil {
 		return err
 	}
 	for _, purpose := range r.listens {

@@ -58,6 +58,7 @@ type Supervisor struct {
 	launcher *sandbox.Launcher
 	printer  *printer
 	leaks    *leaks
+	arena    *secret.Arena // the root key, while this runs
 	admin    *wire.Client
 	sockets  map[string]*os.File // by purpose; they outlive the roles that use them
 	control  *role
@@ -106,6 +107,10 @@ func Run(ctx context.Context, c Config) error {
 	s.leaks.found = s.foundInLog
 	s.printer = newPrinter(c.Out, c.Color, s.leaks)
 	defer s.closeSockets()
+	if s.arena, err = secret.NewArena(1); err != nil {
+		return err
+	}
+	defer s.arena.Close() // after everything has ended
 	err = s.run(ctx)
 	if errors.Is(context.Cause(ctx), errDown) {
 		return nil
@@ -220,12 +225,13 @@ func (s *Supervisor) startRoles(ctx context.Context) error {
 		}
 	}
 	base := wire.RoleConfig{TrustDomain: s.plan.TrustDomain, SVIDSeconds: s.config.SVIDSeconds, Agent: "local", LearnUntil: s.config.LearnUntil}
-	withKey := base
-	withKey.Key = root.Reveal()
-	s.control = s.newRole("control", withKey, []string{wire.ListenForAgent, wire.ListenForGateway, wire.ListenForAdmin, wire.ListenPages},
+	s.control = s.newRole("control", base, []string{wire.ListenForAgent, wire.ListenForGateway, wire.ListenForAdmin, wire.ListenPages},
 		sandbox.Folder{Host: s.paths.Control, Inside: "/state", Write: true},
 		sandbox.Folder{Host: s.paths.Egress, Inside: wire.EgressDir},
 		sandbox.Folder{Host: s.paths.Mail, Inside: wire.MailDir, Write: true})
+	if s.control.key, err = s.arena.Keep(root.Reveal()); err != nil { // for when control has to be started again
+		return err
+	}
 	s.agent = s.newRole("agent", base, []string{wire.ListenIngress, wire.ListenEgress},
 		sandbox.Folder{Host: s.paths.forRole("agent"), Inside: wire.ControlDir},
 		sandbox.Folder{Host: s.paths.Spool, Inside: "/spool", Write: true})

@@ -8,7 +8,10 @@ import (
 	"net"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/wardhq/ward/internal/base/scm"
+	"github.com/wardhq/ward/internal/base/secret"
 )
 
 // Role is one of Ward's own processes, as its supervisor drives it.
@@ -24,13 +27,25 @@ type Role interface {
 // RunRole is a role's main: it takes orders from standard input until they end or one says to drain. begin
 // starts the role, which calls ready once when it serves.
 func RunRole(begin func(ctx context.Context, c *RoleConfig, ready func()) (Role, error)) error {
+	// Other processes of the user must not look into this one, and no dump may hold what it has (prctl(2)).
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("become undumpable: %w", err)
+	}
 	conn, err := scm.Inherited(int(os.Stdin.Fd()), "orders")
 	if err != nil {
 		return fmt.Errorf("take orders from standard input: %w", err)
 	}
 	var first ToRole
-	if _, err := conn.Recv(&first); err != nil || first.Config == nil {
+	files, err := conn.Recv(&first)
+	if err != nil || first.Config == nil {
 		return fmt.Errorf("take orders: no configuration came first: %v", err)
+	}
+	for _, f := range files {
+		first.Config.Key = make([]byte, secret.KeySize)
+		_, err := f.ReadAt(first.Config.Key, 0)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return fmt.Errorf("take key: %w", err)
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -32,8 +32,8 @@ type ToRole struct {
 // RoleConfig is what a role needs to know at start.
 type RoleConfig struct {
 	TrustDomain string `json:"trust_domain"`
-	// Key unseals control's state; only control gets it.
-	Key []byte `json:"key,omitempty"`
+	// Key unseals control's state; only control gets it. It comes in a file beside the message, so that no buffer of JSON ever holds it.
+	Key []byte `json:"-"`
 	// SVIDSeconds is the life of SVIDs; 0 for the default.
 	SVIDSeconds int `json:"svid_seconds,omitempty"`
 	// Agent names the agent of this host.

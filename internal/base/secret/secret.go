@@ -10,7 +10,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -73,9 +72,7 @@ func Seal(key Bytes, plain []byte, context string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	nonce := make([]byte, a.NonceSize())
-	_, _ = rand.Read(nonce) // never returns an error (crypto/rand)
-	return a.Seal(nonce, nonce, plain, []byte(context)), nil
+	return a.Seal(nil, nil, plain, []byte(context)), nil
 }
 
 // Open reverses Seal.
@@ -84,16 +81,17 @@ func Open(key Bytes, sealed []byte, context string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(sealed) < a.NonceSize() {
+	if len(sealed) < a.Overhead() {
 		return nil, errors.New("open seal: too short")
 	}
-	plain, err := a.Open(nil, sealed[:a.NonceSize()], sealed[a.NonceSize():], []byte(context))
+	plain, err := a.Open(nil, nil, sealed, []byte(context))
 	if err != nil {
 		return nil, errors.New("open seal: it has another key or context, or was changed")
 	}
 	return plain, nil
 }
 
+// aead draws its nonces itself, and puts them before the ciphertext: FIPS 140-3 allows no others.
 func aead(key Bytes) (cipher.AEAD, error) {
 	if len(key.Reveal()) != KeySize {
 		return nil, fmt.Errorf("seal: the key has %d bytes instead of %d", len(key.Reveal()), KeySize)
@@ -102,7 +100,7 @@ func aead(key Bytes) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
-	a, err := cipher.NewGCM(block)
+	a, err := cipher.NewGCMWithRandomNonce(block)
 	if err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}

@@ -23,7 +23,7 @@ func (r *Ring) Prove(ctx context.Context) (versions int, err error) {
 			if page[i].State == wire.KeyDestroyed {
 				continue
 			}
-			k, err := r.load(ctx, page[i].Name)
+			k, err := r.fetch(ctx, page[i].Name)
 			if err != nil {
 				return versions, err
 			}

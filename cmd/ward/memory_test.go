@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/wardhq/ward/internal/up"
+	"github.com/wardhq/ward/internal/wardtest"
+)
+
+// inMemory tells whether a process has bytes in any of its writable memory.
+func inMemory(t *testing.T, pid int, what []byte) bool {
+	t.Helper()
+	maps, err := os.Open(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer maps.Close()
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mem.Close()
+	for lines := bufio.NewScanner(maps); lines.Scan(); {
+		var from, to uint64
+		var rights string
+		if _, err := fmt.Sscanf(lines.Text(), "%x-%x %s", &from, &to, &rights); err != nil || !strings.HasPrefix(rights, "rw") || to-from > 1<<30 {
+			continue
+		}
+		b := make([]byte, to-from)
+		n, _ := mem.ReadAt(b, int64(from)) // what can't be read isn't readable for others either
+		if bytes.Contains(b[:n], what) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestOnlyWhoNeedsASecretHasItInMemory looks through the memory of Ward's own processes as root can.
+func TestOnlyWhoNeedsASecretHasItInMemory(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root may read other processes' memory: that an ordinary user can't is the guard")
+	}
+	w := wardtest.Start(t, safeModel, nil)
+	p, err := up.FindPaths(w.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, _, err := p.OpenRoot(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, session := runWard(t, w, "", "secrets", "reveal", "session")
+	var st up.Status
+	if err := p.Up().Call(context.Background(), "GET", "/v1/status", nil, &st); err != nil {
+		t.Fatal(err)
+	}
+	// What is looked for is found where it is: control has the value that it has just revealed.
+	control := rolePID(t, st, "control")
+	if !inMemory(t, control, []byte(session)) {
+		t.Error("the search finds nothing, not even where it is")
+	}
+	for _, role := range []string{"agent", "gateway"} {
+		pid := rolePID(t, st, role)
+		if inMemory(t, pid, root.Reveal()) {
+			t.Errorf("%s has the root key", role)
+		}
+		if inMemory(t, pid, []byte(session)) {
+			t.Errorf("%s has a secret that it doesn't need", role)
+		}
+	}
+}
