@@ -175,7 +175,23 @@ func (s services) rewrap(c call, in *ciphertexts) (any, error) {
 	return s.convert(c, in.batch, s.ring.Rewrap, "ciphertext")
 }
 
+// ofClass makes sure that a context's class is the key's: what one key encrypts is of one class, in words and in fact.
+func (c call) ofClass(at envelope.Context) error {
+	if want := strings.TrimSuffix(c.key, lookupSuffix); at.Class != "" && at.Class != want {
+		return fault.New(fault.Invalid, fmt.Sprintf("the class %s isn't the key's, which is %s", wire.Clip(at.Class), want))
+	}
+	return nil
+}
+
+// lookupSuffix ends the name of the key that a class's lookups use; see package model.
+const lookupSuffix = ".lookup"
+
 func (s services) convert(c call, in batch, do convert, named string) (any, error) {
+	for i := range in.items {
+		if err := c.ofClass(in.items[i].Context); err != nil {
+			return nil, err
+		}
+	}
 	results, err := do(c, c.caller, c.key, in.items)
 	if err != nil {
 		return nil, err

@@ -76,7 +76,7 @@ func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) 
 
 func TestServicesAPI(t *testing.T) {
 	a := newAPI(t)
-	c := object{"class": "addresses", "table": "orders", "row": "7"}
+	c := object{"class": "encrypt", "table": "orders", "row": "7"}
 	one := a.ask("keys/encrypt/encrypt", object{"context": c, "owner": "ann", "plaintext": b64("x")})
 	if got := a.ask("keys/encrypt/decrypt", object{"context": c, "owner": "ann", "ciphertext": one["ciphertext"]}); got["plaintext"] != b64("x") {
 		t.Errorf("%v", got)
@@ -131,9 +131,17 @@ func TestServicesAPI(t *testing.T) {
 	}
 }
 
+func TestServicesAPIKeepsClassAndKeyTogether(t *testing.T) {
+	a := newAPI(t)
+	status, out := a.call(a.services, http.MethodPost, "/v1/keys/encrypt/encrypt", object{"context": object{"class": "cards", "table": "t"}, "plaintext": b64("x")})
+	if status != http.StatusBadRequest {
+		t.Errorf("a class that isn't the key's: %d %v", status, out)
+	}
+}
+
 func TestServicesAPIRefuses(t *testing.T) {
 	a := newAPI(t)
-	c := object{"class": "addresses", "table": "orders"}
+	c := object{"class": "encrypt", "table": "orders"}
 	many := make([]object, maxItems+1)
 	for i := range many {
 		many[i] = object{"context": c, "plaintext": ""}
@@ -198,7 +206,7 @@ func TestAdminAPI(t *testing.T) {
 		}
 		return k
 	}
-	c := object{"class": "addresses", "table": "orders", "row": "7"}
+	c := object{"class": "encrypt", "table": "orders", "row": "7"}
 	a.ask("keys/encrypt/encrypt", object{"context": c, "owner": "ann", "plaintext": b64("x")})
 	if k := change("encrypt/rotate", nil, 200); k.Current != 2 || len(k.Versions) != 2 || k.Versions[0].State != wire.KeyOlder || k.Loss.Messages != 1 || k.Loss.Owners != 1 {
 		t.Errorf("%+v", k)
