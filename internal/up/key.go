@@ -13,6 +13,7 @@ import (
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/seal"
+	"github.com/wardhq/ward/internal/seal/kms"
 )
 
 // Ask returns a passphrase; again asks for one to be set.
@@ -45,6 +46,19 @@ func SealOf(kind seal.Kind, ask Ask) (seal.Seal, error) {
 	return nil, fault.New(fault.Invalid, fmt.Sprintf("this program knows no seal %q", kind))
 }
 
+// KMS is the seal by a key at AWS, with credentials from the environment. WARD_AWS_ENDPOINT leads it elsewhere, as for tests.
+func KMS(arn, app string) *kms.Key {
+	return &kms.Key{ARN: arn, App: app, Credentials: kms.Environment, Endpoint: os.Getenv("WARD_AWS_ENDPOINT")}
+}
+
+// sealOf is the seal of a state that lies on disk.
+func sealOf(st *seal.State, ask Ask) (seal.Seal, error) {
+	if st.Kind == seal.AWSKMS {
+		return KMS("", "").Named(st.Wrapped)
+	}
+	return SealOf(st.Kind, ask)
+}
+
 // hasState tells whether anything was ever sealed under the application's root key.
 func (p Paths) hasState() bool {
 	for _, name := range []string{"ledger", "ward.db"} {
@@ -63,7 +77,7 @@ func (p Paths) OpenRoot(ctx context.Context, ask Ask) (root secret.Bytes, made b
 		return secret.Bytes{}, false, err
 	}
 	if st != nil {
-		s, err := SealOf(st.Kind, ask)
+		s, err := sealOf(st, ask)
 		if err != nil {
 			return secret.Bytes{}, false, err
 		}

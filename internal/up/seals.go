@@ -42,7 +42,7 @@ func (p Paths) open(ctx context.Context, ask Ask) (secret.Bytes, *seal.State, er
 	if err != nil {
 		return secret.Bytes{}, nil, err
 	}
-	s, err := SealOf(st.Kind, ask)
+	s, err := sealOf(st, ask)
 	if err != nil {
 		return secret.Bytes{}, nil, err
 	}

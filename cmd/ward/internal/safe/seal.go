@@ -91,13 +91,16 @@ func newSealStatus(e cli.Env) *cobra.Command {
 }
 
 func newSealMigrate(e cli.Env) *cobra.Command {
-	var to string
+	var to, key string
 	var removeOld bool
 	c := sealCommand("migrate", "Put the root key under another seal", func(p up.Paths, c *cobra.Command) error {
 		ask := AskPassphrase(e)
 		s, err := up.SealOf(seal.Kind(to), ask)
+		if seal.Kind(to) == seal.AWSKMS {
+			s, err = up.KMS(key, filepath.Base(p.Base)), nil
+		}
 		if err != nil {
-			return fault.New(fault.Usage, "say which seal: --to file, passphrase or systemd")
+			return fault.New(fault.Usage, "say which seal: --to file, passphrase, systemd or aws-kms")
 		}
 		if err := p.Migrate(cli.Background(c), s, ask, removeOld); err != nil {
 			return err
@@ -105,7 +108,8 @@ func newSealMigrate(e cli.Env) *cobra.Command {
 		_, err = fmt.Fprintf(e.Out, "the root key is sealed by %s now; everything under it stays as it is, and so does the recovery kit\n", to)
 		return err
 	})
-	c.Flags().StringVar(&to, "to", "", "file, passphrase or systemd")
+	c.Flags().StringVar(&to, "to", "", "file, passphrase, systemd or aws-kms")
+	c.Flags().StringVar(&key, "key", "", "the ARN of the key, for aws-kms; credentials come from AWS's environment variables")
 	c.Flags().BoolVar(&removeOld, "remove-old", false, "remove the key file that sealed it; other applications of this user may need it")
 	return c
 }
