@@ -319,7 +319,8 @@ func maySay(role string, e *wire.Event) bool {
 	case "gateway":
 		return e.Kind == "ledger.lost" || strings.HasPrefix(e.Kind, "request.") && e.Subject == plan.Outside
 	case "agent":
-		return e.Kind == "ledger.lost" || strings.HasPrefix(e.Kind, "request.") || strings.HasPrefix(e.Kind, "learn.") || e.Kind == "token.misused"
+		return e.Kind == "ledger.lost" || strings.HasPrefix(e.Kind, "request.") || strings.HasPrefix(e.Kind, "learn.") ||
+			e.Kind == "token.misused" || e.Kind == "secret.echo" || e.Kind == "secret.unseen" // other events of secrets are control's own
 	}
 	return true
 }

@@ -24,6 +24,7 @@ type Finder struct {
 	found  func(Finding)
 
 	held    []byte // not released yet
+	passed  int    // how much of held went on all the same, in a pause
 	start   int64  // where held begins in the stream
 	lines   int    // newlines before held
 	before  byte   // what stands before held; 0 at the beginning
@@ -66,8 +67,18 @@ func (f *Finder) Mask(dst, chunk []byte) []byte {
 	return dst
 }
 
-// Flush ends the stream, or a pause in which it should not stall: it appends what was held back. What is the beginning of a
-// secret, and nothing else, is passed on.
+// Pause is for a silence in which the stream should not stall: it appends what was held back, but for what has the first 8 bytes
+// of a secret. Of a secret whose first bytes went on so, the rest is masked still.
+func (f *Finder) Pause(dst []byte) []byte {
+	f.look(false)
+	n := len(f.held)
+	for _, c := range f.waiting {
+		n = min(n, c.at)
+	}
+	return f.pass(dst, n)
+}
+
+// Flush ends the stream: it appends what was held back. What is the beginning of a secret, and nothing else, is passed on.
 func (f *Finder) Flush(dst []byte) []byte {
 	return f.release(dst, f.look(true))
 }
@@ -176,14 +187,24 @@ func (f *Finder) windows() int {
 
 // release appends the first n bytes of held, masked, and lets go of them.
 func (f *Finder) release(dst []byte, n int) []byte {
-	from := len(dst)
-	dst = append(dst, f.held[:n]...)
+	dst = f.pass(dst, n)
+	f.drop(n)
+	return dst
+}
+
+// pass appends the first n bytes of held, masked, but for those that went on before.
+func (f *Finder) pass(dst []byte, n int) []byte {
+	if n <= f.passed {
+		return dst
+	}
+	from := len(dst) - f.passed // where held begins, seen from dst
+	dst = append(dst, f.held[f.passed:n]...)
 	for _, m := range f.masks {
-		if m.from < n {
-			fill(dst[from+m.from : from+min(m.to, n)])
+		if lo, hi := max(m.from, f.passed), min(m.to, n); lo < hi {
+			fill(dst[from+lo : from+hi])
 		}
 	}
-	f.drop(n)
+	f.passed = n
 	return dst
 }
 
@@ -202,7 +223,7 @@ func (f *Finder) drop(n int) {
 	f.lines += bytes.Count(f.held[:n], []byte{'\n'})
 	f.before = f.held[n-1]
 	f.held = f.held[:copy(f.held, f.held[n:])]
-	f.scanned, f.digits = max(f.scanned-n, 0), max(f.digits-n, 0)
+	f.scanned, f.digits, f.passed = max(f.scanned-n, 0), max(f.digits-n, 0), max(f.passed-n, 0)
 	for i := range f.waiting {
 		f.waiting[i].at -= n
 	}

@@ -303,3 +303,32 @@ func FuzzFinder(f *testing.F) {
 		}
 	})
 }
+
+// TestPausesPassOnWhatIsNoSecretYet: in every cut, and what a pause let go on doesn't hide the rest.
+func TestPausesPassOnWhatIsNoSecretYet(t *testing.T) {
+	const value, stream = "sk_live_4eC39HqLyjWDarjtT1zdp7dc", "before=sk_live_4eC39HqLyjWDarjtT1zdp7dc;behind"
+	at := strings.Index(stream, value)
+	prints := Make([]Secret{{Name: "key", Value: text(value)}})
+	for cut := range len(stream) {
+		found := 0
+		f := prints.Finder(false, func(Finding) { found++ })
+		first := f.Pause(f.Mask(nil, []byte(stream[:cut])))
+		first = f.Pause(first) // another pause brings nothing more
+		out := string(f.Flush(f.Mask(bytes.Clone(first), []byte(stream[cut:]))))
+		shown := 0 // of the value, in clear
+		if cut > at && cut < at+8 {
+			shown = cut - at
+		}
+		want := stream[:at+shown] + strings.Repeat("*", len(value)-shown) + stream[at+len(value):]
+		if out != want || found != 1 {
+			t.Errorf("cut at %d: %q, found %d times", cut, out, found)
+		}
+		held := 0
+		if cut >= at+8 && cut < at+len(value) {
+			held = cut - at
+		}
+		if len(first) != cut-held {
+			t.Errorf("cut at %d: the pause let %d bytes go on", cut, len(first))
+		}
+	}
+}

@@ -210,7 +210,9 @@ func (s *serving) lastOnConn() bool {
 // responseHead writes the head of the upstream's response for the client.
 func (s *serving) responseHead(dst []byte, out h1.Framing, keep bool) []byte {
 	p := &s.resp
+	from := len(dst)
 	dst = h1.AppendStatusLine(dst, p.Status, p.Reason)
+	clean(s.fields, dst[from+len("HTTP/1.1 200 "):len(dst)-len("\r\n")])
 	sized := false
 	for i := range p.Fields {
 		f := &p.Fields[i]
@@ -223,7 +225,9 @@ func (s *serving) responseHead(dst []byte, out h1.Framing, keep bool) []byte {
 			sized = true
 		case f.Kind != h1.End, nominated(p.Nominated, f.Name), s.verdict.responds(f.Name), s.e.unsaid.has(f.Name), s.e.ownCookie(&s.verdict, f.Name, f.Value):
 		default:
+			from := len(dst)
 			dst = h1.AppendField(dst, f.Name, f.Value)
+			clean(s.fields, dst[from:len(dst)-len("\r\n")])
 		}
 	}
 	if p.Status >= 200 {

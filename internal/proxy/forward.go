@@ -273,6 +273,9 @@ const lastWrite = 100 * time.Millisecond
 // responseStart reads up to the head of the final response, or of a 101.
 func (x *exchange) responseStart() error {
 	s, c := x.serving, x.c
+	if s.verdict.Masks != nil {
+		s.fields = s.verdict.Masks.Fields()
+	}
 	for range maxInterim {
 		for {
 			ok, err := c.rd.Response(&s.resp, s.head.Method)
@@ -332,7 +335,11 @@ func (x *exchange) relayResponse() (keep, whole bool, err error) {
 		err = s.write(s.out)
 	} else {
 		r := relay{e: s.e, to: &s.link, body: body, chunked: out.Kind == h1.Chunked, out: s.out, buffered: c.rd, trailers: s.e.said}
-		err = r.run()
+		if s.verdict.Masks != nil {
+			r, err = x.runMasked(r)
+		} else {
+			err = r.run()
+		}
 		s.out, s.rec.Out = r.out, r.n
 		s.spare = body.Trailers()[:0]
 	}
@@ -348,7 +355,11 @@ func (x *exchange) upgrade() error {
 	s.out = s.responseHead(s.out[:0], h1.Framing{}, true)
 	s.sent = true
 	s.rec.Status = http.StatusSwitchingProtocols
-	if err := s.write(append(s.out, c.rd.Buffered()...)); err != nil {
+	server, ahead := c.Conn, c.rd.Buffered()
+	if m := s.bodyMask(); m != nil {
+		server, ahead = newMaskedConn(c.Conn, m, ahead), nil
+	}
+	if err := s.write(append(s.out, ahead...)); err != nil {
 		return errGone
 	}
 	if early := s.rd.Buffered(); len(early) > 0 {
@@ -357,6 +368,6 @@ func (x *exchange) upgrade() error {
 		}
 	}
 	t := tunnel{e: s.e, idle: s.e.lim.Idle}
-	s.rec.In, s.rec.Out = t.run(s.Conn, c.Conn)
+	s.rec.In, s.rec.Out = t.run(s.Conn, server)
 	return nil
 }

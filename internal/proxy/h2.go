@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -92,6 +93,7 @@ type stream struct {
 	rec     Record
 	in      atomic.Int64
 	sent    bool
+	fields  Mask // for the response's heads and trailers; nil for none
 }
 
 func (x *stream) serve() {
@@ -180,6 +182,9 @@ func (x *stream) forward() {
 		start = time.AfterFunc(x.e.lim.ResponseStart, func() { cancel(errSilent) })
 		defer start.Stop()
 	}
+	if x.verdict.Masks != nil {
+		x.fields = x.verdict.Masks.Fields()
+	}
 	out := x.outgoing(x.withInterim(ctx), start)
 	var resp *http.Response
 	var err error
@@ -224,7 +229,7 @@ func (x *stream) withInterim(ctx context.Context) context.Context {
 			}
 			for k, vs := range h {
 				if !h1.HopByHop(k) && !x.e.unsaid.has(k) {
-					x.w.Header()[k] = vs
+					x.w.Header()[k] = cleanValues(x.fields, vs)
 				}
 			}
 			x.w.WriteHeader(code)
@@ -307,7 +312,7 @@ func (x *stream) relay(resp *http.Response) {
 	h := x.w.Header()
 	for k, vs := range resp.Header {
 		if !h1.HopByHop(k) && !x.verdict.responds(k) && !x.e.unsaid.has(k) {
-			h[k] = slices.DeleteFunc(vs, func(v string) bool { return x.e.ownCookie(&x.verdict, k, v) })
+			h[k] = cleanValues(x.fields, slices.DeleteFunc(vs, func(v string) bool { return x.e.ownCookie(&x.verdict, k, v) }))
 		}
 	}
 	if _, ok := h["Content-Type"]; !ok {
@@ -325,6 +330,15 @@ func (x *stream) relay(resp *http.Response) {
 	if flush && resp.Body != http.NoBody {
 		_ = control.Flush()
 	}
+	var to io.Writer = x.w
+	masked := x.masked(resp)
+	if masked != nil {
+		defer masked.stop()
+		to = masked
+		if flush {
+			masked.flush, flush = control.Flush, false
+		}
+	}
 	block := x.e.block()
 	defer x.e.blocks.Put(block)
 	for {
@@ -332,7 +346,7 @@ func (x *stream) relay(resp *http.Response) {
 		n, err := resp.Body.Read(block[:])
 		stall.Reset(x.e.lim.BodyIdle)
 		if n > 0 {
-			m, werr := x.w.Write(block[:n])
+			m, werr := to.Write(block[:n])
 			x.rec.Out += int64(m)
 			if werr == nil && flush {
 				werr = control.Flush()
@@ -341,6 +355,9 @@ func (x *stream) relay(resp *http.Response) {
 				x.rec.Err = werr
 				panic(http.ErrAbortHandler)
 			}
+		}
+		if errors.Is(err, io.EOF) && masked != nil {
+			err = cmp.Or(masked.end(), err)
 		}
 		if errors.Is(err, io.EOF) {
 			break
@@ -352,7 +369,7 @@ func (x *stream) relay(resp *http.Response) {
 	}
 	for k, vs := range resp.Trailer {
 		if !x.e.unsaid.has(k) {
-			h[http.TrailerPrefix+k] = vs
+			h[http.TrailerPrefix+k] = cleanValues(x.fields, vs)
 		}
 	}
 }

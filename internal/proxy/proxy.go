@@ -52,6 +52,8 @@ type Verdict struct {
 	OwnCookies bool
 	// Ends, if not nil, is closed when the right to the request ends: what is under way is cut then, a tunnel too.
 	Ends <-chan struct{}
+	// Masks, if not nil, clean the response.
+	Masks Masks
 	// Tag comes back in the Record.
 	Tag any
 }

@@ -22,6 +22,8 @@ type relay struct {
 	buffered *h1.Reader                  // set to look whether a read would wait
 	trailers func([]h1.Field) []h1.Field // filter; may be nil
 	upload   *upload                     // set for a request
+	mask     Mask                        // set to clean the body
+	masked   []byte                      // room for what it lets go on
 	n        int64                       // bytes of body passed on
 	broken   bool                        // the error is of the source
 }
@@ -54,7 +56,11 @@ func (r *relay) run() error {
 		if end && r.upload != nil {
 			r.upload.read.Store(true)
 		}
-		if err := r.pass(buf, n, end); err != nil || end {
+		out := buf
+		if r.mask != nil {
+			out, n = r.clean(buf[h1.ChunkPrefix:h1.ChunkPrefix+n], end)
+		}
+		if err := r.pass(out, n, end); err != nil || end {
 			return err
 		}
 	}

@@ -264,15 +264,22 @@ type upConn struct {
 	client  *link         // who waits; looked at every tick
 	wait    time.Duration // how long a read may take
 	patient func() bool   // the clock doesn't run yet: the request is still on its way
+	quiet   func() error  // called when a read has waited for a pause; nil for nothing
 }
 
 // Read waits at most c.wait, and not for a client who has gone.
 func (c *upConn) Read(p []byte) (int, error) {
 	var waited time.Duration
+	if c.quiet != nil {
+		c.strictRead(time.Now(), pause)
+	}
 	for {
 		n, err := c.Conn.Read(p)
 		if n > 0 || err == nil || !isTimeout(err) {
 			return n, err
+		}
+		if c.quiet != nil && c.quiet() != nil {
+			return 0, errGone
 		}
 		waited += tick
 		switch {

@@ -19,7 +19,7 @@ import (
 
 // world is an engine on a loopback listener, in front of one upstream.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	engine  *proxy.Engine
 	up      *proxy.Upstream
 	addr    string
@@ -42,7 +42,7 @@ type setup struct {
 }
 
 // start proxies to the server at addr; paths under /denied are denied.
-func start(t *testing.T, addr string, s setup) *world {
+func start(t testing.TB, addr string, s setup) *world {
 	t.Helper()
 	w := &world{t: t, done: make(chan struct{}, 10000)}
 	w.up = proxy.NewUpstream(proxy.UpstreamConfig{

@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/wardhq/ward/internal/base/h1"
+	"github.com/wardhq/ward/internal/base/secret"
+	"github.com/wardhq/ward/internal/leak"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/phrase"
 	"github.com/wardhq/ward/internal/plan"
@@ -25,11 +27,12 @@ type credential struct {
 	only *policy.Table // the calls that it is added to; nil for all
 	peer policy.PeerID
 
-	missing string         // why nothing can be added now, for the service
-	set     []proxy.Header // what is added
-	param   string         // and to the query, escaped
-	always  []proxy.Header // what is set on calls that nothing is added to
-	drop    []string       // what never passes as it came
+	missing string             // why nothing can be added now, for the service
+	set     []proxy.Header     // what is added
+	param   string             // and to the query, escaped
+	always  []proxy.Header     // what is set on calls that nothing is added to
+	drop    []string           // what never passes as it came
+	prints  *leak.Fingerprints // of what goes out in a readable form; nil if nothing does
 }
 
 // newCredential takes the secret's value from values.
@@ -37,6 +40,7 @@ func newCredential(x *model.External, values map[string][]byte) (*credential, er
 	c := &credential{auth: x.Auth, drop: append(userFields(), claims(x.Auth)...)}
 	if c.auth.Kind != phrase.Certificate {
 		c.always = []proxy.Header{{Name: "Accept-Encoding", Value: "identity"}} // an echo must be seen
+		c.set = c.always
 	}
 	if err := c.limit(x); err != nil {
 		return nil, err
@@ -49,12 +53,17 @@ func newCredential(x *model.External, values map[string][]byte) (*credential, er
 	switch c.auth.Kind {
 	case phrase.Bearer:
 		c.header("Authorization", "Bearer "+value)
+		c.look(value)
 	case phrase.Basic:
-		c.header("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(c.auth.Name+":"+value)))
+		pair := base64.StdEncoding.EncodeToString([]byte(c.auth.Name + ":" + value))
+		c.header("Authorization", "Basic "+pair)
+		c.look(value, pair)
 	case phrase.Header:
 		c.header(c.auth.Name, value)
+		c.look(value)
 	case phrase.Query:
 		c.param = c.auth.Name + "=" + strings.ReplaceAll(url.QueryEscape(value), "+", "%20")
+		c.look(value)
 	default:
 		c.missing = "Ward can't add a " + string(c.auth.Kind) + " yet"
 	}
@@ -103,10 +112,19 @@ func (c *credential) applies(port int, r *proxy.Request, user *policy.Context) b
 	return c.only == nil || c.only.Decide(c.peer, port, &r.Request, user).Allow
 }
 
+// look makes fingerprints of what an answer must not show.
+func (c *credential) look(values ...string) {
+	var all []leak.Secret
+	for _, v := range values {
+		all = append(all, leak.Secret{Name: c.auth.Secret, Value: secret.New([]byte(v))})
+	}
+	c.prints = leak.Make(all)
+}
+
 // authenticate adds the credential to a call that policy allows. What the service itself sends in its place is dropped in any case.
-func (c *credential) authenticate(v *proxy.Verdict, port int, r *proxy.Request, user *policy.Context) {
+func (c *credential) authenticate(v *proxy.Verdict, l *link, r *proxy.Request, user *policy.Context) {
 	v.Drop = c.drop
-	applies := c.applies(port, r, user)
+	applies := c.applies(l.port, r, user)
 	if applies && c.missing != "" {
 		*v = proxy.Verdict{Status: http.StatusServiceUnavailable, Public: c.missing}
 		return

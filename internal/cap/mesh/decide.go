@@ -55,7 +55,11 @@ func (m *Mesh) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
 			v.Tag = m.users.enter(l.target, user, traceOf(r))
 		}
 	case res.state.externals[l.target].credential != nil:
-		res.state.externals[l.target].credential.authenticate(&v, l.port, r, policyContext(user, m.users.clock.Now()))
+		c := res.state.externals[l.target].credential
+		c.authenticate(&v, l, r, policyContext(user, m.users.clock.Now()))
+		if c.prints != nil {
+			v.Masks = &masks{m, c, l}
+		}
 	}
 	return v
 }

@@ -73,6 +73,7 @@ type Mesh struct {
 	config  Config
 	engine  *proxy.Engine
 	denials *wire.Tally[denied]
+	echoes  *wire.Tally[echo]
 	users   *users
 	state   atomic.Pointer[state]
 	secrets atomic.Pointer[map[string][]byte] // by name; stored with planning held
@@ -122,7 +123,7 @@ func New(c Config) *Mesh {
 	}
 	m := &Mesh{
 		config: c, instances: map[string][]*instance{}, pools: map[poolKey]*proxy.Upstream{},
-		changed: make(chan struct{}), denials: newDenials(c.Record), users: newUsers(c.Clock), sessions: sessions{keys: map[sessionKey][]byte{}},
+		changed: make(chan struct{}), denials: newDenials(c.Record), echoes: newEchoes(c.Record), users: newUsers(c.Clock), sessions: sessions{keys: map[sessionKey][]byte{}},
 	}
 	m.engine = proxy.New(proxy.Config{Decide: m.decide, Done: m.done, Log: c.Log})
 	return m
@@ -264,11 +265,14 @@ func (m *Mesh) Shutdown(ctx context.Context) {
 	if err := m.engine.Shutdown(ctx); err != nil {
 		m.config.Log.Warn("drain", "error", err)
 	}
-	m.denials.Flush()
+	m.FlushDenials()
 }
 
-// FlushDenials writes the counts of denials that repeat; the owner calls it every second or so.
-func (m *Mesh) FlushDenials() { m.denials.Flush() }
+// FlushDenials writes the counts of denials and echoes that repeat; the owner calls it every second or so.
+func (m *Mesh) FlushDenials() {
+	m.denials.Flush()
+	m.echoes.Flush()
+}
 
 // Hits returns how often each rule of the plan in force has been used, and sets the counts back.
 func (m *Mesh) Hits() (*plan.Plan, []int64) {
