@@ -16,6 +16,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/gateway"
 	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/cap/mesh"
+	"github.com/wardhq/ward/internal/leak"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -90,6 +91,7 @@ func ownCertificate() (*tls.Certificate, error) {
 func (e *edge) run(ctx context.Context, ready func()) {
 	e.owned.Go(func() { FollowPlan(ctx, e.client, e.gateway.SetPlan, ready) })
 	e.owned.Go(func() { FollowUsers(ctx, e.client, e.gateway.SetUsers) })
+	e.owned.Go(func() { e.followFingerprints(ctx) })
 	e.owned.Go(func() { e.publishKey(ctx) })
 	e.owned.Go(func() { e.gateway.Run(ctx) })
 	e.owned.Go(func() { e.bundles.Follow(ctx) })
@@ -106,6 +108,21 @@ func (e *edge) run(ctx context.Context, ready func()) {
 				return
 			}
 		}
+	})
+}
+
+// followFingerprints keeps what no response may show until ctx ends.
+func (e *edge) followFingerprints(ctx context.Context) {
+	wire.Follow(ctx, "follow fingerprints", func(have string) (uint64, error) {
+		f, err := e.client.Fingerprints(ctx, have)
+		if err != nil || ctx.Err() != nil {
+			return 0, err
+		}
+		prints, err := leak.Unmarshal(f.Prints)
+		if err == nil {
+			e.gateway.SetFingerprints(prints)
+		}
+		return f.Sequence, err
 	})
 }
 

@@ -4,9 +4,9 @@
 // Guarantee: a route that no expose: opens is not reachable; what is forwarded is what was decided
 // on; X-Forwarded-* say what the gateway saw, whatever the client claims; where users: is in force, who a request is from is
 // known from a session or a token that was verified, what is under way for a session is cut when it ends, and cookies
-// and Authorization stop here unless the route forwards them.
-// It holds its own certificate, the key of its transaction tokens and public keys, no secret of anybody else's but the
-// cookies that pass.
+// and Authorization stop here unless the route forwards them; secrets of the application in responses' text, uncompressed,
+// become asterisks. It holds its own certificate, the key of its transaction tokens, public keys and secrets' fingerprints, no
+// secret of anybody else's but the cookies that pass.
 package gateway
 
 import (
@@ -29,6 +29,7 @@ import (
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/jose"
 	"github.com/wardhq/ward/internal/base/pki"
+	"github.com/wardhq/ward/internal/leak"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
@@ -62,6 +63,8 @@ type Gateway struct {
 	tls     *tls.Config
 	state   atomic.Pointer[state]
 	refused *wire.Tally[refusal]
+	leaks   *wire.Tally[leaked]
+	prints  atomic.Pointer[leak.Fingerprints] // nil until control has told them
 	clients clients
 	begins  begins
 	people  *people
@@ -99,7 +102,7 @@ func New(c Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make gateway: %w", err)
 	}
-	g := &Gateway{key: key, people: newPeople(c.SignIn, c.Clock), config: c, pools: map[poolKey]*proxy.Upstream{}, refused: newRefusals(c.Record), clients: clients{open: map[netip.Prefix]int{}}}
+	g := &Gateway{key: key, people: newPeople(c.SignIn, c.Clock), config: c, pools: map[poolKey]*proxy.Upstream{}, refused: newRefusals(c.Record), leaks: newLeaks(c.Record), clients: clients{open: map[netip.Prefix]int{}}}
 	g.engine = proxy.New(proxy.Config{Decide: g.decide, Done: g.done, Edge: true, Cookies: cookiePrefix, Strip: []string{txn.Header}, Log: c.Log, Limits: proxy.Limits{Conns: 20_000, Idle: 75 * time.Second}})
 	g.tls = &tls.Config{
 		MinVersion: tls.VersionTLS12, // TLS 1.3 wherever the client can
@@ -250,8 +253,11 @@ func (g *Gateway) decide(ctx context.Context, r *proxy.Request) proxy.Verdict {
 		return proxy.Verdict{Status: fault.KindOf(err).Status(), Public: fault.PublicText(err)}
 	}
 	if id.session != "" {
-		s := g.people.enter(id.session)
-		v.Ends, v.Tag = s.over, s
+		stay := g.people.enter(id.session)
+		v.Ends, v.Tag = stay.over, stay
+	}
+	if v.Allow {
+		v.Masks = g.masksFor(s, r, m)
 	}
 	return v
 }
@@ -338,10 +344,13 @@ func (g *Gateway) Shutdown(ctx context.Context) {
 	if err := g.engine.Shutdown(ctx); err != nil {
 		g.config.Log.Warn("drain", "error", err)
 	}
-	g.refused.Flush()
+	g.Flush()
 	g.ownServer.Close()
 	g.wg.Wait()
 }
 
-// Flush writes the counts of refusals that repeat.
-func (g *Gateway) Flush() { g.refused.Flush() }
+// Flush writes the counts of refusals and leaks that repeat.
+func (g *Gateway) Flush() {
+	g.refused.Flush()
+	g.leaks.Flush()
+}

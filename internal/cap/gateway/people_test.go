@@ -58,6 +58,7 @@ type edge struct {
 	ended    []string                // guarded by mu
 	seen     wire.SessionsSeen       // guarded by mu
 	away     bool                    // guarded by mu
+	events   []wire.Event            // guarded by mu
 }
 
 func (e *edge) BeginSignIn(_ context.Context, q wire.SignInBegin) (wire.SignInBegun, error) {
@@ -104,6 +105,12 @@ func (e *edge) SeeSessions(_ context.Context, s wire.SessionsSeen) error {
 	defer e.mu.Unlock()
 	e.seen = s
 	return nil
+}
+
+func (e *edge) record(v wire.Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.events = append(e.events, v)
 }
 
 // localIssuer signs in the same process.
@@ -168,7 +175,7 @@ func newEdge(t *testing.T) *edge {
 	e.g, err = New(Config{Self: self, Roots: bundles.Roots, Clock: clock.System{}, DialAgent: func(ctx context.Context) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", inside.Addr().String())
-	}, Record: func(wire.Event) {}, SignIn: e, DialPages: pages.dial, Log: slog.New(slog.DiscardHandler)})
+	}, Record: e.record, SignIn: e, DialPages: pages.dial, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
