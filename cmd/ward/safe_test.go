@@ -60,14 +60,20 @@ func ask(t *testing.T, w *wardtest.World, path string, q ...string) (int, string
 	return resp.StatusCode, string(b)
 }
 
-// askOrders fetches a page of orders through web, and returns its status and body in one text.
+// askOrders is askService of orders.
 func askOrders(t *testing.T, w *wardtest.World, path string, q ...string) string {
+	t.Helper()
+	return askService(t, w, "orders", path, q...)
+}
+
+// askService fetches a page of a service through web, and returns its status and body in one text.
+func askService(t *testing.T, w *wardtest.World, service, path string, q ...string) string {
 	t.Helper()
 	v := url.Values{}
 	for i := 0; i+1 < len(q); i += 2 {
 		v.Add(q[i], q[i+1])
 	}
-	u := "http://orders:8080" + path + "?" + v.Encode()
+	u := "http://" + service + ":8080" + path + "?" + v.Encode()
 	_, a := w.Get("/call?url=" + url.QueryEscape(u))
 	return a.Called[u]
 }

@@ -1,13 +1,11 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
-	"slices"
 	"sync"
 	"time"
 
@@ -36,6 +34,8 @@ type accounts struct {
 	control userMaker
 	clock   clock.Clock
 	owned   sync.WaitGroup // what keeps and ends users
+	asking  chan struct{}  // holds one while passwords are asked for anew
+	asked   time.Time      // guarded by asking: when the newest were asked for
 
 	mu      sync.Mutex
 	secrets wire.AgentSecrets             // guarded by mu
@@ -59,15 +59,17 @@ type madeUser struct {
 	gone  chan struct{} // closed by drop
 }
 
-// How long control may take for one thing, how long it is asked to end a user, and the shortest pause between attempts to renew one.
+// How long control may take for one thing, how long it is asked to end a user, and the shortest pauses between attempts to renew one, and
+// between questions for passwords.
 const (
 	makeTime   = 10 * time.Second
 	endTime    = 5 * time.Second
 	renewPause = time.Second
+	askPause   = 200 * time.Millisecond
 )
 
 func newAccounts(control userMaker, c clock.Clock) *accounts {
-	return &accounts{control: control, clock: c, live: map[wire.Instance]bool{}, made: map[madeKey]*madeUser{}}
+	return &accounts{control: control, clock: c, asking: make(chan struct{}, 1), live: map[wire.Instance]bool{}, made: map[madeKey]*madeUser{}}
 }
 
 // setSecrets takes the fixed accounts' passwords.
@@ -163,20 +165,20 @@ func (a *accounts) LogIn(ctx context.Context, in wire.Instance, d *model.Databas
 	return err
 }
 
-// logInFixed tries the current password, and then those that count while it changes: PostgreSQL has one password at a time, so
-// between its change there and the news of it here none of the ones known may be right. Then control is asked for the newest.
+// logInFixed tries the current password, and then those that may count while it changes: PostgreSQL has one at a time, so between its
+// change there and the news of it here, or between two attempts, none of the known ones may be right. Then the newest are asked for, and
+// all have another try.
 func (a *accounts) logInFixed(ctx context.Context, u *model.DatabaseUser, try func(mesh.Account) error) error {
 	err := fmt.Errorf("secret %s has no value yet; set one with 'ward secrets set %s'", u.Login.Secret, u.Login.Secret)
-	var tried [][]byte
+	began := a.clock.Now()
 	for asked := false; ; asked = true {
 		a.mu.Lock()
 		current, spare := a.secrets.Values[u.Login.Secret], a.secrets.Spare[u.Login.Secret]
 		a.mu.Unlock()
 		for _, password := range append([][]byte{current}, spare...) {
-			if len(password) == 0 || slices.ContainsFunc(tried, func(b []byte) bool { return bytes.Equal(b, password) }) {
+			if len(password) == 0 {
 				continue
 			}
-			tried = append(tried, password)
 			if err = try(mesh.Account{User: u.Login.User, Password: secret.New(password)}); !pglogin.IsRefused(err) {
 				return err
 			}
@@ -184,12 +186,38 @@ func (a *accounts) logInFixed(ctx context.Context, u *model.DatabaseUser, try fu
 		if asked {
 			return err
 		}
-		newest, askErr := a.control.AgentSecrets(ctx, "")
-		if askErr != nil {
+		if askErr := a.askAnew(ctx, began); askErr != nil {
 			return errors.Join(err, askErr)
 		}
-		a.setSecrets(newest)
 	}
+}
+
+// askAnew fetches passwords that are newer than a moment. However many logins fail, control is asked only so often.
+func (a *accounts) askAnew(ctx context.Context, than time.Time) error {
+	select {
+	case a.asking <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-a.asking }()
+	if a.asked.After(than) {
+		return nil
+	}
+	pause := time.NewTimer(a.asked.Add(askPause).Sub(a.clock.Now()))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	now := a.clock.Now()
+	newest, err := a.control.AgentSecrets(ctx, "")
+	if err != nil {
+		return err
+	}
+	a.asked = now
+	a.setSecrets(newest)
+	return nil
 }
 
 // get returns an instance's user, and has one made if there is none.

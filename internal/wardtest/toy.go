@@ -75,6 +75,7 @@ func Toy() {
 	})
 	mux.HandleFunc("/token", askToken)
 	safe(mux)
+	database(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		called := map[string]string{}
 		pass := r.URL.Query().Get("pass")

@@ -2,6 +2,7 @@ package secrets
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"slices"
@@ -123,24 +124,13 @@ const (
 // runDatabases sweeps made users, and brings passwords that Ward generates to the databases, until ctx ends.
 func (s *Safe) runDatabases(ctx context.Context) {
 	defer s.users.Close()
-	settled := map[pgusers.Account]int64{} // the version whose password counts there
-	for retry := databasesRetry; ctx.Err() == nil; {
+	settled := map[pgusers.Account]int64{}         // the version whose password counts there
+	pause, retry := databasesRetry, databasesRetry // agents get the plan when control has it
+	for {
 		s.mu.Lock()
 		planned := s.planned
 		s.mu.Unlock()
 		_, changed := s.values.Changed()
-		pause := databasesEvery
-		err := s.users.Sweep(ctx)
-		if settleErr := s.settle(ctx, settled); settleErr != nil {
-			err = settleErr
-		}
-		if err != nil && ctx.Err() == nil {
-			pause = min(retry, databasesEvery)
-			retry *= 2
-			slog.Warn("look after databases", "error", err)
-		} else {
-			retry = databasesRetry
-		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
@@ -148,8 +138,19 @@ func (s *Safe) runDatabases(ctx context.Context) {
 			retry = databasesRetry
 		case <-changed:
 		case <-ctx.Done():
+			return
 		}
 		timer.Stop()
+		err := errors.Join(s.settle(ctx, settled), s.users.Sweep(ctx))
+		if err == nil {
+			pause, retry = databasesEvery, databasesRetry
+			continue
+		}
+		pause = min(retry, databasesEvery)
+		retry = min(2*retry, databasesEvery)
+		if retry > 4*databasesRetry { // it isn't that something has just begun
+			slog.Warn("look after databases", "error", err)
+		}
 	}
 }
 

@@ -17,7 +17,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"slices"
 	"strconv"
@@ -234,10 +233,9 @@ func (u *Users) record(ctx context.Context, kind string, r *wire.DatabaseUserReq
 	return u.config.Record(ctx, []wire.Event{e})
 }
 
-// failed tells agents and administrators that a database refused or didn't answer; why is the log's.
+// failed tells agents and administrators what a database didn't do, and why: nobody else hears it.
 func (s *server) failed(what string, err error) error {
-	slog.Warn("database", "database", s.model.Name, "doing", what, "error", err)
-	return fault.Wrap(fault.Unavailable, fmt.Sprintf("Ward can't %s at database %s; its log says why", what, s.model.Name), err)
+	return fault.New(fault.Unavailable, fmt.Sprintf("Ward can't %s at database %s: %v", what, s.model.Name, err))
 }
 
 // Account is a fixed account of a database that has an administrator, and whose password the secret holds.
