@@ -21,7 +21,7 @@ func newDemoCommand(e cli.Env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Attack a small shop without Ward and with it, and leave the guarded shop running",
-		Long: `Start a small book shop of six services with holes, attack it, start the same programs under guard,
+		Long: `Start a small book shop of six services and a database with holes, attack it, start the same programs under guard,
 attack them in the same way, and print both results side by side. Then the guarded shop
 goes on running, for you to look at, until Ctrl-C. Everything is on loopback.
 

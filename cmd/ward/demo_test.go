@@ -34,11 +34,13 @@ func generous(t *testing.T) func(string) string {
 			case strings.HasPrefix(trimmed, "cart: ["):
 				line = "      cart: any\n      mailer: any\n      payments: any\n"
 			case strings.HasPrefix(trimmed, "orders: ["):
-				line = "      orders: any\n    files: {read: [orders]}\n"
+				line = "      orders: any\n    files: {read: [db]}\n"
 			case strings.HasPrefix(trimmed, "catalog: [GET"):
 				line = "      catalog: any\n"
 			case trimmed == "files: {write: [mailer/data]}":
-				line = "    files: {read: [orders], write: [mailer/data, catalog/data]}\n    calls: {payments: any}\n"
+				line = "    files: {read: [db], write: [mailer/data, catalog/data]}\n    calls: {payments: any, db: tcp}\n"
+			case strings.HasPrefix(trimmed, "env: {SEAL:"):
+				line = "    env: {DATABASE_URL: \"postgres://shop@db:5432/shop\"}\n    secrets: {db-password: env PGPASSWORD}\n"
 			}
 			out = append(out, line)
 		}
@@ -95,34 +97,35 @@ func succeeding(r demo.Report) []string {
 	return out
 }
 
-// open are the holes that the demo itself lists as open.
-func open(more ...string) []string {
-	all := append([]string{"find a card number in the log", "read web's own password"}, more...)
-	slices.Sort(all)
-	return all
-}
-
 // TestDemosTableTellsTheTruth widens the model: exactly the rows that the grants stood for must turn, and the
 // demo must say no. As the model is, script demo.txtar runs it.
 func TestDemosTableTellsTheTruth(t *testing.T) {
 	r := runDemo(t, demo.Config{Change: generous(t)})
-	want := open(
+	want := []string{
 		"read visitor statistics", "read web's process", "read orders by a /docs parameter", "read orders by the cover preview",
 		"read catalog's process by preview", "mailer: charge a card", "mailer: read orders on disk", "mailer: change catalog on disk",
 		"become administrator", "read another customer's order", "mailer: act as a customer",
-	)
+		"find addresses on a stolen disk", "restore an erased customer", "mailer: log in to the database",
+	}
+	slices.Sort(want)
 	if diff := cmp.Diff(want, succeeding(r)); diff != "" {
 		t.Errorf("succeeds with Ward (-want +got):\n%s", diff)
 	}
 	if r.OK {
 		t.Error("the demo is content")
 	}
+	// A password that a service has isn't one that it never had, also where the browser sees asterisks.
+	for _, row := range r.Rows {
+		if row.Attack == "make orders show its password" && row.With.Layer != "" {
+			t.Errorf("orders has its password, and %q stopped: %s", row.Attack, row.With.Evidence)
+		}
+	}
 }
 
 // TestDemoNamesTheLayerThatHeld takes one layer away: the next one holds, and the table says which.
 func TestDemoNamesTheLayerThatHeld(t *testing.T) {
 	r := runDemo(t, demo.Config{Off: sandbox.Off{Landlock: true}})
-	if diff := cmp.Diff(open(), succeeding(r)); diff != "" {
+	if diff := cmp.Diff([]string(nil), succeeding(r)); diff != "" {
 		t.Errorf("succeeds with Ward (-want +got):\n%s", diff)
 	}
 	for _, row := range r.Rows {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/wardhq/ward/internal/demo/shop"
@@ -17,20 +18,14 @@ import (
 // attack is one way to abuse the shop. try makes it for real; it doesn't know whether the
 // shop is guarded.
 type attack struct {
-	name  string
-	hole  string
-	later string // see Row.Later
-	try   func(context.Context, *world) Result
+	name string
+	hole string
+	try  func(context.Context, *world) Result
 }
-
-// What closes the holes that Ward lists as open.
-const (
-	bySecrets = "needs Ward's secrets (to come)"
-)
 
 // attacks are all, in the order of the table.
 func attacks() []attack {
-	return append(fromOutside(), fromInside()...)
+	return slices.Concat(fromOutside(), onSecrets(), fromInside())
 }
 
 // fromOutside are attacks that need only a browser.
@@ -43,7 +38,7 @@ func fromOutside() []attack {
 			return w.outside(ctx, ServiceVerb, "/debug/pprof/cmdline")
 		}},
 		{name: "read orders by a /static path", hole: "path traversal", try: func(ctx context.Context, w *world) Result {
-			return w.outside(ctx, victim, "/static/..%2f..%2forders%2fdata%2forders.json")
+			return w.outside(ctx, victim, "/static/..%2f..%2fdb%2fdata%2forders.json")
 		}},
 		{name: "read orders by a /docs parameter", hole: "path traversal", try: func(ctx context.Context, w *world) Result {
 			return w.sure(ordersFile, w.outside(ctx, victim, "/docs?file=../../../"+ordersFile))
@@ -57,9 +52,6 @@ func fromOutside() []attack {
 		{name: "make web call the attacker", hole: "free egress", try: func(ctx context.Context, w *world) Result {
 			return w.forge(ctx, "thank you", w.out.lootURL("web"))
 		}},
-		{name: "read web's own password", hole: "password in environment", later: bySecrets, try: func(ctx context.Context, w *world) Result {
-			return w.outside(ctx, "SESSION_SECRET=", "/docs?file="+strings.Repeat("../", 24)+"proc/self/environ")
-		}},
 		{name: "become administrator", hole: "forgeable cookie", try: func(ctx context.Context, w *world) Result {
 			return w.outside(ctx, victim, "/admin", "Cookie", "role=cm9sZT1hZG1pbg==")
 		}},
@@ -67,12 +59,6 @@ func fromOutside() []attack {
 			return w.outside(ctx, victim, "/admin", "X-Ward-User-Groups", "staff", "X-Ward-User-Email", "boss@example.com")
 		}},
 		{name: "read another customer's order", hole: "object reference", try: readOrder},
-		{name: "find a card number in the log", hole: "card number logged", later: bySecrets, try: func(_ context.Context, w *world) Result {
-			if log := w.log("payments"); !strings.Contains(log, victimCard) {
-				return Result{Evidence: "the log of payments has no card number: " + words(log)}
-			}
-			return Result{Succeeded: true, Evidence: "the log of payments says card=" + victimCard}
-		}},
 	}
 }
 
@@ -91,7 +77,10 @@ func fromInside() []attack {
 			return w.sure(booksFile, w.intrude(ctx, "written", errand{Write: "../" + booksFile}))
 		}},
 		{name: "mailer: take the key of payments", hole: "password in environment", try: func(ctx context.Context, w *world) Result {
-			return w.intrude(ctx, w.out.cards.Key, errand{Hunt: "CARDS_API_KEY"})
+			return w.intrude(ctx, w.secrets[cardsKey], errand{Hunt: "CARDS_API_KEY"})
+		}},
+		{name: "mailer: log in to the database", hole: "password in environment", try: func(ctx context.Context, w *world) Result {
+			return w.intrude(ctx, victim, errand{Login: fmt.Sprintf("postgres://shop:%s@%s/shop", w.secrets[dbPassword], w.address("db"))})
 		}},
 		{name: "mailer: send loot outside", hole: "free egress", try: sendLoot},
 		{name: "mailer: act as a customer", hole: "user's token passed on", try: actAsVictim},
@@ -100,7 +89,7 @@ func fromInside() []attack {
 
 // Files of services, from the shop's folder.
 const (
-	ordersFile = "orders/data/orders.json"
+	ordersFile = "db/data/orders.json"
 	booksFile  = "catalog/data/books.json"
 )
 

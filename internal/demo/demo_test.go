@@ -20,7 +20,7 @@ import (
 
 func TestModelIsShortAndWithoutErrors(t *testing.T) {
 	text := Model(18443, 18090)
-	if n := strings.Count(text, "\n"); n > 70 {
+	if n := strings.Count(text, "\n"); n > 80 {
 		t.Errorf("%d lines", n)
 	}
 	m, problems := model.Parse("shop.yaml", strings.NewReader(text))
@@ -156,7 +156,7 @@ func TestTableTellsWhatTheRowsSay(t *testing.T) {
 		Without: Session{OK: true}, With: Session{OK: true}, Seconds: 1.25,
 		Rows: []Row{
 			{Attack: "a", Hole: "h", Without: yes, With: no},
-			{Attack: "b", Hole: "hole", Without: yes, With: yes, Later: "later"},
+			{Attack: "b", Hole: "hole", Without: Result{Succeeded: true, Evidence: "as b says"}, With: Result{Succeeded: true, Evidence: "b again"}},
 		},
 	}
 	r.judge()
@@ -167,13 +167,17 @@ func TestTableTellsWhatTheRowsSay(t *testing.T) {
 	want := `
 ATTACK  HOLE  WITHOUT   WITH WARD  STOPPED BY
 a       h     succeeds  stopped    agent: no
-b       hole  succeeds  succeeds   open: later
+b       hole  succeeds  succeeds   NOTHING
 
 "mailer:" is done inside of that service, taken over by an order whose note its template engine runs.
 2 attacks: 1 stopped, 1 open. The shop without Ward works, with Ward works.
+
+not as it should be: b
+  without Ward: as b says
+  with Ward:    b again
 All of it happened just now, in 1.2 s; --json shows the evidence of each cell.
 `
-	if diff := cmp.Diff(want, b.String()); diff != "" || !r.OK {
+	if diff := cmp.Diff(want, b.String()); diff != "" || r.OK {
 		t.Errorf("ok=%v (-want +got):\n%s", r.OK, diff)
 	}
 }
@@ -188,7 +192,6 @@ func TestVerdictIsNoWhereAnythingIsAmiss(t *testing.T) {
 		want          bool
 	}{
 		{"stopped as claimed", Row{Without: yes, With: stopped}, works, works, true},
-		{"open as said", Row{Without: yes, With: yes, Later: "later"}, works, works, true},
 		{"not stopped", Row{Without: yes, With: yes}, works, works, false},
 		{"failed for a reason of its own", Row{Without: yes, With: failed}, works, works, false},
 		{"no attack at all", Row{Without: failed, With: stopped}, works, works, false},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/wardhq/ward/internal/demo/visitor"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/up"
+	"github.com/wardhq/ward/internal/wire"
 )
 
 // readyIn is how long the guarded shop may take to start.
@@ -42,6 +44,9 @@ func startGuarded(ctx context.Context, c *Config, dir string, out *outside) (*gu
 		text = c.Change(text)
 	}
 	file := filepath.Join(dir, "ward.yaml")
+	if err := os.WriteFile(filepath.Join(dir, "cards-ca.pem"), out.cardsCA, 0o644); err != nil {
+		return nil, fmt.Errorf("write the card processor's certificate: %w", err)
+	}
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		return nil, fmt.Errorf("write the shop's model: %w", err)
 	}
@@ -85,7 +90,44 @@ func loadPlan(file string) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return plan.Build(m), nil
+	p := plan.Build(m)
+	p.CAs = map[string]string{}
+	for _, x := range m.Externals {
+		ca, err := os.ReadFile(filepath.Join(filepath.Dir(file), x.CAFile))
+		if err != nil {
+			return nil, fmt.Errorf("read the card processor's certificate: %w", err)
+		}
+		p.CAs[string(x.Name)] = string(ca)
+	}
+	return p, nil
+}
+
+// exchangeSecrets gives Ward the card processor's key, as 'ward secrets set' does, and takes the values that Ward made, as
+// 'ward secrets reveal' does: the attacks have to know what they are looking for.
+func exchangeSecrets(ctx context.Context, admin *wire.Client, key string) (map[string]string, error) {
+	out := map[string]string{cardsKey: key}
+	if _, err := admin.SetSecret(ctx, cardsKey, wire.SecretSet{Value: []byte(key)}); err != nil {
+		return nil, fmt.Errorf("set secret %s: %w", cardsKey, err)
+	}
+	for _, name := range []string{sessionSecret, dbPassword} {
+		v, err := admin.RevealSecret(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("reveal secret %s: %w", name, err)
+		}
+		out[name] = string(v.Value)
+	}
+	return out, nil
+}
+
+// shred is 'ward keys shred addresses CUSTOMER'.
+func shred(admin *wire.Client) func(context.Context, string) error {
+	return func(ctx context.Context, customer string) error {
+		var k wire.ManagedKey
+		if err := admin.Call(ctx, http.MethodPost, "/v1/keys/addresses/shred", wire.ManagedKeyOwner{Owner: customer}, &k); err != nil {
+			return fmt.Errorf("shred a customer's keys: %w", err)
+		}
+		return nil
+	}
 }
 
 func (g *guarded) awaitReady(ctx context.Context, ready <-chan struct{}) error {
@@ -116,6 +158,10 @@ func guardedWorld(ctx context.Context, paths up.Paths, port int, out *outside) (
 		}
 		roots.AddCert(cert)
 	}
+	secrets, err := exchangeSecrets(ctx, paths.Admin(), out.cards.Key)
+	if err != nil {
+		return nil, err
+	}
 	transport := visitor.Transport(roots)
 	return &world{
 		signIn:    atWard(paths.Mail),
@@ -123,8 +169,11 @@ func guardedWorld(ctx context.Context, paths up.Paths, port int, out *outside) (
 		dir:       paths.Base,
 		transport: transport,
 		address: func(role string) string {
-			if role == "payments" {
+			switch role {
+			case "payments":
 				return "payments:9090"
+			case "db":
+				return "db:5432"
 			}
 			return net.JoinHostPort(role, "8080")
 		},
@@ -135,7 +184,9 @@ func guardedWorld(ctx context.Context, paths up.Paths, port int, out *outside) (
 			}
 			return string(b)
 		},
-		out: out,
+		out:     out,
+		secrets: secrets,
+		erase:   shred(paths.Admin()),
 	}, nil
 }
 
@@ -152,6 +203,9 @@ In another terminal, with ward or 'go run ./cmd/ward':
   ward reach  -f %[2]s
   ward status -f %[2]s
   ward attack -f %[2]s
+  ward audit  -f %[2]s
+  ward secrets list -f %[2]s
+  ward keys shred addresses %[3]s -f %[2]s   (then look at the order again)
 
 Ctrl-C ends it.
 `, g.world.base, g.file, victim, password, filepath.Join(filepath.Dir(g.file), ".ward", "mail"))

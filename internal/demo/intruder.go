@@ -28,6 +28,7 @@ type errand struct {
 	Read   string `json:"read,omitempty"`   // a file
 	Write  string `json:"write,omitempty"`  // a file: its end gets a line more
 	Hunt   string `json:"hunt,omitempty"`   // the value of this variable in any process's environment
+	Login  string `json:"login,omitempty"`  // read the orders of the database at this URL
 }
 
 // booty is what the intruder brings back.
@@ -110,6 +111,8 @@ func (e *errand) run(ctx context.Context) (string, error) {
 		return "written", writeOn(e.Write)
 	case e.Hunt != "":
 		return hunt(e.Hunt)
+	case e.Login != "":
+		return shop.ReadOrders(ctx, e.Login)
 	}
 	return "", errors.New("no errand")
 }

@@ -2,8 +2,15 @@ package demo
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"strconv"
@@ -18,49 +25,60 @@ import (
 const (
 	gatewayPort = 8443
 	cardsPort   = 8090
+	cardsHost   = "cards.example"
 )
 
 // outside stands for the Internet: the card processor, and a server of the attacker's.
 type outside struct {
-	cards        *shop.Cards
-	cardsPort    int
-	attackerPort int
-	servers      []*http.Server
+	cards          *shop.Cards
+	cardsPort      int    // over TLS
+	cardsCA        []byte // PEM
+	plainCardsPort int
+	attackerPort   int
+	servers        []*http.Server
 
 	mu   sync.Mutex
 	loot map[string]bool // guarded by mu: what came to the attacker's server
 }
 
-// cardsKey is what the model gives payments.
-func cardsKey() (string, error) {
-	m, err := parseModel("shop.yaml", shopModel)
+func startOutside() (*outside, error) {
+	cert, pem, err := certify(cardsHost)
 	if err != nil {
-		return "", err
+		return nil, fmt.Errorf("certify the card processor: %w", err)
 	}
-	for _, s := range m.Services {
-		for _, e := range s.Env {
-			if e.Name == "CARDS_API_KEY" {
-				return e.Value, nil
-			}
+	o := &outside{cards: &shop.Cards{Key: "sk-demo-" + rand.Text()}, cardsCA: pem, loot: map[string]bool{}}
+	secure := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	for _, s := range []struct {
+		who  string
+		port *int
+		want int
+		h    http.Handler
+		tls  *tls.Config
+	}{
+		{"the card processor", &o.cardsPort, cardsPort, o.cards, secure},
+		{"the card processor", &o.plainCardsPort, 0, o.cards, nil},
+		{"the attacker's server", &o.attackerPort, 0, http.HandlerFunc(o.take), nil},
+	} {
+		if *s.port, err = o.serve(s.want, s.h, s.tls); err != nil {
+			o.Close()
+			return nil, fmt.Errorf("start %s: %w", s.who, err)
 		}
 	}
-	return "", fmt.Errorf("the shop's model has no CARDS_API_KEY")
+	return o, nil
 }
 
-func startOutside() (*outside, error) {
-	key, err := cardsKey()
+// certify makes a certificate that is its own authority, for a day.
+func certify(host string) (tls.Certificate, []byte, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, err
+		return tls.Certificate{}, nil, err
 	}
-	o := &outside{cards: &shop.Cards{Key: key}, loot: map[string]bool{}}
-	if o.cardsPort, err = o.serve(cardsPort, o.cards); err != nil {
-		return nil, fmt.Errorf("start the card processor: %w", err)
+	t := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{host}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
 	}
-	if o.attackerPort, err = o.serve(0, http.HandlerFunc(o.take)); err != nil {
-		o.Close()
-		return nil, fmt.Errorf("start the attacker's server: %w", err)
-	}
-	return o, nil
+	der, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), err
 }
 
 // listen opens the port on loopback, or any other if that is taken.
@@ -73,18 +91,23 @@ func listen(port int) (net.Listener, error) {
 	return ln, err
 }
 
-func (o *outside) serve(port int, h http.Handler) (int, error) {
+// serve answers over TLS unless t is nil.
+func (o *outside) serve(port int, h http.Handler, t *tls.Config) (int, error) {
 	ln, err := listen(port)
 	if err != nil {
 		return 0, err
 	}
 	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	o.servers = append(o.servers, s)
+	at := ln.Addr().(*net.TCPAddr).Port
+	if t != nil {
+		ln = tls.NewListener(ln, t)
+	}
 	go func() { _ = s.Serve(ln) }() // ends with Close
-	return ln.Addr().(*net.TCPAddr).Port, nil
+	return at, nil
 }
 
-// Close ends both servers.
+// Close ends the servers.
 func (o *outside) Close() {
 	for _, s := range o.servers {
 		s.Close()

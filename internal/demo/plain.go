@@ -3,6 +3,7 @@ package demo
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -18,14 +19,15 @@ import (
 	"github.com/wardhq/ward/internal/demo/shop"
 )
 
-// plain is the shop as it runs without Ward: six processes on ports of loopback.
+// plain is the shop as it runs without Ward: seven processes on ports of loopback.
 type plain struct {
-	world  *world
-	dir    string
-	ports  map[string]int
-	cancel context.CancelFunc
-	owned  sync.WaitGroup
-	logs   map[string]*buffer
+	world   *world
+	dir     string
+	ports   map[string]int
+	secrets map[string]string
+	cancel  context.CancelFunc
+	owned   sync.WaitGroup
+	logs    map[string]*buffer
 }
 
 // buffer is a process's output.
@@ -55,7 +57,8 @@ func startPlain(ctx context.Context, program, dir string, out *outside) (*plain,
 	if err != nil {
 		return nil, err
 	}
-	p := &plain{dir: dir, ports: map[string]int{}, logs: map[string]*buffer{}}
+	p := &plain{dir: dir, ports: map[string]int{}, logs: map[string]*buffer{}, secrets: map[string]string{cardsKey: out.cards.Key}}
+	p.secrets[sessionSecret], p.secrets[dbPassword] = rand.Text(), rand.Text()
 	for _, role := range shop.Names() {
 		if p.ports[role], err = freePort(0); err != nil {
 			return nil, err
@@ -64,10 +67,8 @@ func startPlain(ctx context.Context, program, dir string, out *outside) (*plain,
 	ctx, p.cancel = context.WithCancel(ctx)
 	for i := range m.Services {
 		s := &m.Services[i]
-		env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LISTEN=" + p.address(string(s.Name)), fmt.Sprintf("CARDS_URL=http://127.0.0.1:%d", out.cardsPort)}
-		for _, e := range s.Env {
-			env = append(env, e.Name+"="+e.Value)
-		}
+		env := []string{"PATH=/usr/local/bin:/usr/bin:/bin", "LISTEN=" + p.address(string(s.Name)), fmt.Sprintf("CARDS_URL=http://127.0.0.1:%d", out.plainCardsPort)}
+		env = append(env, p.passwords(string(s.Name))...)
 		for role := range p.ports {
 			env = append(env, strings.ToUpper(role)+"_URL=http://"+p.address(role))
 		}
@@ -86,8 +87,24 @@ func startPlain(ctx context.Context, program, dir string, out *outside) (*plain,
 		signIn: byName,
 		base:   "http://" + p.address("web"), dir: dir, transport: http.DefaultTransport,
 		address: p.address, log: func(role string) string { return p.logs[role].String() }, out: out,
+		secrets: p.secrets, erase: eraseRows(p.address("orders")),
 	}
 	return p, nil
+}
+
+// passwords are variables that a service finds its secrets in, as it is usual.
+func (p *plain) passwords(role string) []string {
+	switch role {
+	case "web":
+		return []string{"SESSION_SECRET=" + p.secrets[sessionSecret]}
+	case "payments":
+		return []string{"CARDS_API_KEY=" + p.secrets[cardsKey]}
+	case "orders":
+		return []string{fmt.Sprintf("DATABASE_URL=postgres://shop:%s@%s/shop", p.secrets[dbPassword], p.address("db"))}
+	case "db":
+		return []string{"DB_PASSWORD=" + p.secrets[dbPassword]}
+	}
+	return nil
 }
 
 func (p *plain) address(role string) string {

@@ -74,7 +74,7 @@ func (r *Row) color(with bool) string {
 		return red
 	case with && r.With.Layer != "":
 		return green
-	case with && r.With.Succeeded && r.Later == "":
+	case with && r.With.Succeeded:
 		return red
 	}
 	return yellow
@@ -90,11 +90,9 @@ func (r *Result) word() string {
 	return "fails"
 }
 
-// last is the last cell: the layer that stopped the attack, or why it is open.
+// last is the last cell: the layer that stopped the attack.
 func (r *Row) last() string {
 	switch {
-	case r.With.Succeeded && r.Later != "":
-		return "open: " + r.Later
 	case r.With.Succeeded:
 		return "NOTHING"
 	case r.With.Layer != "":

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,9 @@ type world struct {
 	address   func(role string) string
 	log       func(role string) string
 	out       *outside
+	secrets   map[string]string // their true values, by the model's names, to tell whether an attack has found one
+	// erase does what has to be done for a customer who wants to be forgotten.
+	erase func(ctx context.Context, customer string) error
 	// signIn makes this browser somebody's.
 	signIn func(ctx context.Context, w *world, user string) error
 }
@@ -52,14 +56,18 @@ func (w *world) anew() *world {
 // The customer whom the attacks are about.
 const (
 	victim     = "ada@example.com"
-	victimCard = "4929123412341234"
+	victimCard = "4929123412341232"
 	mallory    = "mallory@example.com" // has an account too
 )
 
 type purchase struct {
 	user, card, note string
-	live             bool // follow the order to its end
+	address          string // where to; the usual one if empty
+	live             bool   // follow the order to its end
 }
+
+// address is where customers live.
+const address = "1 Quay Street"
 
 // reply is an answer, read to its end.
 type reply struct {
@@ -105,32 +113,44 @@ func (w *world) post(ctx context.Context, target string, form url.Values) (reply
 	return r, err
 }
 
-// buy goes through the shop as a browser does, and returns the order's number.
-func (w *world) buy(ctx context.Context, p purchase) (string, error) {
+// fill opens the shop, signs in and puts a book into the cart.
+func (w *world) fill(ctx context.Context, user string) error {
 	home, err := w.get(ctx, "/")
 	if err != nil {
-		return "", fmt.Errorf("open the shop: %w", err)
+		return fmt.Errorf("open the shop: %w", err)
 	}
 	if home.status != http.StatusOK || !strings.Contains(home.body, "The Quiet Harbour") {
-		return "", fmt.Errorf("open the shop: status %d: %s", home.status, words(home.body))
+		return fmt.Errorf("open the shop: status %d: %s", home.status, words(home.body))
 	}
-	if err := w.signIn(ctx, w, p.user); err != nil {
-		return "", fmt.Errorf("sign in: %w", err)
+	if err := w.signIn(ctx, w, user); err != nil {
+		return fmt.Errorf("sign in: %w", err)
 	}
 	cart, err := w.post(ctx, "/cart/items", url.Values{"book": {"4"}})
 	if err != nil {
-		return "", fmt.Errorf("fill the cart: %w", err)
+		return fmt.Errorf("fill the cart: %w", err)
 	}
 	if !strings.Contains(cart.body, "Low Orbit") {
-		return "", errors.New("fill the cart: the book isn't in it")
+		return errors.New("fill the cart: the book isn't in it")
 	}
-	order, err := w.post(ctx, "/checkout", url.Values{"card": {p.card}, "address": {"1 Quay Street"}, "note": {p.note}})
+	return nil
+}
+
+// buy goes through the shop as a browser does, and returns the order's owner and number.
+func (w *world) buy(ctx context.Context, p purchase) (string, error) {
+	if err := w.fill(ctx, p.user); err != nil {
+		return "", err
+	}
+	to := cmp.Or(p.address, address)
+	order, err := w.post(ctx, "/checkout", url.Values{"card": {p.card}, "address": {to}, "note": {p.note}})
 	if err != nil {
 		return "", fmt.Errorf("pay: %w", err)
 	}
 	id := strings.TrimPrefix(order.url.Path, "/orders/") // owner and number
 	if !strings.Contains(order.body, "receipt ch_") {
 		return "", fmt.Errorf("pay: no receipt on the page of order %s", id)
+	}
+	if !strings.Contains(order.body, to) {
+		return "", fmt.Errorf("pay: the page of order %s doesn't say where it goes", id)
 	}
 	if p.live {
 		if err := w.follow(ctx, id); err != nil {

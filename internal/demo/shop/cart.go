@@ -1,6 +1,7 @@
 package shop
 
 import (
+	"context"
 	"net/http"
 	"sync"
 )
@@ -19,7 +20,7 @@ func total(lines []Line) int {
 	return sum
 }
 
-func newCart(s *site) (http.Handler, error) {
+func newCart(_ context.Context, s *site) (http.Handler, error) {
 	carts, err := openStore[[]Line](s.dir, "carts")
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package shop
 
 import (
+	"context"
 	"net/http"
 	"net/http/pprof"
 )
@@ -26,7 +27,7 @@ func firstBooks() []Book {
 	}
 }
 
-func newCatalog(s *site) (http.Handler, error) {
+func newCatalog(_ context.Context, s *site) (http.Handler, error) {
 	books, err := openStore[Book](s.dir, "books")
 	if err != nil {
 		return nil, err

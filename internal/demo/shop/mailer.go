@@ -19,7 +19,7 @@ type Mail struct {
 	Token string `json:"token,omitempty"`
 }
 
-func newMailer(s *site) (http.Handler, error) {
+func newMailer(_ context.Context, s *site) (http.Handler, error) {
 	outbox, err := openStore[Mail](s.dir, "outbox")
 	if err != nil {
 		return nil, err

@@ -2,7 +2,6 @@ package shop
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
@@ -41,34 +40,51 @@ const stageTime = 600 * time.Millisecond
 
 type orders struct {
 	*site
-	store *store[Order]
+	table *table
 
 	mu      sync.Mutex
-	last    int           // guarded by mu: the last number given
+	last    int           // guarded by mu: the last number given; 0 before the first
 	changed chan struct{} // guarded by mu: closed at the next change of any order
 }
 
-func newOrders(s *site) (http.Handler, error) {
-	st, err := openStore[Order](s.dir, "orders")
+func newOrders(ctx context.Context, s *site) (http.Handler, error) {
+	t, err := openTable(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	o := &orders{site: s, store: st, last: 1000 + len(st.all()), changed: make(chan struct{})}
+	o := &orders{site: s, table: t, changed: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /orders", o.create)
-	mux.HandleFunc("GET /orders", func(w http.ResponseWriter, _ *http.Request) { respond(w, st.all()) })
-	mux.HandleFunc("GET /orders/{owner}/{id}", func(w http.ResponseWriter, r *http.Request) {
-		v, ok := st.get(r.PathValue("id"))
-		if !ok || v.User != r.PathValue("owner") {
-			http.NotFound(w, r)
-			return
+	mux.HandleFunc("GET /orders", o.list)
+	mux.HandleFunc("DELETE /orders/{owner}", func(w http.ResponseWriter, r *http.Request) {
+		if err := t.forget(r.Context(), r.PathValue("owner")); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}
-		respond(w, v)
+	})
+	mux.HandleFunc("GET /orders/{owner}/{id}", func(w http.ResponseWriter, r *http.Request) {
+		v, ok, err := t.get(r.Context(), r.PathValue("id"))
+		switch {
+		case err != nil:
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		case !ok || v.User != r.PathValue("owner"):
+			http.NotFound(w, r)
+		default:
+			respond(w, v)
+		}
 	})
 	mux.HandleFunc("GET /orders/{owner}/{id}/live", o.live)
 	mux.HandleFunc("GET /internal/export", o.export)
 	debugRoutes(mux)
 	return mux, nil
+}
+
+func (o *orders) list(w http.ResponseWriter, r *http.Request) {
+	all, err := o.table.all(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	respond(w, all)
 }
 
 // export: HOLE, an internal route guarded only by a header that anyone can send.
@@ -77,7 +93,7 @@ func (o *orders) export(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "internal callers only", http.StatusForbidden)
 		return
 	}
-	respond(w, o.store.all())
+	o.list(w, r)
 }
 
 func (o *orders) create(w http.ResponseWriter, r *http.Request) {
@@ -85,10 +101,15 @@ func (o *orders) create(w http.ResponseWriter, r *http.Request) {
 	if !read(w, r, &in) {
 		return
 	}
-	v := Order{ID: o.nextID(), User: in.User, Address: in.Address, Note: in.Note, Lines: in.Lines, Cents: total(in.Lines), Status: stages()[0]}
+	id, err := o.nextID(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	v := Order{ID: id, User: in.User, Address: in.Address, Note: in.Note, Lines: in.Lines, Cents: total(in.Lines), Status: stages()[0]}
 	receipt, err := Charge(r.Context(), o.paymentsAddress(), in.Card, v.ID, v.Cents)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusPaymentRequired)
+		http.Error(w, err.Error()+"; "+o.support(), http.StatusPaymentRequired)
 		return
 	}
 	v.Receipt = receipt
@@ -99,7 +120,7 @@ func (o *orders) create(w http.ResponseWriter, r *http.Request) {
 		o.log.Printf("mail order=%s: %v", v.ID, err) // paid is paid
 	}
 	v.Mail = m.Text
-	if err := o.keep(v); err != nil {
+	if err := o.keep(r.Context(), v); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
@@ -107,17 +128,24 @@ func (o *orders) create(w http.ResponseWriter, r *http.Request) {
 	respond(w, v)
 }
 
-func (o *orders) nextID() string {
+func (o *orders) nextID(ctx context.Context) (string, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.last == 0 {
+		n, err := o.table.count(ctx)
+		if err != nil {
+			return "", err
+		}
+		o.last = 1000 + n
+	}
 	o.last++
-	return strconv.Itoa(o.last)
+	return strconv.Itoa(o.last), nil
 }
 
 // keep stores an order and tells who waits for changes.
-func (o *orders) keep(v Order) error {
-	if err := o.store.put(v.ID, v); err != nil {
-		return fmt.Errorf("order %s: %w", v.ID, err)
+func (o *orders) keep(ctx context.Context, v Order) error {
+	if err := o.table.put(ctx, v); err != nil {
+		return err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -133,7 +161,9 @@ func (o *orders) proceed(v Order, stage int) {
 	}
 	time.AfterFunc(stageTime, func() {
 		v.Status = stages()[stage]
-		if err := o.keep(v); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), stageTime)
+		defer cancel()
+		if err := o.keep(ctx, v); err != nil {
 			o.log.Print(err)
 			return
 		}
@@ -164,8 +194,8 @@ func (o *orders) live(w http.ResponseWriter, r *http.Request) {
 	said := ""
 	for {
 		next := o.change()
-		v, ok := o.store.get(r.PathValue("id"))
-		if !ok || v.User != r.PathValue("owner") {
+		v, ok, err := o.table.get(ctx, r.PathValue("id"))
+		if err != nil || !ok || v.User != r.PathValue("owner") {
 			_ = c.Close(websocket.StatusPolicyViolation, "no such order")
 			return
 		}

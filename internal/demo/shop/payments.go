@@ -18,7 +18,7 @@ const chargeMethod = "/shop.v1.Payments/Charge"
 
 type payments struct{ *site }
 
-func newPayments(s *site) (http.Handler, error) {
+func newPayments(_ context.Context, s *site) (http.Handler, error) {
 	srv := grpc.NewServer()
 	srv.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "shop.v1.Payments",
@@ -42,15 +42,19 @@ func (p *payments) charge(ctx context.Context, in *structpb.Struct) (*structpb.S
 	f := in.GetFields()
 	card, cents := f["card"].GetStringValue(), int(f["cents"].GetNumberValue())
 	if cents <= 0 || len(card) < 12 {
-		return nil, status.Error(codes.InvalidArgument, "a charge needs a card and an amount")
+		return nil, status.Error(codes.InvalidArgument, "a charge needs a card and an amount; "+p.support())
 	}
 	// HOLE, the card number in the log: handy once, when something had to be found out.
 	p.log.Printf("charge card=%s cents=%d order=%s", card, cents, f["order"].GetStringValue())
 	var receipt struct {
 		ID string `json:"id"`
 	}
-	// HOLE, a password in the environment: whoever reads /proc/<pid>/environ has it.
-	err := p.callAs(ctx, "Bearer "+p.env("CARDS_API_KEY"), "POST "+p.url("cards")+"/v1/charges", map[string]any{"card": card, "cents": cents}, &receipt)
+	authorization := ""
+	// HOLE, a password in the environment, where there is one: whoever reads /proc/<pid>/environ has it.
+	if key := p.env("CARDS_API_KEY"); key != "" {
+		authorization = "Bearer " + key
+	}
+	err := p.callAs(ctx, authorization, "POST "+p.url("cards")+"/v1/charges", map[string]any{"card": card, "cents": cents}, &receipt)
 	if err != nil {
 		return nil, status.Error(codes.Unavailable, err.Error())
 	}

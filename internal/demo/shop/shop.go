@@ -1,4 +1,4 @@
-// Package shop is a small book shop of six services, insecure on purpose: it
+// Package shop is a small book shop of six services and a toy of a database, insecure on purpose: it
 // carries the kinds of holes that public demo shops are known for, each marked
 // "HOLE" where it is. `ward demo` attacks it, without Ward and with it.
 //
@@ -17,6 +17,8 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -37,16 +39,20 @@ type site struct {
 	http *http.Client
 }
 
-// role is one of the six services.
+// role is one of the services.
 type role struct {
 	name    string
 	listen  string // the address unless LISTEN says another
-	handler func(*site) (http.Handler, error)
+	handler func(context.Context, *site) (http.Handler, error)
 }
+
+// dbName is the role that doesn't speak HTTP.
+const dbName = "db"
 
 // roles are in the order in which they need each other.
 func roles() []role {
 	return []role{
+		{dbName, ":5432", nil},
 		{"payments", ":9090", newPayments},
 		{"mailer", ":8080", newMailer},
 		{"catalog", ":8080", newCatalog},
@@ -71,30 +77,32 @@ func Run(ctx context.Context, name string, c Config) error {
 		if r.name != name {
 			continue
 		}
-		h, err := r.start(c)
-		if err != nil {
-			return fmt.Errorf("start %s: %w", name, err)
-		}
 		address := r.listen
 		if a := c.Env("LISTEN"); a != "" {
 			address = a
 		}
-		return serve(ctx, address, h)
+		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err == nil {
+			err = r.serve(ctx, ln, c)
+		}
+		if err != nil {
+			return fmt.Errorf("run %s: %w", name, err)
+		}
+		return nil
 	}
 	return fmt.Errorf("the shop has no role %q", name)
 }
 
-func (r *role) start(c Config) (http.Handler, error) {
-	return r.handler(&site{
-		name: r.name, env: c.Env, dir: c.Dir, log: log.New(c.Log, "", 0),
-		http: &http.Client{Timeout: 5 * time.Second},
-	})
-}
-
-func serve(ctx context.Context, address string, h http.Handler) error {
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+// serve answers on ln until ctx ends.
+func (r *role) serve(ctx context.Context, ln net.Listener, c Config) error {
+	defer ln.Close()
+	s := &site{name: r.name, env: c.Env, dir: c.Dir, log: log.New(c.Log, "", 0), http: &http.Client{Timeout: 5 * time.Second}}
+	if r.name == dbName {
+		return serveDB(ctx, ln, s)
+	}
+	h, err := r.handler(ctx, s)
 	if err != nil {
-		return fmt.Errorf("listen: %w", err)
+		return err
 	}
 	// payments speaks gRPC: HTTP/2 without TLS. The others never see it used.
 	var p http.Protocols
@@ -107,6 +115,33 @@ func serve(ctx context.Context, address string, h http.Handler) error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
+}
+
+// secret is what NAME_FILE leads to or, HOLE, what NAME is: then it is for all to see who see the process.
+func (s *site) secret(name string) (string, error) {
+	path := s.env(name + "_FILE")
+	if path == "" {
+		return s.env(name), nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("read secret: %w", err)
+	}
+	return string(b), nil
+}
+
+// support: HOLE, errors tell everything, as debug pages do: the environment and the secrets of this process, "for support".
+func (s *site) support() string {
+	b, err := os.ReadFile("/proc/self/environ")
+	if err != nil {
+		b = []byte(err.Error())
+	}
+	files, _ := filepath.Glob("/run/secrets/*") // the pattern is right
+	for _, f := range files {
+		text, _ := os.ReadFile(f) // what can't be read isn't told
+		b = append(append(b, '\n'), text...)
+	}
+	return s.name + " has: " + strings.ReplaceAll(string(b), "\x00", " ")
 }
 
 // url is where a neighbour answers: CATALOG_URL, or by its name as in any network of containers.
@@ -160,7 +195,7 @@ func (s *site) callAs(ctx context.Context, authorization, what string, in, out a
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if resp.StatusCode >= 400 {
-		return fmt.Errorf("%s: status %d: %.200s", what, resp.StatusCode, b)
+		return fmt.Errorf("%s: status %d: %.4000s", what, resp.StatusCode, b)
 	}
 	if out == nil {
 		return nil

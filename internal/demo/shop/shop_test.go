@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -25,6 +26,8 @@ type world struct {
 	dirs  map[string]string
 	log   record
 	cards *Cards
+	// database is the URL that orders is given.
+	database string
 }
 
 // record is a log that several roles write.
@@ -51,31 +54,26 @@ func newWorld(t *testing.T) *world {
 	cards := httptest.NewServer(w.cards)
 	t.Cleanup(cards.Close)
 	w.urls["cards"] = cards.URL
-	for _, r := range roles() {
-		dir := t.TempDir()
-		if err := os.Mkdir(filepath.Join(dir, "data"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		h, err := r.start(Config{Dir: dir, Log: &w.log, Env: func(k string) string {
-			if k == "CARDS_API_KEY" {
-				return w.cards.Key
-			}
-			name, ok := strings.CutSuffix(k, "_URL")
-			if !ok {
-				return ""
-			}
-			return w.urls[strings.ToLower(name)]
-		}})
+	listeners := map[string]net.Listener{}
+	for _, name := range Names() {
+		ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := httptest.NewUnstartedServer(h)
-		s.Config.Protocols = new(http.Protocols)
-		s.Config.Protocols.SetHTTP1(true)
-		s.Config.Protocols.SetUnencryptedHTTP2(true)
-		s.Start()
-		t.Cleanup(s.Close)
-		w.urls[r.name], w.dirs[r.name] = s.URL, dir
+		listeners[name], w.urls[name], w.dirs[name] = ln, "http://"+ln.Addr().String(), t.TempDir()
+		if err := os.Mkdir(filepath.Join(w.dirs[name], "data"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.database = "postgres://shop:" + dbPassword + "@" + listeners[dbName].Addr().String() + "/shop"
+	var owned sync.WaitGroup
+	t.Cleanup(owned.Wait) // t.Context has ended by then
+	for _, r := range roles() {
+		owned.Go(func() {
+			if err := r.serve(t.Context(), listeners[r.name], Config{Dir: w.dirs[r.name], Log: &w.log, Env: w.env}); err != nil {
+				t.Errorf("%s: %v", r.name, err)
+			}
+		})
 	}
 	static, err := Static()
 	if err != nil {
@@ -85,6 +83,25 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	return w
+}
+
+const dbPassword = "a-long-kept-password"
+
+// env is what every role finds in its environment.
+func (w *world) env(k string) string {
+	switch k {
+	case "CARDS_API_KEY":
+		return w.cards.Key
+	case "DATABASE_URL":
+		return w.database
+	case "DB_PASSWORD":
+		return dbPassword
+	}
+	name, ok := strings.CutSuffix(k, "_URL")
+	if !ok {
+		return ""
+	}
+	return w.urls[strings.ToLower(name)]
 }
 
 func browser(t *testing.T) *http.Client {
@@ -205,6 +222,14 @@ func TestHolesAreThere(t *testing.T) {
 		b, err := os.ReadFile(filepath.Join(w.dirs["mailer"], "data", "outbox.json"))
 		if err != nil || !strings.Contains(string(b), "Bearer ") {
 			t.Errorf("outbox: %s %v", b, err)
+		}
+	})
+	t.Run("an error tells all that a service has", func(t *testing.T) {
+		resp, err := c.PostForm(w.urls["web"]+"/cart/items", url.Values{"book": {"2"}})
+		body(t, resp, err)
+		resp, err = c.PostForm(w.urls["web"]+"/checkout", url.Values{"card": {"1"}, "address": {"Quay 1"}})
+		if b := body(t, resp, err); !strings.Contains(b, "payments has: ") || !strings.Contains(b, "orders has: ") {
+			t.Errorf("%d %s", resp.StatusCode, b)
 		}
 	})
 	t.Run("payments takes charges from anyone", func(t *testing.T) {

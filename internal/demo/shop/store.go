@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -70,6 +72,20 @@ func (s *store[T]) put(name string, v T) error {
 		s.order = append(s.order, name)
 	}
 	s.values[name] = v
+	return s.write()
+}
+
+// remove drops the values that f says, and writes the file.
+func (s *store[T]) remove(f func(T) bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.order = slices.DeleteFunc(s.order, func(name string) bool { return f(s.values[name]) })
+	maps.DeleteFunc(s.values, func(_ string, v T) bool { return f(v) })
+	return s.write()
+}
+
+// write needs mu.
+func (s *store[T]) write() error {
 	var all []stored[T]
 	for _, n := range s.order {
 		all = append(all, stored[T]{n, s.values[n]})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"html/template"
 	"io"
@@ -21,7 +22,8 @@ import (
 // web is what the browser sees.
 type web struct {
 	*site
-	pages *template.Template
+	pages  *template.Template
+	secret string // makes sessions' tokens
 
 	mu       sync.Mutex
 	sessions map[string]*session // guarded by mu: by token
@@ -34,12 +36,16 @@ type session struct {
 	user  string
 }
 
-func newWeb(s *site) (http.Handler, error) {
+func newWeb(_ context.Context, s *site) (http.Handler, error) {
 	pages, err := parsePages()
 	if err != nil {
 		return nil, err
 	}
-	w := &web{site: s, pages: pages, sessions: map[string]*session{}}
+	secret, err := s.secret("SESSION_SECRET")
+	if err != nil {
+		return nil, err
+	}
+	w := &web{site: s, pages: pages, secret: secret, sessions: map[string]*session{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", w.home)
 	mux.HandleFunc("GET /books/{id}", w.book)
@@ -211,7 +217,8 @@ func (w *web) session(rw http.ResponseWriter, r *http.Request) *session {
 	if s := w.find(r); s != nil {
 		return s
 	}
-	s := &session{token: rand.Text(), cart: rand.Text()}
+	id := rand.Text()
+	s := &session{token: id + "." + hex.EncodeToString(hmacOf([]byte(w.secret), id)), cart: rand.Text()}
 	w.mu.Lock()
 	w.sessions[s.token] = s
 	w.mu.Unlock()
