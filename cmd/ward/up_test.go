@@ -110,7 +110,7 @@ func TestServiceCantSpeakInWardsName(t *testing.T) {
 }
 
 // rolePID finds a role's own process below the supervisor's init of it.
-func rolePID(t *testing.T, st up.Status, name string) int {
+func rolePID(t testing.TB, st up.Status, name string) int {
 	t.Helper()
 	for _, r := range st.Roles {
 		if r.Name == name {
@@ -121,7 +121,7 @@ func rolePID(t *testing.T, st up.Status, name string) int {
 	return 0
 }
 
-func childOf(t *testing.T, pid int) int {
+func childOf(t testing.TB, pid int) int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {

@@ -74,13 +74,13 @@ func New(ctx context.Context, c *wire.Client, role *wire.RoleConfig, spoolDir st
 		trustDomain: trustDomain, control: c, bundles: bundles, clock: clock.System{}, spool: spool,
 		sources: map[string]sources{}, arrived: map[wire.Instance]*arrival{}, serving: map[wire.Instance]func(){},
 	}
-	a.keys = &keyAPI{control: c}
+	a.keys = &keyAPI{}
 	a.accounts = newAccounts(c, a.clock)
 	a.mesh = mesh.New(mesh.Config{
 		ServerTLS:   pki.Server(a.clock, trustDomain, bundles.Roots, a.choose),
 		PeerService: a.peerService,
 		Record:      spool.Append,
-		Self:        a.keys.serve,
+		Self:        &mesh.Self{Dial: c.Dial, Target: a.keys.target},
 		Accounts:    a.accounts,
 		Learn:       newLearner(role.LearnUntil, a.clock, spool.Append),
 	})

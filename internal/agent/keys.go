@@ -2,13 +2,10 @@ package agent
 
 import (
 	"context"
-	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"sync/atomic"
 
-	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
@@ -17,8 +14,7 @@ import (
 // keyAPI is the services' way to the keys that control holds: it tells control who calls, which it knows from the listener, and lets
 // pass only what its own copy of the plan allows, so that both ends must allow.
 type keyAPI struct {
-	control *wire.Client
-	uses    atomic.Pointer[map[string]map[string][]string] // by service and key
+	uses atomic.Pointer[map[string]map[string][]string] // by service and key
 }
 
 // set takes what a plan grants.
@@ -76,42 +72,9 @@ func (k *keyAPI) allows(service, path string) bool {
 	return len(has) > 0
 }
 
-// maxKeyBody bounds a request of the keys' API, in bytes.
-const maxKeyBody = 1 << 20
-
-// serve answers one service.
-func (k *keyAPI) serve(service string) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// A path in any but its plain form isn't one of the API's.
-		if r.URL.RawPath != "" || !k.allows(service, r.URL.Path) {
-			w.Header().Set("X-Ward-Error", "403") // a refusal of Ward's, as on every other hop
-			wire.WriteError(w, fault.New(fault.Refused, "ward.yaml doesn't let "+service+" do this; see 'ward plan' for what it may do with keys"))
-			return
-		}
-		k.pass(w, r, service)
-	})
-}
-
-// pass hands a request on to control, and the answer back.
-func (k *keyAPI) pass(w http.ResponseWriter, r *http.Request, service string) {
-	var body io.Reader
-	if r.Method != http.MethodGet {
-		body = http.MaxBytesReader(w, r.Body, maxKeyBody)
-	}
-	path := "/v1/as/" + service + r.URL.Path
-	if r.URL.RawQuery != "" {
-		path += "?" + r.URL.RawQuery
-	}
-	resp, err := k.control.Pass(r.Context(), r.Method, path, body)
-	if err != nil {
-		wire.WriteError(w, err)
-		return
-	}
-	defer resp.Body.Close()
-	w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(resp.StatusCode)
-	_, _ = io.Copy(w, resp.Body) // the service has gone
+// target is where control answers a service's request, which the agent knows from the listener that it came in on.
+func (k *keyAPI) target(service, _, path string) (string, bool) {
+	return "/v1/as/" + service + path, k.allows(service, path)
 }
 
 // followSecrets keeps what the agent needs of secrets until ctx ends.

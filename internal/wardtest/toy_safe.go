@@ -4,9 +4,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/wardhq/ward/sdk/seal"
 )
@@ -17,6 +21,8 @@ import (
 //	/env?name=N    an environment variable
 //	/fd?n=N        what an inherited descriptor holds
 //	/print?text=T  prints T
+//	/load?n=N&callers=C&batch=B   N calls of the keys' API, each encrypts B values
+//	/relay?url=U   fetches U, however long it takes
 //	/seal?class=C&row=R&owner=O&value=V   V sealed by the SDK, in base64
 //	/open?class=C&row=R&owner=O&value=V&service=S   and opened again
 //	/index?class=C&value=V   its blind index
@@ -44,6 +50,17 @@ func safe(mux *http.ServeMux) {
 	mux.HandleFunc("/print", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Println(r.URL.Query().Get("text"))
 		say(w, nil, nil)
+	})
+	mux.HandleFunc("/load", loadKeys)
+	mux.HandleFunc("/relay", func(w http.ResponseWriter, r *http.Request) {
+		resp, err := http.Get(r.URL.Query().Get("url"))
+		if err == nil && resp.StatusCode != http.StatusOK {
+			err = errors.New(resp.Status)
+		}
+		if err == nil {
+			err = resp.Body.Close()
+		}
+		say(w, nil, err)
 	})
 	for path, do := range map[string]func(*seal.Client, *http.Request, seal.Context) ([]byte, error){
 		"/seal": func(c *seal.Client, r *http.Request, at seal.Context) ([]byte, error) {
@@ -86,4 +103,48 @@ func say(w http.ResponseWriter, b []byte, err error) {
 	}
 	w.WriteHeader(status)
 	_, _ = w.Write(b) // the reader has gone
+}
+
+// loadKeys encrypts through the keys' API with several callers.
+func loadKeys(w http.ResponseWriter, r *http.Request) {
+	var n [3]int
+	for i, name := range []string{"n", "callers", "batch"} {
+		var err error
+		if n[i], err = strconv.Atoi(r.URL.Query().Get(name)); err != nil {
+			say(w, nil, err)
+			return
+		}
+	}
+	item := `{"context":{"class":"addresses","table":"orders","column":"address","row":"7"},"plaintext":"` + base64.StdEncoding.EncodeToString(make([]byte, 100)) + `"}`
+	body := item
+	if n[2] > 1 {
+		body = `{"items":[` + strings.Repeat(item+",", n[2]-1) + item + `]}`
+	}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: n[1]}}
+	defer client.CloseIdleConnections()
+	var left atomic.Int64
+	left.Store(int64(n[0]))
+	failed := make(chan error, n[1])
+	var wg sync.WaitGroup
+	for range n[1] {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				resp, err := client.Post("http://ward/v1/keys/addresses/encrypt", "application/json", strings.NewReader(body))
+				if err == nil {
+					_, err = io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+					if resp.StatusCode != http.StatusOK {
+						err = errors.New(resp.Status)
+					}
+				}
+				if err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(failed)
+	say(w, nil, <-failed)
 }

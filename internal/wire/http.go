@@ -82,7 +82,10 @@ func WriteError(w http.ResponseWriter, err error) {
 var ErrNoAnswer = errors.New("no answer")
 
 // Client calls an API on a Unix socket, or wherever dial leads. Safe for concurrent use.
-type Client struct{ http *http.Client }
+type Client struct {
+	http *http.Client
+	dial func(context.Context) (net.Conn, error)
+}
 
 // NewClient returns a client of the API on a Unix socket.
 func NewClient(socket string) *Client {
@@ -94,7 +97,7 @@ func NewClient(socket string) *Client {
 
 // NewClientDial returns a client whose connections dial makes.
 func NewClientDial(dial func(context.Context) (net.Conn, error)) *Client {
-	return &Client{http: &http.Client{Transport: &http.Transport{
+	return &Client{dial: dial, http: &http.Client{Transport: &http.Transport{
 		DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		IdleConnTimeout: 30 * time.Second,
 	}}}
@@ -145,18 +148,8 @@ func (c *Client) Do(ctx context.Context, method, path string, in any) (*http.Res
 	return c.send(ctx, method, path, body)
 }
 
-// Pass sends a JSON body on as it is, and returns the answer whatever its status; the caller closes its body.
-func (c *Client) Pass(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://ward"+path, body)
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, "not a path of Ward's API", err)
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, fault.Wrap(fault.Unavailable, "Ward's process doesn't answer", errors.Join(ErrNoAnswer, err))
-	}
-	return resp, nil
-}
+// Dial opens a connection to the API, for who passes others' requests on.
+func (c *Client) Dial(ctx context.Context) (net.Conn, error) { return c.dial(ctx) }
 
 // Follow calls next with the sequence number that it returned last ("" at first), again and again until ctx ends; after an error it
 // waits a moment, and what says in the log what failed.

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,8 +57,8 @@ type Config struct {
 	Clock clock.Clock // nil for the system's
 	// Accounts logs services in to databases; nil where the plan has none.
 	Accounts Accounts
-	// Self answers what a service asks Ward itself below http://ward/v1/; nil for nothing there.
-	Self func(service string) http.Handler
+	// Self is what services may ask Ward itself; nil for nothing but the keys of transaction tokens.
+	Self *Self
 }
 
 // Learner watches calls while grants are being learnt.
@@ -75,6 +74,7 @@ type Mesh struct {
 	denials *wire.Tally[denied]
 	echoes  *wire.Tally[echo]
 	users   *users
+	self    *selfService
 	state   atomic.Pointer[state]
 	secrets atomic.Pointer[map[string][]byte] // by name; stored with planning held
 	// sessions are those of databases.
@@ -125,6 +125,7 @@ func New(c Config) *Mesh {
 		config: c, instances: map[string][]*instance{}, pools: map[poolKey]*proxy.Upstream{},
 		changed: make(chan struct{}), denials: newDenials(c.Record), echoes: newEchoes(c.Record), users: newUsers(c.Clock), sessions: sessions{keys: map[sessionKey][]byte{}},
 	}
+	m.self = m.newSelf()
 	m.engine = proxy.New(proxy.Config{Decide: m.decide, Done: m.done, Log: c.Log})
 	return m
 }

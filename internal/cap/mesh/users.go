@@ -1,14 +1,10 @@
 package mesh
 
 import (
-	"net"
-	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/net/netutil"
 
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/jose"
@@ -228,34 +224,6 @@ func tell(base []proxy.Header, c *txn.Context) []proxy.Header {
 		add("X-Ward-User-Factor-Time", strconv.FormatInt(p.FactorAt, 10))
 	}
 	return out
-}
-
-// serveSelf answers what a service asks Ward itself, until ln is closed: the keys that verify transaction tokens, and what
-// Config.Self knows.
-func (m *Mesh) serveSelf(service string, ln net.Listener) {
-	mux := http.NewServeMux()
-	if m.config.Self != nil {
-		mux.Handle("/v1/", m.config.Self(service))
-	}
-	mux.HandleFunc("GET /.well-known/jwks.json", func(w http.ResponseWriter, _ *http.Request) {
-		m.users.mu.Lock()
-		keys := m.users.keys
-		m.users.mu.Unlock()
-		b := []byte(`{"keys":[]}`)
-		if keys != nil {
-			var err error
-			if b, err = keys.MarshalJSON(); err != nil {
-				m.config.Log.Error("write keys", "error", err)
-				http.Error(w, "internal error", http.StatusInternalServerError)
-				return
-			}
-		}
-		w.Header().Set("Content-Type", "application/jwk-set+json")
-		w.Header().Set("Cache-Control", "max-age=5")
-		_, _ = w.Write(b) // the service has gone
-	})
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10}
-	_ = s.Serve(netutil.LimitListener(ln, 64)) // ends with ln
 }
 
 // headerSafe keeps what a field can hold as it is, and writes the rest in percent-encoding (RFC 8187 §3.2.1's set).
