@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -228,29 +229,87 @@ func TestRotationLosesNoConnection(t *testing.T) {
 	}
 }
 
-// TestMadeUsersAreRenewedAndEndWithoutWard: a life of a minute is renewed; killed with everything, the database lets nobody in with it,
-// and the next start sweeps it.
-func TestMadeUsersAreRenewedAndEndWithoutWard(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes longer than a user's shortest life")
-	}
+// TestKilledPartsLoseNoUserForGood: while control is away services go on with what they have; an agent that was killed has forgotten
+// its users, so that others are made, and those from before are swept when their time has passed.
+func TestKilledPartsLoseNoUserForGood(t *testing.T) {
 	d := startDatabases(t, databaseModel)
-	if got := d.ask("orders", "/hold", "dsn", d.dsn("")); !strings.HasPrefix(got, "200") {
-		t.Fatal(got)
+	made := func() string { return d.ask("orders", "/sql", "dsn", d.dsn(""), "q", "SELECT session_user") }
+	before := made()
+	if !strings.HasPrefix(before, "200 ward_dbs_orders_0_") {
+		t.Fatal(before)
 	}
-	user := strings.TrimPrefix(d.ask("orders", "/held"), "200 ")
-	until := func() string {
-		return d.pg.Ask(t, "shop", "SELECT rolvaliduntil::text FROM pg_roles WHERE rolname = '"+user+"'")
+	pumped := make(chan string, 2)
+	for _, service := range []string{"web", "orders"} {
+		go func() { pumped <- d.ask(service, "/pump", "dsn", d.dsn(""), "ms", "2000") }()
 	}
-	first := until()
-	for end := time.Now().Add(70 * time.Second); time.Now().Before(end) && until() == first; time.Sleep(time.Second) {
+	control := rolePID(t, d.Status(), "control")
+	if err := syscall.Kill(control, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
 	}
-	if until() == first {
-		t.Fatalf("%s wasn't renewed", user)
+	for range 2 {
+		if got := <-pumped; !strings.Contains(got, ", 0 failed") {
+			t.Errorf("control was killed: %s", got)
+		}
 	}
-	if got := d.ask("orders", "/held"); got != "200 "+user {
-		t.Errorf("the session behind the renewal: %s", got)
+	if got := made(); got != before {
+		t.Errorf("%s became %s when control was killed", before, got)
 	}
+	if err := syscall.Kill(rolePID(t, d.Status(), "agent"), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	wardtest.Eventually(t, "another user is made", func() bool { got := made(); return strings.HasPrefix(got, "200 ward_dbs_orders_0_") && got != before })
+	user := strings.TrimPrefix(before, "200 ")
+	if got := d.pg.Ask(t, "shop", "SELECT rolvaliduntil < now() + interval '61 seconds' FROM pg_roles WHERE rolname = '"+user+"'"); got != "true" {
+		t.Error("the database wouldn't end the user by itself")
+	}
+	d.pg.Exec(t, "shop", `ALTER ROLE "`+user+`" VALID UNTIL '2020-01-01'`)                       // as if its minute were over
+	if code, out := runWard(t, d.World, "ward admin", "secrets", "set", "pg-admin"); code != 0 { // control looks after databases at each change
+		t.Error(out)
+	}
+	wardtest.Eventually(t, "the user from before is swept", func() bool {
+		return d.pg.Ask(t, "shop", "SELECT count(*) FROM pg_roles WHERE rolname = '"+user+"'") == "0"
+	})
+}
+
+const guardedDatabaseModel = `
+app: dbs
+gateway: {listen: "127.0.0.1:{{port}}"}
+services:
+  web:
+    run: [./toy]
+    env: {NAME: web, GORACE: "atexit_sleep_ms=0"}
+    listen: http://:8080
+    expose: {route: "GET /**", to: anyone}
+    calls: {db: tcp}
+  db:
+    run: ["{{postgres}}", -D, {{dir}}/db/data, -k, /tmp, -c, "listen_addresses=*"]
+    workdir: db
+    files: {write: [db/data]}
+    listen: tcp://:5432
+secrets:
+  pg-admin: {}
+databases:
+  postgres: {at: db, admin: app secret:pg-admin, users: {web: {grants: "USAGE ON ALL SEQUENCES IN SCHEMA public"}}}
+`
+
+// TestDatabaseThatIsAServiceMakesUsersToo: PostgreSQL in a sandbox, as Debian ships it.
+func TestDatabaseThatIsAServiceMakesUsersToo(t *testing.T) {
+	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	if len(bins) == 0 {
+		need.Missing(t, "Debian's PostgreSQL isn't installed")
+	}
+	w := wardtest.Start(t, strings.ReplaceAll(guardedDatabaseModel, "{{postgres}}", bins[0]), func(c *up.Config) {
+		dir := filepath.Dir(c.File)
+		writeFile(t, filepath.Join(dir, "password"), "app admin")
+		writeParts(t, dir, bins[0], "-A", "scram-sha-256", "--pwfile", filepath.Join(dir, "password"))
+	})
+	if code, out := runWard(t, w, "app admin", "secrets", "set", "pg-admin"); code != 0 {
+		t.Fatal(out)
+	}
+	wardtest.Eventually(t, "web logs in", func() bool {
+		_, got := ask(t, w, "/sql", "dsn", "host=db port=5432 dbname=postgres", "q", "SELECT session_user")
+		return strings.HasPrefix(got, "ward_dbs_web_0_")
+	})
 }
 
 // startup is a PostgreSQL message without type.

@@ -105,7 +105,7 @@ func TestProgramsOfOthersRunUnchanged(t *testing.T) {
 	if len(bins) == 0 {
 		need.Missing(t, "Debian's PostgreSQL isn't installed")
 	}
-	w := wardtest.Start(t, strings.ReplaceAll(partsModel, "{{postgres}}", bins[0]), func(c *up.Config) { writeParts(t, filepath.Dir(c.File), bins[0]) })
+	w := wardtest.Start(t, strings.ReplaceAll(partsModel, "{{postgres}}", bins[0]), func(c *up.Config) { writeParts(t, filepath.Dir(c.File), bins[0], "-A", "trust") })
 	for path, want := range map[string]string{
 		"/": "nginx answers", "/node/": "node answers spiffe://parts.internal/svc/front", "/node/redis": "redis answers +PONG",
 		"/python/": "python answers", "/python/db": "db answers R", "/python/java": "java answers",
@@ -122,8 +122,8 @@ func TestProgramsOfOthersRunUnchanged(t *testing.T) {
 	}
 }
 
-// writeParts writes the parts' files, and makes a database.
-func writeParts(t *testing.T, dir, postgres string) {
+// writeParts writes the parts' files, and makes a database, as initdb is told.
+func writeParts(t *testing.T, dir, postgres string, options ...string) {
 	t.Helper()
 	for name, text := range partsFiles {
 		path := filepath.Join(dir, name)
@@ -134,7 +134,8 @@ func writeParts(t *testing.T, dir, postgres string) {
 			t.Fatal(err)
 		}
 	}
-	initdb := exec.Command(filepath.Join(filepath.Dir(postgres), "initdb"), "-D", filepath.Join(dir, "db/data"), "-A", "trust", "-U", "app")
+	options = append([]string{"-D", filepath.Join(dir, "db/data"), "-U", "app"}, options...)
+	initdb := exec.Command(filepath.Join(filepath.Dir(postgres), "initdb"), options...)
 	if os.Getuid() == 0 {
 		// initdb won't run as root. The sandbox shows the folder under the service's own user all the same.
 		const nobody = 65534
