@@ -85,6 +85,7 @@ type serving struct {
 	spare   []h1.Field // room for the response's trailers
 	fields  Mask       // for the response's heads and trailers; nil for none
 	early   []byte     // what prefetch got, with room for the framing of a chunk
+	whole   []byte     // the request's body, if it was read to be signed
 	sent    bool       // the final head is on its way to the client
 	lingers bool       // the client may still be sending when we close
 }

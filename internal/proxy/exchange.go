@@ -50,7 +50,7 @@ func (s *serving) begin() {
 	s.rec = Record{Request: &s.req, Verdict: &s.verdict, Start: now}
 	s.req = Request{Conn: &s.conn}
 	s.verdict = Verdict{}
-	s.out, s.early, s.sent, s.lingers, s.fields = s.out[:0], nil, false, false, nil
+	s.out, s.early, s.whole, s.sent, s.lingers, s.fields = s.out[:0], nil, nil, false, false, nil
 }
 
 func (s *serving) finished() *Record {

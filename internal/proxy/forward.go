@@ -31,6 +31,11 @@ type upload struct {
 
 // forward sends the request upstream and the response back.
 func (s *serving) forward(ctx context.Context, body *h1.Body) bool {
+	if s.verdict.Sign != nil {
+		if keep, ok := s.sign(body); !ok {
+			return keep
+		}
+	}
 	if s.head.Body.Kind == h1.Chunked && len(s.rd.Buffered()) > 0 {
 		block := s.e.block()
 		defer s.e.blocks.Put(block)
@@ -195,7 +200,7 @@ func (x *exchange) send() error {
 	if n := len(s.early) - h1.ChunkPrefix - h1.ChunkSuffix; n > 0 {
 		s.out = append(s.out, h1.PutChunk(s.early, n)...)
 	}
-	if n := s.head.Body.Length; s.head.Body.Kind == h1.Length && n <= small && int64(len(s.rd.Buffered())) >= n {
+	if n := s.head.Body.Length; s.head.Body.Kind == h1.Length && s.whole == nil && n <= small && int64(len(s.rd.Buffered())) >= n {
 		at := len(s.out)
 		s.out = append(s.out, s.rd.Buffered()[:n]...)
 		for at < len(s.out) {
@@ -211,6 +216,9 @@ func (x *exchange) send() error {
 		s.out = h1.AppendLastChunk(s.out, s.cleanTrailers(x.body.Trailers()))
 	}
 	_, err := c.Write(s.out)
+	if err == nil && len(s.whole) > 0 {
+		_, err = c.Write(s.whole)
+	}
 	if x.body.Done() {
 		if err != nil && !x.bodyless {
 			return nil // the answer, such as a 413, may be there all the same

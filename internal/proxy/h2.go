@@ -182,6 +182,9 @@ func (x *stream) forward() {
 		start = time.AfterFunc(x.e.lim.ResponseStart, func() { cancel(errSilent) })
 		defer start.Stop()
 	}
+	if x.verdict.Sign != nil && !x.sign() {
+		return
+	}
 	if x.verdict.Masks != nil {
 		x.fields = x.verdict.Masks.Fields()
 	}

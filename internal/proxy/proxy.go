@@ -52,6 +52,9 @@ type Verdict struct {
 	OwnCookies bool
 	// Ends, if not nil, is closed when the right to the request ends: what is under way is cut then, a tunnel too.
 	Ends <-chan struct{}
+	// Sign, if not nil, gets the request's whole body before anything of it is sent, and returns further fields to set. A
+	// body of more than 1 MiB is refused, and trailers are left out. The strings of the Request hold until then.
+	Sign func(body []byte) []Header
 	// Masks, if not nil, clean the response.
 	Masks Masks
 	// Tag comes back in the Record.

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -33,6 +34,9 @@ type credential struct {
 	always  []proxy.Header     // what is set on calls that nothing is added to
 	drop    []string           // what never passes as it came
 	prints  *leak.Fingerprints // of what goes out in a readable form; nil if nothing does
+
+	aws         *signer          // nil for other kinds
+	certificate *tls.Certificate // nil for other kinds
 }
 
 // newCredential takes the secret's value from values.
@@ -64,8 +68,10 @@ func newCredential(x *model.External, values map[string][]byte) (*credential, er
 	case phrase.Query:
 		c.param = c.auth.Name + "=" + strings.ReplaceAll(url.QueryEscape(value), "+", "%20")
 		c.look(value)
-	default:
-		c.missing = "Ward can't add a " + string(c.auth.Kind) + " yet"
+	case phrase.AWS:
+		c.forAWS(x, value)
+	case phrase.Certificate:
+		c.certify(value)
 	}
 	return c, nil
 }
@@ -102,6 +108,16 @@ func (c *credential) header(name, value string) {
 	c.set = append(slices.Clip(c.always), proxy.Header{Name: name, Value: value})
 }
 
+// certify takes PEM of a chain and its key.
+func (c *credential) certify(value string) {
+	cert, err := tls.X509KeyPair([]byte(value), []byte(value))
+	if err != nil { // which may hold a part of the value
+		c.missing = "secret " + c.auth.Secret + " isn't a certificate and its key in PEM"
+		return
+	}
+	c.certificate = &cert
+}
+
 // isFraming: these fields say what the request is, and to whom.
 func isFraming(name string) bool {
 	return strings.EqualFold(name, "Host") || strings.EqualFold(name, "Content-Length") || strings.EqualFold(name, "Expect")
@@ -133,9 +149,16 @@ func (c *credential) authenticate(v *proxy.Verdict, l *link, r *proxy.Request, u
 	if applies {
 		v.Set = c.set
 	}
-	if c.auth.Kind != phrase.Query {
-		return
+	switch {
+	case c.auth.Kind == phrase.Query:
+		c.addParam(v, r, applies)
+	case c.auth.Kind == phrase.AWS && applies:
+		c.aws.sign(v, r, c.set)
 	}
+}
+
+// addParam puts the secret into the query.
+func (c *credential) addParam(v *proxy.Verdict, r *proxy.Request, applies bool) {
 	query := withoutParam(r.Query, c.auth.Name)
 	if applies && query != "" {
 		query += "&"
@@ -162,8 +185,9 @@ func claims(a *model.Auth) []string {
 		return append(out, "Client-Cert", "Client-Cert-Chain", "X-Forwarded-Client-Cert") // RFC 9440, Envoy
 	case phrase.Header:
 		out = append(out, a.Name)
-	case phrase.Query:
-	default:
+	case phrase.AWS:
+		out = append(out, "Authorization", "X-Amz-Date", "X-Amz-Content-Sha256", "X-Amz-Security-Token")
+	case phrase.Bearer, phrase.Basic:
 		out = append(out, "Authorization")
 	}
 	return append(out, "Accept-Encoding", "Grpc-Accept-Encoding", "Sec-WebSocket-Extensions")

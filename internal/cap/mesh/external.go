@@ -10,11 +10,13 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/phrase"
 )
 
 // external is a destination outside, with what its answers may be.
@@ -37,6 +39,10 @@ func (x *external) with(values map[string][]byte) (*external, error) {
 	}
 	out := *x
 	out.credential = c
+	if x.Auth.Kind == phrase.Certificate {
+		out.tls = x.tls.Clone()
+		out.tls.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.certificate, nil }
+	}
 	return &out, nil
 }
 
@@ -71,6 +77,15 @@ func newExternal(x model.External, ca string) (*external, error) {
 	return e, nil
 }
 
+// showsAnother tells whether a new connection shows another certificate.
+func (x *external) showsAnother(now *external) bool {
+	if x == nil || x.credential == nil || x.Auth.Kind != phrase.Certificate {
+		return false
+	}
+	before, after := x.credential.certificate, now.credential.certificate
+	return before == nil || after == nil || !slices.EqualFunc(before.Certificate, after.Certificate, bytes.Equal)
+}
+
 // isHost tells whether a Host header or SNI names this external.
 func (x *external) isHost(h string) bool {
 	h = strings.TrimSuffix(h, ".")
@@ -83,6 +98,9 @@ func (x *external) checksSNI() bool { return x.TLS == model.TLSPassthrough }
 
 // dial resolves the name outside, checks every answer, and connects.
 func (x *external) dial(ctx context.Context) (net.Conn, error) {
+	if c := x.credential; c != nil && c.missing != "" && c.auth.Kind == phrase.Certificate {
+		return nil, fmt.Errorf("external %s: %s", x.Name, c.missing)
+	}
 	addresses, err := x.resolve(ctx)
 	if err != nil {
 		return nil, err

@@ -156,7 +156,7 @@ func (m *Mesh) SetPlan(p *plan.Plan, today string) error {
 	if err := m.replace(s); err != nil {
 		return err
 	}
-	m.dropExternalPools()
+	m.dropPools(func(string) bool { return true })
 	return nil
 }
 
@@ -185,20 +185,24 @@ func (m *Mesh) SetSecrets(values map[string][]byte) {
 	m.planning.Lock()
 	defer m.planning.Unlock()
 	m.secrets.Store(&values)
-	if s := m.state.Load(); s != nil {
-		next := *s
-		if err := m.replace(&next); err != nil {
-			m.config.Log.Error("add new values of secrets", "error", err) // the plan was fine with the old ones: this can't be
-		}
+	s := m.state.Load()
+	if s == nil {
+		return
 	}
+	next := *s
+	if err := m.replace(&next); err != nil {
+		m.config.Log.Error("add new values of secrets", "error", err) // the plan was fine with the old ones: this can't be
+		return
+	}
+	m.dropPools(func(target string) bool { return s.externals[target].showsAnother(next.externals[target]) })
 }
 
-// dropExternalPools lets go of connections whose destination may have changed.
-func (m *Mesh) dropExternalPools() {
+// dropPools lets go of connections whose destination may have changed, or what is shown there.
+func (m *Mesh) dropPools(changed func(target string) bool) {
 	m.mu.Lock()
 	var old []*proxy.Upstream
 	for k, u := range m.pools {
-		if k.caller != "" {
+		if k.caller != "" && changed(k.target) {
 			old = append(old, u)
 			delete(m.pools, k)
 		}
