@@ -1,6 +1,8 @@
 package shop
 
 import (
+	"encoding/base64"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -74,5 +76,31 @@ func TestOrdersAreForgotten(t *testing.T) {
 	}
 	if n, err := table.count(t.Context()); n != 1 || err != nil {
 		t.Errorf("%d orders, %v", n, err)
+	}
+}
+
+// TestLoginNeedsTheProof asks nothing of the client's own checks: pgx would refuse a server that lets everybody in.
+func TestLoginNeedsTheProof(t *testing.T) {
+	v, err := newVerifier(dbPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof := base64.StdEncoding.EncodeToString(make([]byte, 32))
+	for name, tt := range map[string]struct{ first, last string }{
+		"another proof":        {"n,,n=,r=abc", "c=biws,r=%s,p=" + proof},
+		"a short proof":        {"n,,n=,r=abc", "c=biws,r=%s,p=AAAA"},
+		"no proof":             {"n,,n=,r=abc", "c=biws,r=%s"},
+		"a binding":            {"p=tls-unique,,n=,r=abc", "c=biws,r=%s,p=" + proof},
+		"no nonce":             {"n,,n=", "c=biws,r=%s,p=" + proof},
+		"nothing":              {"", ""},
+		"another client nonce": {"n,,n=,r=abc", "c=biws,r=x%s,p=" + proof},
+	} {
+		final, err := v.check(tt.first, func(challenge string) (string, error) {
+			nonce, _, _ := strings.Cut(strings.TrimPrefix(challenge, "r="), ",")
+			return strings.Replace(tt.last, "%s", nonce, 1), nil
+		})
+		if !errors.Is(err, errProof) || final != "" {
+			t.Errorf("%s: %q %v", name, final, err)
+		}
 	}
 }

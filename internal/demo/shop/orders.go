@@ -36,7 +36,7 @@ type NewOrder struct {
 // stages are what happens to an order that is paid, one step each stageTime.
 func stages() []string { return []string{"paid", "packed", "sent"} }
 
-const stageTime = 600 * time.Millisecond
+const stageTime = 400 * time.Millisecond
 
 type orders struct {
 	*site
