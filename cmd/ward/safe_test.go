@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
@@ -283,5 +286,77 @@ func TestSecretsAreFoundWhereTheyMustNotBe(t *testing.T) {
 	}
 	if code, out := runWard(t, w, "", "secrets", "leaks", t.TempDir()); code != 0 {
 		t.Errorf("an empty folder: %d %s", code, out)
+	}
+}
+
+// TestRotationAndRestartUnderLoadLoseNothing: what was sealed opens, whatever happened meanwhile to keys and to control.
+func TestRotationAndRestartUnderLoadLoseNothing(t *testing.T) {
+	w := wardtest.Start(t, safeModel, nil)
+	type value struct{ row, sealed string }
+	var mu sync.Mutex
+	var kept []value
+	stop := make(chan struct{})
+	var load sync.WaitGroup
+	for i := range 4 {
+		load.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				row := fmt.Sprintf("%d-%d", i, n)
+				code, sealed := ask(t, w, "/seal", "class", "addresses", "row", row, "owner", fmt.Sprint("customer-", n%5), "value", "street "+row)
+				if code != http.StatusOK {
+					continue // control was away: nothing was acknowledged
+				}
+				mu.Lock()
+				kept = append(kept, value{row, sealed})
+				mu.Unlock()
+			}
+		})
+	}
+	p, err := up.FindPaths(w.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := func(least int) {
+		t.Helper()
+		wardtest.Eventually(t, fmt.Sprintf("%d values", least), func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(kept) >= least
+		})
+	}
+	for round := 1; round <= 3; round++ {
+		sealed(round * 40)
+		if code, out := runWard(t, w, "", "keys", "rotate", "addresses"); code != 0 {
+			t.Errorf("rotate: %s", out)
+		}
+		sealed(round*40 + 10)
+		var st up.Status
+		if err := p.Up().Call(t.Context(), http.MethodGet, "/v1/status", nil, &st); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(rolePID(t, st, "control"), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sealed(140)
+	close(stop)
+	load.Wait()
+	wardtest.Eventually(t, "control is back", func() bool { code, _ := runWard(t, w, "", "keys", "list"); return code == 0 })
+	for _, v := range kept {
+		var n int
+		if _, err := fmt.Sscanf(v.row, "%d-%d", new(int), &n); err != nil {
+			t.Fatal(err)
+		}
+		got := askOrders(t, w, "/open", "class", "addresses", "row", v.row, "owner", fmt.Sprint("customer-", n%5), "value", v.sealed, "service", "web")
+		if got != "200 OK street "+v.row {
+			t.Fatalf("of %d values, %s is lost: %s", len(kept), v.row, got)
+		}
+	}
+	if _, out := runWard(t, w, "", "keys", "list"); !strings.Contains(out, "addresses         encrypt  4") {
+		t.Errorf("the key after three rotations:\n%s", out)
 	}
 }
