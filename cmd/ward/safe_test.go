@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
@@ -89,17 +90,29 @@ func runWard(t *testing.T, w *wardtest.World, in string, args ...string) (int, s
 	return code, out.String()
 }
 
+// reveal is a secret's value as the administrator sees it.
+func reveal(t *testing.T, w *wardtest.World, name string) string {
+	t.Helper()
+	code, out := runWard(t, w, "", "secrets", "reveal", name)
+	if code != 0 {
+		t.Fatalf("reveal %s: %d %s", name, code, out)
+	}
+	return strings.TrimSuffix(out, "\n")
+}
+
+// digest is what the toy says of a value that the gateway would mask.
+func digest(value string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(value))) }
+
 // TestSecretsReachTheirServiceAndNobodyElse through the real system: a file, a variable, the descriptor; not another service, not the
 // disk, not the plan that roles get.
 func TestSecretsReachTheirServiceAndNobodyElse(t *testing.T) {
 	w := wardtest.Start(t, safeModel, nil)
-	code, session := ask(t, w, "/file", "path", "/run/secrets/session")
-	if code != http.StatusOK || len(session) != 32 {
-		t.Fatalf("the file: %d %q", code, session)
+	session, token := reveal(t, w, "session"), reveal(t, w, "api-token")
+	if code, got := ask(t, w, "/digest", "path", "/run/secrets/session"); code != http.StatusOK || got != digest(session) || len(session) != 32 {
+		t.Fatalf("the file: %d %q", code, got)
 	}
-	_, token := ask(t, w, "/env", "name", "API_TOKEN")
-	if len(token) != 44 {
-		t.Errorf("the variable: %q", token)
+	if _, got := ask(t, w, "/digest", "env", "API_TOKEN"); got != digest(token) || len(token) != 44 {
+		t.Errorf("the variable: %q", got)
 	}
 	_, fd := ask(t, w, "/env", "name", "WARD_SECRETS_FD")
 	if _, all := ask(t, w, "/fd", "n", fd); !strings.Contains(all, `"session"`) {
@@ -136,7 +149,7 @@ func TestSecretsReachTheirServiceAndNobodyElse(t *testing.T) {
 // TestNewValueReachesTheRunningService in place; and an older one comes back by rollback.
 func TestNewValueReachesTheRunningService(t *testing.T) {
 	w := wardtest.Start(t, safeModel, nil)
-	_, token := ask(t, w, "/env", "name", "API_TOKEN")
+	token := reveal(t, w, "api-token")
 	if code, out := runWard(t, w, "first value\n", "secrets", "set", "session"); code != 0 || !strings.Contains(out, "to service web: file") || strings.Contains(out, "first value") {
 		t.Fatalf("set: %d %s", code, out)
 	}
@@ -166,8 +179,9 @@ func TestNewValueReachesTheRunningService(t *testing.T) {
 		t.Errorf("generate: %d %s", code, out)
 	}
 	wardtest.Eventually(t, "a new process with the new value", func() bool {
-		code, got := ask(t, w, "/env", "name", "API_TOKEN")
-		return code == http.StatusOK && len(got) == len(token) && got != token
+		now := reveal(t, w, "api-token")
+		code, got := ask(t, w, "/digest", "env", "API_TOKEN")
+		return code == http.StatusOK && got == digest(now) && now != token
 	})
 	// What every step did is in the ledger, and no value is.
 	_, audit := runWard(t, w, "", "audit")

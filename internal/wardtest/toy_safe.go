@@ -1,6 +1,7 @@
 package wardtest
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 //
 //	/file?path=P   the content of a file
 //	/env?name=N    an environment variable
+//	/digest?path=P or ?env=N   SHA-256 of either, in hex: Ward's gateway lets no secret out
 //	/fd?n=N        what an inherited descriptor holds
 //	/print?text=T  prints T
 //	/load?n=N&callers=C&batch=B   N calls of the keys' API, each encrypts B values
@@ -33,6 +35,13 @@ func safe(mux *http.ServeMux) {
 	})
 	mux.HandleFunc("/env", func(w http.ResponseWriter, r *http.Request) {
 		say(w, []byte(os.Getenv(r.URL.Query().Get("name"))), nil)
+	})
+	mux.HandleFunc("/digest", func(w http.ResponseWriter, r *http.Request) {
+		b, err := []byte(os.Getenv(r.URL.Query().Get("env"))), error(nil)
+		if path := r.URL.Query().Get("path"); path != "" {
+			b, err = os.ReadFile(path)
+		}
+		say(w, fmt.Appendf(nil, "%x", sha256.Sum256(b)), err)
 	})
 	mux.HandleFunc("/fd", func(w http.ResponseWriter, r *http.Request) {
 		n, err := strconv.Atoi(r.URL.Query().Get("n"))
