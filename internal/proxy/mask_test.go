@@ -108,6 +108,7 @@ func TestMaskedStreamsDoNotStall(t *testing.T) {
 	plain := front(t, masked(setup{}), h)
 	h2 := frontH2(t, masked(setup{protocol: proxy.Both}), h)
 	for at, c := range map[string]*http.Client{plain.url: client(t), h2.url: h2c(t), plain.url + "/": h2c(t)} {
+		c.Timeout = 10 * time.Second
 		resp, err := c.Get(at)
 		if err != nil {
 			t.Fatal(err)
