@@ -205,7 +205,7 @@ In another terminal, with ward or 'go run ./cmd/ward':
   ward attack -f %[2]s
   ward audit  -f %[2]s
   ward secrets list -f %[2]s
-  ward keys shred addresses %[3]s -f %[2]s   (then look at the order again)
+  ward keys shred addresses %[3]s -f %[2]s   (then look at the order again; readmit lets them buy again)
 
 Ctrl-C ends it.
 `, g.world.base, g.file, victim, password, filepath.Join(filepath.Dir(g.file), ".ward", "mail"))

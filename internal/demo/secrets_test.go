@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -112,5 +114,45 @@ func TestServiceThatHasItsSecretIsntSafe(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 		server.Close()
+	}
+}
+
+// TestErasureCountsOnlyIfTheShopCantReadTheBackup either.
+func TestErasureCountsOnlyIfTheShopCantReadTheBackup(t *testing.T) {
+	for name, tt := range map[string]struct {
+		backup, after string // the page after the erasure
+		succeeded     bool
+		layer         string
+	}{
+		"in clear":              {`grace@example.com 7 Elm Court`, "(erased)", true, ""},
+		"shredded":              {`grace@example.com AQEBA`, "(erased)", false, "keys: shredded"},
+		"still readable":        {`grace@example.com AQEBA`, "7 Elm Court", true, ""},
+		"the shop is broken":    {`grace@example.com AQEBA`, "oops", false, ""},
+		"nothing was backed up": {`ada@example.com`, "(erased)", false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &world{dir: t.TempDir(), signIn: func(context.Context, *world, string) error { return nil }}
+			page := "receipt ch_1 for 7 Elm Court"
+			w.erase = func(context.Context, string) error { page = tt.after; return nil }
+			mux := http.NewServeMux()
+			mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "The Quiet Harbour") })
+			mux.HandleFunc("POST /cart/items", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "Low Orbit") })
+			mux.HandleFunc("POST /checkout", func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "/orders/grace/1", http.StatusSeeOther)
+			})
+			mux.HandleFunc("GET /orders/grace/1", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, page) })
+			server := httptest.NewServer(mux)
+			defer server.Close()
+			w.base, w.client = server.URL, server.Client()
+			file := filepath.Join(w.dir, ordersFile)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(tt.backup), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			if got := restoreErased(ctx, w); got.Succeeded != tt.succeeded || got.Layer != tt.layer {
+				t.Errorf("%+v", got)
+			}
+		})
 	}
 }
