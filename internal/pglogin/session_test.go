@@ -243,7 +243,7 @@ func TestRogueServersAreRefused(t *testing.T) {
 		"has another nonce":                 {script: []string{sasl, next("r=othermore,s=" + salt + ",i=4096")}, want: "nonce"},
 		"adds nothing to the nonce":         {script: []string{sasl, next("r=" + nonceHere + ",s=" + salt + ",i=4096")}, want: "nonce"},
 		"wants few iterations":              {script: []string{sasl, next("r=" + nonceHere + "more,s=" + salt + ",i=1")}, want: "iterations"},
-		"wants very many iterations":        {script: []string{sasl, next("r=" + nonceHere + "more,s=" + salt + ",i=2000000000")}, want: "iterations"},
+		"wants very many iterations":        {script: []string{sasl, next("r=" + nonceHere + "more,s=" + salt + ",i=1048577")}, want: "iterations"},
 		"has no salt":                       {script: []string{sasl, next("r=" + nonceHere + "more,s=,i=4096")}, want: "salt"},
 		"has extensions":                    {script: []string{sasl, next("m=x,r=" + nonceHere + "more,s=" + salt + ",i=4096")}, want: "isn't one"},
 		"sends a giant":                     {script: []string{"R\x7f\xff\xff\xff"}, want: "message of"},

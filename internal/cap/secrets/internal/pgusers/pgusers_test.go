@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -164,6 +165,13 @@ func TestEndedUserIsGoneWithItsSessionsAndWhatItOwnedStays(t *testing.T) {
 			t.Fatalf("%s: %v", s, err)
 		}
 	}
+	// Nobody comes in between the end of its sessions and its own.
+	if err := w.users.servers["main"].exec(t.Context(), closeStatements(u.User)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.login(&u); err == nil {
+		t.Error("it logs in while it is ended")
+	}
 	if err := w.users.End(t.Context(), request("web", u.User)); err != nil {
 		t.Fatal(err)
 	}
@@ -307,6 +315,33 @@ func TestPasswordOfAnAccountChanges(t *testing.T) {
 	}
 	if _, err := open.Exec(t.Context(), "SELECT 1"); err != nil {
 		t.Errorf("a session that was open: %v", err)
+	}
+}
+
+// TestImpostorIsRefused: a server whose certificate the plan doesn't name gets no login of the administrator's.
+func TestImpostorIsRefused(t *testing.T) {
+	w := start(t, byRights)
+	other := postgres.StartRemote(t, "db.example")
+	for name, change := range map[string]func(*plan.Plan){
+		"another authority": func(p *plan.Plan) { p.CAs = map[string]string{plan.DatabaseCA("main"): string(other.CA)} },
+		"another name":      func(p *plan.Plan) { p.Externals = []model.External{{Name: "pg", Host: "db2.example"}} },
+		"the system's":      func(p *plan.Plan) { p.Databases[0].CAFile = "" },
+	} {
+		p := *w.plan
+		p.Databases = slices.Clone(p.Databases)
+		change(&p)
+		w.users.Close() // a session that is kept was opened by the plan before
+		if err := w.users.SetPlan(&p); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.users.Make(t.Context(), request("orders", "")); err == nil || !strings.Contains(err.Error(), "certificate") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	p := *w.plan
+	p.CAs = nil
+	if err := w.users.SetPlan(&p); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("no authority: %v", err)
 	}
 }
 
