@@ -37,8 +37,8 @@ func openTable(ctx context.Context, s *site) (*table, error) {
 	if s.env("SEAL") != "on" {
 		return t, nil
 	}
-	// A data key is forgotten after a second instead of five minutes: the demo doesn't wait.
-	if t.keys, err = seal.New(ctx, seal.Config{MaxAge: time.Second}); err != nil {
+	// A data key is forgotten after half a second instead of five minutes: the demo doesn't wait.
+	if t.keys, err = seal.New(ctx, seal.Config{MaxAge: 500 * time.Millisecond}); err != nil {
 		return nil, fmt.Errorf("open table: %w", err)
 	}
 	return t, nil
