@@ -34,6 +34,7 @@ func PrepareRole(r Role, h Host) (spec.Spec, error) {
 		Limits: spec.Limits{PIDs: 1024, OpenFiles: 1 << 20},
 	}}
 	b.spec.Off.Network = r.Network
+	b.spec.SecretMemory = true
 	b.spec.Scoped = true    // the agent must not speak to desktops and daemons
 	b.spec.Off.Root = false // a role finds its folders nowhere else
 	b.system()

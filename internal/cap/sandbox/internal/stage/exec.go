@@ -60,7 +60,11 @@ func execMain() error {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
 	if !s.Off.Seccomp {
-		notify, err := seccomp.Install(seccomp.Options{NotifyBind: !s.Off.Network})
+		o := seccomp.Options{NotifyBind: !s.Off.Network}
+		if s.SecretMemory {
+			o.Allow = []int{unix.SYS_MEMFD_SECRET}
+		}
+		notify, err := seccomp.Install(o)
 		if err != nil {
 			return err
 		}
