@@ -2,8 +2,8 @@
 // of fixed accounts.
 //
 // Guarantee: a user has the rights that the plan says and no others; it can't log in after its time, because the database itself says
-// so (VALID UNTIL), whatever became of Ward; its password never crosses, nor does it stay here; what a user owned is the administrator's
-// when it ends; users that nobody ended are found by their names, so that nothing needs to be remembered. Each change is in the ledger.
+// so (VALID UNTIL), whatever became of Ward; its password never crosses, nor does it stay here; what a user owned belongs to a role without
+// rights when it ends; users that nobody ended are found by their names, so that nothing needs to be remembered. Each change is in the ledger.
 // Not guaranteed: that a user that has ended is swept where the plan has its database no more.
 //
 // A fixed account keeps its name and changes its password, rather than take turns with a twin: rights, ownership and row policies hang

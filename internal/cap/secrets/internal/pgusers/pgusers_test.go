@@ -181,7 +181,7 @@ func TestEndedUserIsGoneWithItsSessionsAndWhatItOwnedStays(t *testing.T) {
 	if _, err := w.login(&u); err == nil {
 		t.Error("it logs in after its end")
 	}
-	if got := w.Ask(t, "shop", "SELECT tableowner FROM pg_tables WHERE tablename = 'kept'"); got != "ward" {
+	if got := w.Ask(t, "shop", "SELECT tableowner FROM pg_tables WHERE tablename = 'kept'"); got != "ward_shop_web_heir" {
 		t.Errorf("its table is %s's", got)
 	}
 	if err := w.users.End(t.Context(), request("web", u.User)); err != nil {
@@ -196,6 +196,53 @@ func TestEndedUserIsGoneWithItsSessionsAndWhatItOwnedStays(t *testing.T) {
 	}
 	if got := strings.Join(kinds, ", "); got != "database.user_made web database:main, database.user_ended web database:main" {
 		t.Errorf("the ledger: %s", got)
+	}
+}
+
+// TestWhatAnEndedUserLeftRunsWithoutRights: a function, a view and a rule run as their owner, and an administrator who inherited them
+// would be whoever calls them. It holds for one that isn't a superuser, too.
+func TestWhatAnEndedUserLeftRunsWithoutRights(t *testing.T) {
+	for _, admin := range []string{"ward", "maker"} {
+		t.Run(admin, func(t *testing.T) {
+			w := start(t, byRole)
+			w.Exec(t, "postgres", "CREATE ROLE maker LOGIN CREATEROLE PASSWORD 'ward admin'; ALTER DATABASE shop OWNER TO maker")
+			w.Exec(t, "shop", "ALTER TABLE cards OWNER TO "+admin)
+			p := *w.plan
+			p.Databases = []model.Database{w.plan.Databases[0]}
+			p.Databases[0].Admin.User = admin
+			if err := w.users.SetPlan(&p); err != nil {
+				t.Fatal(err)
+			}
+			u := w.make("web")
+			c, err := w.login(&u)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range []string{
+				"SET ROLE NONE", "CREATE TYPE pair AS (a int, b int)", "CREATE FUNCTION who() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT current_user::text'",
+				"CREATE VIEW peek AS SELECT * FROM cards", "GRANT SELECT ON peek TO PUBLIC",
+				"CREATE TABLE lever (id int)", "CREATE RULE pull AS ON INSERT TO lever DO ALSO DELETE FROM cards", "GRANT INSERT ON lever TO PUBLIC",
+			} {
+				if _, err := c.Exec(t.Context(), s); err != nil {
+					t.Fatalf("%s: %v", s, err)
+				}
+			}
+			if err := w.users.End(t.Context(), request("web", u.User)); err != nil {
+				t.Fatal(err)
+			}
+			u = w.make("web")
+			if c, err = w.login(&u); err != nil {
+				t.Fatal(err)
+			}
+			may(t, c, map[string]bool{"SELECT * FROM peek": false, "INSERT INTO lever VALUES (1)": false, "SET ROLE ward_shop_web_heir": false})
+			var who string
+			if err := c.QueryRow(t.Context(), "SELECT who()").Scan(&who); err != nil || who != "ward_shop_web_heir" {
+				t.Errorf("what it left runs as %q, %v", who, err)
+			}
+			if got := w.Ask(t, "shop", "SELECT has_schema_privilege('ward_shop_web_heir', 'public', 'CREATE')"); got != "false" {
+				t.Error("the heir may make things")
+			}
+		})
 	}
 }
 
@@ -229,7 +276,7 @@ func TestSweepEndsOnlyWhatIsOutOfTimeAndOurs(t *testing.T) {
 	w.move(3 * time.Minute)
 	live := w.make("orders")
 	w.Exec(t, "postgres", `CREATE ROLE "ward_shop-two_orders_0_abcdef" VALID UNTIL '2020-01-01'; CREATE ROLE wardxshopxorders_0_abcdef VALID UNTIL '2020-01-01';
-		CREATE ROLE "ward_shop_orders_0_forever"; CREATE ROLE "ward_shop_orders_0_abcdef" SUPERUSER VALID UNTIL '2020-01-01'`)
+		CREATE ROLE "ward_shop_orders_0_forever"; CREATE ROLE ward_shop_other VALID UNTIL '2020-01-01'; CREATE ROLE "ward_shop_orders_0_abcdef" SUPERUSER VALID UNTIL '2020-01-01'`)
 	w.Exec(t, "postgres", "CREATE DATABASE other")
 	// A user of another database of the same server that has rights there: this database's sweep can't take it away, and isn't held up.
 	w.Exec(t, "other", `CREATE ROLE "ward_shop_aaaa_0_abcdef" VALID UNTIL '2020-01-01'; CREATE TABLE x (id int); GRANT SELECT ON x TO "ward_shop_aaaa_0_abcdef"`)
@@ -237,7 +284,7 @@ func TestSweepEndsOnlyWhatIsOutOfTimeAndOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := w.Ask(t, "shop", "SELECT string_agg(rolname, ' ' ORDER BY rolname COLLATE \"C\") FROM pg_roles WHERE rolname LIKE 'ward_%'")
-	want := "ward_shop-two_orders_0_abcdef ward_shop_aaaa_0_abcdef ward_shop_orders_0_abcdef ward_shop_orders_0_forever " + live.User + " wardxshopxorders_0_abcdef"
+	want := "ward_shop-two_orders_0_abcdef ward_shop_aaaa_0_abcdef ward_shop_orders_0_abcdef ward_shop_orders_0_forever ward_shop_orders_heir ward_shop_other " + live.User + " wardxshopxorders_0_abcdef"
 	if strings.Contains(got, dead.User) || len(got) != len(want) {
 		t.Errorf("after the sweep:\n%s, want\n%s", got, want)
 	}

@@ -112,14 +112,36 @@ func closeStatements(user string) string {
 	return fmt.Sprintf("ALTER ROLE %[1]s NOLOGIN;\nDO $ward$ BEGIN IF NOT pg_has_role(current_user, %[2]s, 'USAGE') THEN GRANT %[1]s TO CURRENT_USER; END IF; END $ward$", name(user), literal(user))
 }
 
-// dropStatements end a user's sessions and the user. What it owns is the administrator's from then on.
+// heir is who gets what a user owned: a role of its service that can't log in and has no rights. It can be nobody with rights, for what
+// the service made runs as its owner: functions (SECURITY DEFINER), views, rules.
+func heir(user string) string {
+	words := strings.Split(user, "_")
+	return strings.Join(words[:len(words)-2], "_") + "_heir"
+}
+
+// dropStatements end a user's sessions and the user. What it owns is its heir's from then on, who may make things in a schema for this
+// moment only: an administrator that isn't a superuser can't give them away otherwise.
 func dropStatements(user string) string {
 	const wait = 2000 // milliseconds for each session
-	return fmt.Sprintf("SELECT pg_terminate_backend(pid, %d) FROM pg_stat_activity WHERE usename = %s;\nREASSIGN OWNED BY %[3]s TO CURRENT_USER;\nDROP OWNED BY %[3]s;\nDROP ROLE %[3]s",
-		wait, literal(user), name(user))
+	var b strings.Builder
+	fmt.Fprintf(&b, "SELECT pg_terminate_backend(pid, %d) FROM pg_stat_activity WHERE usename = %s;\n", wait, literal(user))
+	fmt.Fprintf(&b, `DO $ward$ DECLARE given name[]; s name; BEGIN
+IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = %[1]s) THEN CREATE ROLE %[2]s NOLOGIN; END IF;
+IF NOT pg_has_role(current_user, %[1]s, 'USAGE') THEN GRANT %[2]s TO CURRENT_USER; END IF;
+IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+given := ARRAY(SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND has_schema_privilege(%[3]s, oid, 'CREATE') AND NOT has_schema_privilege(%[1]s, oid, 'CREATE'));
+END IF;
+FOREACH s IN ARRAY coalesce(given, '{}') LOOP EXECUTE format('GRANT CREATE ON SCHEMA %%I TO %%I', s, %[1]s); END LOOP;
+REASSIGN OWNED BY %[4]s TO %[2]s;
+FOREACH s IN ARRAY coalesce(given, '{}') LOOP EXECUTE format('REVOKE CREATE ON SCHEMA %%I FROM %%I', s, %[1]s); END LOOP;
+END $ward$;
+`, literal(heir(user)), name(heir(user)), literal(user), name(user))
+	fmt.Fprintf(&b, "DROP OWNED BY %[1]s;\nDROP ROLE %[1]s", name(user))
+	return b.String()
 }
 
 // sweepQuery finds an application's users whose time has passed, by the database's own clock.
 func sweepQuery(app string) string {
-	return fmt.Sprintf("SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s) AND rolvaliduntil < now() - interval '1 minute' AND NOT rolsuper ORDER BY rolname LIMIT 1000", literal(appPrefix(app)))
+	return fmt.Sprintf("SELECT rolname FROM pg_roles WHERE rolname ~ %s AND rolvaliduntil < now() - interval '1 minute' AND NOT rolsuper ORDER BY rolname LIMIT 1000",
+		literal("^"+appPrefix(app)+"[a-z0-9-]+_[0-9]+_[a-z2-7]{"+strconv.Itoa(suffixSize)+"}$"))
 }
