@@ -41,7 +41,11 @@ func SealOf(kind seal.Kind, ask Ask) (seal.Seal, error) {
 	case seal.Passphrase:
 		return seal.Words{Ask: ask}, nil
 	case seal.Systemd:
-		return seal.Credential{Path: filepath.Join(os.Getenv("CREDENTIALS_DIRECTORY"), seal.CredentialName)}, nil
+		dir := os.Getenv("CREDENTIALS_DIRECTORY")
+		if !filepath.IsAbs(dir) { // a cloned repository could bring a credential that somebody knows
+			return nil, fault.New(fault.NotFound, "systemd handed over no credentials; the unit needs LoadCredentialEncrypted="+seal.CredentialName)
+		}
+		return seal.Credential{Path: filepath.Join(dir, seal.CredentialName)}, nil
 	}
 	return nil, fault.New(fault.Invalid, fmt.Sprintf("this program knows no seal %q", kind))
 }

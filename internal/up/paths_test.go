@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/seal"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -74,5 +76,24 @@ func TestStateThatCameWithARepositoryLeadsNowhere(t *testing.T) {
 	}
 	if b, err := os.ReadFile(victim); err != nil || string(b) != before {
 		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// TestFolderOfTheRepositoryHandsOverNoCredential: what lies beside ward.yaml may be anybody's.
+func TestFolderOfTheRepositoryHandsOverNoCredential(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if err := os.WriteFile(seal.CredentialName, make([]byte, 32), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{"", ".", "./"} {
+		t.Setenv("CREDENTIALS_DIRECTORY", from)
+		if s, err := SealOf(seal.Systemd, nil); fault.KindOf(err) != fault.NotFound {
+			t.Errorf("a credential in %q: %v, %v", from, s, err)
+		}
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", dir)
+	if _, err := SealOf(seal.Systemd, nil); err != nil {
+		t.Errorf("systemd's: %v", err)
 	}
 }

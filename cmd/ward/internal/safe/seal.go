@@ -99,8 +99,11 @@ func newSealMigrate(e cli.Env) *cobra.Command {
 		if seal.Kind(to) == seal.AWSKMS {
 			s, err = up.KMS(key, filepath.Base(p.Base)), nil
 		}
-		if err != nil {
+		if fault.KindOf(err) == fault.Invalid {
 			return fault.New(fault.Usage, "say which seal: --to file, passphrase, systemd or aws-kms")
+		}
+		if err != nil {
+			return err
 		}
 		if err := p.Migrate(cli.Background(c), s, ask, removeOld); err != nil {
 			return err
