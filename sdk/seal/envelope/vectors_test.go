@@ -143,6 +143,21 @@ func TestAnIndependentReaderAgrees(t *testing.T) {
 	t.Log(strings.TrimSpace(string(out)))
 }
 
+// TestAnIndependentReaderInNodeAgrees runs a second one, which shares nothing with the first but docs/FORMAT.md.
+func TestAnIndependentReaderInNodeAgrees(t *testing.T) {
+	if _, err := exec.LookPath("node"); err != nil {
+		if os.Getenv("WARD_CI") != "" {
+			t.Fatalf("node is missing; .ci/run must install it: %v", err)
+		}
+		t.Skip("skipped: node isn't installed")
+	}
+	out, err := exec.Command("node", "testdata/read.mjs", vectorsFile).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	t.Log(strings.TrimSpace(string(out)))
+}
+
 // maker collects vectors.
 type maker struct {
 	t   *testing.T
