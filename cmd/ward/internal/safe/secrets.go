@@ -269,11 +269,11 @@ ward.yaml. Declare it there: secrets: {NAME: {sealed: secrets/NAME.age}}. Withou
 			}
 			if out == "" {
 				out = filepath.Join(p.Base, "secrets", args[0]+".age")
+				err = writeInside(p.Base, filepath.Join("secrets", args[0]+".age"), sealed)
+			} else {
+				err = os.WriteFile(out, sealed, 0o644)
 			}
-			if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
-				return fmt.Errorf("make folder: %w", err)
-			}
-			if err := os.WriteFile(out, sealed, 0o644); err != nil {
+			if err != nil {
 				return fmt.Errorf("write sealed value: %w", err)
 			}
 			rel, err := filepath.Rel(p.Base, out)
@@ -289,6 +289,19 @@ ward.yaml. Declare it there: secrets: {NAME: {sealed: secrets/NAME.age}}. Withou
 	c.Flags().StringVar(&from, "from", "", "the file that holds the value")
 	c.Flags().StringVarP(&out, "out", "o", "", "where to write; secrets/NAME.age beside the model if absent")
 	return c
+}
+
+// writeInside writes a file below base, and nowhere else: a cloned repository may hold links that lead out of it.
+func writeInside(base, path string, b []byte) error {
+	root, err := os.OpenRoot(base)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := root.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return root.WriteFile(path, b, 0o644)
 }
 
 // maxValue bounds what is read as a value or a .env file, in bytes.
