@@ -53,13 +53,12 @@ func (c *Context) append(b []byte) ([]byte, error) {
 	from := len(b)
 	b = append(b, contextPrefix...)
 	for _, f := range c.fields() {
-		if len(*f) > maxField {
+		if len(*f) > maxField || len(*f) >= utf8.RuneSelf && !utf8.ValidString(*f) {
 			return b, c.Check()
 		}
 		b = appendField(b, *f)
 	}
-	// One look at the whole is faster than six: no rune goes over a border, where a length has a zero byte. Lengths from 128 on are the exception that
-	// makes it doubtful.
+	// One look at the whole is faster than six: a length below 128 is two ASCII bytes, so that no rune goes over a border. Longer fields have been looked at.
 	if c.Class == "" || (c.Tenant == "" && c.Table == "" && c.Column == "" && c.Row == "") || !utf8.Valid(b[from:]) {
 		return b, c.Check()
 	}

@@ -220,3 +220,18 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// The low byte of a long field's length must not pass as the beginning of a rune that the field ends.
+func TestEveryFieldIsUTF8ByItself(t *testing.T) {
+	d := testDataKey(t)
+	for n := 1; n <= maxField; n++ {
+		at := Context{Class: "c", Row: "\x80" + strings.Repeat("a", n-1)}
+		if _, err := d.Seal(at, nil); err == nil {
+			t.Fatalf("a row of %d bytes that isn't UTF-8 was taken", n)
+		}
+		at.Row = strings.Repeat("é", n/2)
+		if _, err := d.Seal(at, nil); err != nil && n >= 2 {
+			t.Fatalf("a row of %d bytes: %v", len(at.Row), err)
+		}
+	}
+}

@@ -2,6 +2,10 @@ package envelope
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -266,7 +270,33 @@ func (m *maker) messages() {
 	}
 	other := m.message("customer 7", testContext, "1 Main Street")
 	m.bad(v, "message: another's header", func(v *vector) { copy(v.Sealed, other.Sealed[:HeaderSize]) })
+	m.forged()
 	m.sort()
+}
+
+// forged is sealed by who has the data key, under a header that commits to another one: all but the commitment is right.
+func (m *maker) forged() {
+	v, k := m.start("message", "", testContext, []byte("1 Main Street"))
+	d := m.dataKey(v, k)
+	header := d.Header()
+	header[72] ^= 1
+	key, err := hkdf.Key(sha256.New, d.Reveal(), nil, "ward seal v1 message", KeySize)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	gcm, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	ad, err := v.Context.append(bytes.Clone(header))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.bad(v, "message: a commitment to another data key, sealed all the same", func(v *vector) { v.Sealed = gcm.Seal(header, nil, v.Plaintext, ad) })
 }
 
 // sort brings the order of a map's walk into one that stays.
