@@ -209,7 +209,7 @@ func TestRotationLosesNoConnection(t *testing.T) {
 	pumped := make(chan string, 1)
 	go func() { pumped <- d.ask("web", "/pump", "dsn", d.dsn(""), "ms", "4000") }()
 	time.Sleep(time.Second) // the load is a second old
-	if code, out := runWard(t, d.World, "", "secrets", "generate", "web-db"); code != 0 {
+	if code, out := runWard(t, d.World, "", "secrets", "rotate", "web-db"); code != 0 {
 		t.Errorf("rotate: %s", out)
 	}
 	got := <-pumped

@@ -53,19 +53,19 @@ type madeKey struct {
 type madeUser struct {
 	key   madeKey
 	as    model.DatabaseUser // what the plan said when it was made
+	gone  chan struct{}      // closed by drop
 	ready chan struct{}      // closed when what follows is there
 	err   error
 	user  wire.DatabaseUser
-	gone  chan struct{} // closed by drop
+	since time.Time // when it was made
 }
 
-// How long control may take for one thing, how long it is asked to end a user, and the shortest pauses between attempts to renew one, and
-// between questions for passwords.
 const (
-	makeTime   = 10 * time.Second
-	endTime    = 5 * time.Second
-	renewPause = time.Second
-	askPause   = 200 * time.Millisecond
+	makeTime    = 10 * time.Second       // for control to make or renew a user
+	endTime     = 5 * time.Second        // to end one
+	renewPause  = time.Second            // the shortest between attempts to renew
+	remakePause = 10 * time.Second       // the shortest until a user is replaced that the database refuses
+	askPause    = 200 * time.Millisecond // the shortest between questions for passwords
 )
 
 func newAccounts(control userMaker, c clock.Clock) *accounts {
@@ -155,8 +155,9 @@ func (a *accounts) LogIn(ctx context.Context, in wire.Instance, d *model.Databas
 		if made, err = a.get(ctx, madeKey{in, d.Name}, u); err != nil {
 			return err
 		}
-		if err = try(mesh.Account{User: made.user.User, Password: secret.New(made.user.Password), Ends: made.gone}); !pglogin.IsRefused(err) {
-			return err
+		err = try(mesh.Account{User: made.user.User, Password: secret.New(made.user.Password), Ends: made.gone})
+		if !pglogin.IsRefused(err) || a.clock.Now().Before(made.since.Add(remakePause)) {
+			return err // what was just made is refused for another reason
 		}
 		a.mu.Lock()
 		a.drop(made)
@@ -248,6 +249,7 @@ func (a *accounts) keep(m *madeUser) {
 	ctx, cancel := context.WithTimeout(context.Background(), makeTime)
 	m.user, m.err = a.control.MakeDatabaseUser(ctx, r)
 	cancel()
+	m.since = a.clock.Now()
 	close(m.ready)
 	if m.err != nil {
 		a.mu.Lock()

@@ -36,9 +36,11 @@ func Secrets(e cli.Env) *cobra.Command {
   ward secrets import .env
   ward secrets seal partner-token`,
 	}
+	generate := newSecretsChange(e, "generate", "Make a new value; where Ward knows how, it changes the password at its database, too")
+	generate.Aliases = []string{"rotate"}
 	c.AddCommand(newSecretsList(e), newSecretsShow(e), newSecretsSet(e), newSecretsChange(e, "promote", "Make the pending value the current one"),
 		newSecretsChange(e, "rollback", "Make the previous value the current one again"),
-		newSecretsChange(e, "generate", "Make a new value; where Ward knows how, it changes the password at its database, too"),
+		generate,
 		newSecretsChange(e, "delete", "Take a secret out of use; for 30 days it can be restored"),
 		newSecretsChange(e, "restore", "Take a deletion back"), newSecretsReveal(e), newSecretsImport(e), newSecretsSeal(e), newSecretsRecipient(e), newSecretsLeaks(e))
 	return c
