@@ -26,7 +26,12 @@ type Self struct {
 type selfService struct {
 	engine *proxy.Engine
 	tokens *proxy.Upstream // in this process
-	keys   *proxy.Upstream // at control; nil for none
+}
+
+// selfPeer is an instance that asks.
+type selfPeer struct {
+	service string
+	keys    *proxy.Upstream // at control, for this instance alone: none can take the others' turn; nil for none
 }
 
 func (m *Mesh) newSelf() *selfService {
@@ -34,38 +39,41 @@ func (m *Mesh) newSelf() *selfService {
 	tokens := &http.Server{Handler: m.tokenKeys(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}
 	go func() { _ = tokens.Serve(inside) }() // as long as the process, like the mesh
 	s := &selfService{tokens: proxy.NewUpstream(proxy.UpstreamConfig{Dial: inside.dial, IdleTimeout: time.Minute, Protocol: proxy.H1})}
-	if m.config.Self != nil {
-		s.keys = proxy.NewUpstream(proxy.UpstreamConfig{Dial: m.config.Self.Dial, IdleTimeout: time.Minute, Protocol: proxy.H1})
-	}
 	s.engine = proxy.New(proxy.Config{Decide: m.decideSelf, Log: m.config.Log})
 	return s
 }
 
-// maxSelf bounds the connections that one instance has open to Ward itself.
+// maxSelf bounds the connections that one instance has open to Ward itself; half as many requests are at control at once, and as many
+// wait.
 const maxSelf = 256
 
 // serveSelf accepts what a service asks Ward itself, until ln is closed.
 func (m *Mesh) serveSelf(service string, ln net.Listener) {
+	peer := &selfPeer{service: service}
+	if c := m.config.Self; c != nil {
+		peer.keys = proxy.NewUpstream(proxy.UpstreamConfig{Dial: c.Dial, IdleTimeout: time.Minute, Protocol: proxy.H1, MaxConcurrent: maxSelf / 2})
+		defer peer.keys.Close()
+	}
 	proxy.Accept(netutil.LimitListener(ln, maxSelf), func(c net.Conn) {
 		m.wg.Go(func() {
-			m.self.engine.ServeConn(context.Background(), c, proxy.ConnInfo{Peer: service, AllowH1: true, Host: "ward"})
+			m.self.engine.ServeConn(context.Background(), c, proxy.ConnInfo{Peer: peer, AllowH1: true, Host: "ward"})
 		})
 	})
 }
 
 // decideSelf lets a service ask for the tokens' keys, and for what Config.Self says.
 func (m *Mesh) decideSelf(_ context.Context, r *proxy.Request) proxy.Verdict {
-	service := r.Conn.Peer.(string)
+	peer := r.Conn.Peer.(*selfPeer)
 	if r.Path == keysPath && r.Method == http.MethodGet {
 		return proxy.Verdict{Allow: true, Upstream: m.self.tokens}
 	}
-	if m.self.keys != nil {
-		if target, ok := m.config.Self.Target(service, r.Method, r.Path); ok {
-			return proxy.Verdict{Allow: true, Upstream: m.self.keys, Target: target}
+	if peer.keys != nil {
+		if target, ok := m.config.Self.Target(peer.service, r.Method, r.Path); ok {
+			return proxy.Verdict{Allow: true, Upstream: peer.keys, Target: target}
 		}
 	}
-	id := m.note(denied{caller: service, target: "ward", port: 80, method: methodOf(&r.Request), path: r.Path, end: "outbound"})
-	return proxy.Verdict{DenialID: id, Public: "ward.yaml doesn't let " + service + " do this; see 'ward plan' for what it may do with keys"}
+	id := m.note(denied{caller: peer.service, target: "ward", port: 80, method: methodOf(&r.Request), path: r.Path, end: "outbound"})
+	return proxy.Verdict{DenialID: id, Public: "ward.yaml doesn't let " + peer.service + " do this; see 'ward plan' for what it may do with keys"}
 }
 
 // tokenKeys serves the keys that verify transaction tokens.

@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	maxRequest = 1 << 20 // bytes of a body
+	maxRequest = 1 << 20  // bytes of a body
+	maxTrusted = 64 << 10 // bytes that there is room for before they come
 	maxItems   = 1000
 )
 
@@ -121,7 +122,7 @@ func reply(w http.ResponseWriter, out any, err error) {
 // readBody reads one JSON value, and refuses what it doesn't know: a misspelt field of a context would be lost silently.
 func readBody(w http.ResponseWriter, r *http.Request, in any) error {
 	var read bytes.Buffer
-	read.Grow(int(min(max(r.ContentLength, 0), maxRequest)) + bytes.MinRead)
+	read.Grow(int(min(max(r.ContentLength, 0), maxTrusted)) + bytes.MinRead)
 	_, err := read.ReadFrom(http.MaxBytesReader(w, r.Body, maxRequest))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return fault.New(fault.Invalid, "the request is over 1 MiB")
