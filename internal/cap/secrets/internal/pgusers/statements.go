@@ -119,13 +119,14 @@ func heir(user string) string {
 	return strings.Join(words[:len(words)-2], "_") + "_heir"
 }
 
-// dropStatements end a user's sessions and the user. What it owns is its heir's from then on, who may make things in a schema for this
+// dropStatements end a user's sessions and the user. What it owns, if anything, is its heir's from then on, who may make things in a schema for this
 // moment only: an administrator that isn't a superuser can't give them away otherwise.
 func dropStatements(user string) string {
 	const wait = 2000 // milliseconds for each session
 	var b strings.Builder
 	fmt.Fprintf(&b, "SELECT pg_terminate_backend(pid, %d) FROM pg_stat_activity WHERE usename = %s;\n", wait, literal(user))
 	fmt.Fprintf(&b, `DO $ward$ DECLARE given name[]; s name; BEGIN
+IF NOT EXISTS (SELECT FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = (SELECT oid FROM pg_roles WHERE rolname = %[3]s) AND deptype = 'o') THEN RETURN; END IF;
 IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = %[1]s) THEN CREATE ROLE %[2]s NOLOGIN; END IF;
 IF NOT pg_has_role(current_user, %[1]s, 'USAGE') THEN GRANT %[2]s TO CURRENT_USER; END IF;
 IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
