@@ -93,8 +93,8 @@ func (p Paths) Restore(ctx context.Context, backup io.Reader, kit secret.Bytes) 
 	if p.hasState() {
 		return Restored{}, fault.New(fault.Conflict, p.State+" has a state already; move it away first")
 	}
-	if err := os.MkdirAll(p.State, 0o700); err != nil {
-		return Restored{}, fmt.Errorf("restore: %w", err)
+	if err := privateDir(p.State); err != nil {
+		return Restored{}, err
 	}
 	tmp, err := os.MkdirTemp(p.State, "restore-")
 	if err != nil {
@@ -120,8 +120,8 @@ func (p Paths) Restore(ctx context.Context, backup io.Reader, kit secret.Bytes) 
 	if st, err = st.Under(ctx, file, root); err != nil {
 		return done, err
 	}
-	if err := os.MkdirAll(p.Seal, 0o700); err != nil {
-		return done, fmt.Errorf("restore: %w", err)
+	if err := privateDir(p.Seal); err != nil {
+		return done, err
 	}
 	if err := st.Save(p.Seal); err != nil {
 		return done, err

@@ -5,9 +5,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/seal"
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -95,5 +97,21 @@ func TestFolderOfTheRepositoryHandsOverNoCredential(t *testing.T) {
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
 	if _, err := SealOf(seal.Systemd, nil); err != nil {
 		t.Errorf("systemd's: %v", err)
+	}
+}
+
+// TestRestoreFollowsNoLink: a cloned repository may bring a .ward that leads elsewhere.
+func TestRestoreFollowsNoLink(t *testing.T) {
+	dir, elsewhere := t.TempDir(), t.TempDir()
+	p, err := FindPaths(filepath.Join(dir, "ward.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(elsewhere, p.State); err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.Restore(t.Context(), strings.NewReader(""), secret.Bytes{})
+	if fault.KindOf(err) != fault.Refused || !strings.Contains(err.Error(), "is not a folder of this user") {
+		t.Errorf("restore through a link: %v", err)
 	}
 }
