@@ -304,6 +304,9 @@ func TestAgentsRenewAndEndOnlyUsersOfTheInstance(t *testing.T) {
 			t.Errorf("renewal of %q: %v", user, err)
 		}
 	}
+	if err := w.users.End(t.Context(), request("x$ward$;", "ward_shop_x$ward$;_2_abcdef")); fault.KindOf(err) != fault.Refused {
+		t.Errorf("end of a user whose name ends a quotation: %v", err)
+	}
 }
 
 // TestAdministratorNeedNotBeSuperuser: CREATEROLE is enough, with the database's own objects.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/lexis"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -43,10 +44,10 @@ func shorten(s string) string {
 
 func nameSuffix() string { return strings.ToLower(rand.Text()[:suffixSize]) }
 
-// owns refuses a user that isn't of the instance's service and replica.
+// owns refuses a user that isn't of the instance's service and replica. Its name is what Ward makes, and nothing that could end a quotation.
 func owns(app string, r *wire.DatabaseUserRequest) error {
 	rest, ok := strings.CutPrefix(r.User, namePrefix(app, r.Instance))
-	if !ok || len(rest) != suffixSize || strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz234567") != "" {
+	if !ok || !lexis.IsLabel(r.Instance.Service) || r.Instance.Replica < 0 || len(rest) != suffixSize || strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz234567") != "" {
 		return fault.New(fault.Refused, "this isn't a user that Ward made for the instance")
 	}
 	return nil
