@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -57,7 +58,7 @@ func (p *printer) line(who, text string) {
 // printable takes away what would steer the reader's terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r == 0x7f {
+		if unicode.IsControl(r) && r != '\t' {
 			return '�'
 		}
 		return r
