@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/plan"
@@ -209,7 +208,9 @@ func TestRotationLosesNoConnection(t *testing.T) {
 	before := d.pg.Ask(t, "shop", "SELECT rolpassword FROM pg_authid WHERE rolname = 'web'")
 	pumped := make(chan string, 1)
 	go func() { pumped <- d.ask("web", "/pump", "dsn", d.dsn(""), "ms", "4000") }()
-	time.Sleep(time.Second) // the load is a second old
+	wardtest.Eventually(t, "the load has begun", func() bool {
+		return d.pg.Ask(t, "shop", "SELECT count(*) > 0 FROM pg_stat_activity WHERE usename = 'web'") == "true"
+	})
 	if code, out := runWard(t, d.World, "", "secrets", "rotate", "web-db"); code != 0 {
 		t.Errorf("rotate: %s", out)
 	}
