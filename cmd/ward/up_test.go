@@ -165,6 +165,16 @@ func TestKilledPartsComeBackUnderLoad(t *testing.T) {
 			}
 		})
 	}
+	load.Go(func() { // somebody looks all the while
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+				w.Status()
+			}
+		}
+	})
 	kill := func(name string, pid int) {
 		began := time.Now()
 		if pid <= 1 {

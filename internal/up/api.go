@@ -83,7 +83,7 @@ func (s *Supervisor) status() Status {
 	p := s.currentPlan()
 	st := Status{App: p.App, File: s.paths.File, URL: s.url(), PID: os.Getpid(), Revision: p.Revision()}
 	for _, r := range []*role{s.control, s.agent, s.gateway} {
-		st.Roles = append(st.Roles, RoleStatus{Name: r.name, PID: r.current().PID(), Restarts: r.restarts})
+		st.Roles = append(st.Roles, r.status())
 	}
 	for _, in := range s.instances() {
 		in.mu.Lock()

@@ -31,21 +31,21 @@ const firstServiceUID = sandbox.FirstUID + 16
 // role is one of Ward's own processes, restarted for as long as the supervisor
 // runs.
 type role struct {
-	up       *Supervisor
-	name     string
-	config   wire.RoleConfig
-	key      secret.Bytes // of control's state; empty for the others
-	listens  []string     // purposes of the sockets that it serves
-	folders  []sandbox.Folder
-	network  bool
-	onStart  func() error // after each start, before it counts as ready again
-	restarts int
-	cancel   context.CancelFunc // ends supervise
-	ended    chan struct{}
+	up      *Supervisor
+	name    string
+	config  wire.RoleConfig
+	key     secret.Bytes // of control's state; empty for the others
+	listens []string     // purposes of the sockets that it serves
+	folders []sandbox.Folder
+	network bool
+	onStart func() error       // after each start, before it counts as ready again
+	cancel  context.CancelFunc // ends supervise
+	ended   chan struct{}
 
-	mu   sync.Mutex
-	box  *sandbox.Sandbox // guarded by mu
-	conn *scm.Conn        // guarded by mu
+	mu       sync.Mutex
+	box      *sandbox.Sandbox // guarded by mu
+	conn     *scm.Conn        // guarded by mu
+	restarts int              // guarded by mu
 }
 
 func (s *Supervisor) newRole(name string, c wire.RoleConfig, listens []string, folders ...sandbox.Folder) *role {
@@ -94,7 +94,9 @@ func (r *role) supervise(ctx context.Context) {
 		for {
 			err := r.once(ctx)
 			if err == nil {
+				r.mu.Lock()
 				r.restarts++
+				r.mu.Unlock()
 				r.up.record(wire.Event{Kind: "role.restart", Subject: "up", Object: r.name})
 				break
 			}
@@ -118,6 +120,13 @@ func (r *role) end(box *sandbox.Sandbox) {
 		box.Kill()
 		<-box.Done()
 	}
+}
+
+// status is what `ward status` shows of the role.
+func (r *role) status() RoleStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return RoleStatus{Name: r.name, PID: r.box.PID(), Restarts: r.restarts}
 }
 
 func (r *role) current() *sandbox.Sandbox {

@@ -60,7 +60,7 @@ type Supervisor struct {
 	leaks    *leaks
 	arena    *secret.Arena // the root key, while this runs
 	admin    *wire.Client
-	sockets  map[string]*os.File // by purpose; they outlive the roles that use them
+	sockets  map[string]*os.File // by purpose; they outlive the roles that use them, and don't change once those run
 	control  *role
 	gateway  *role
 	agent    *role
@@ -138,7 +138,7 @@ func (s *Supervisor) run(ctx context.Context) error {
 		return err
 	}
 	defer s.stopServices()
-	if err := s.startServices(ctx, s.plan); err != nil {
+	if err := s.startServices(ctx, s.currentPlan()); err != nil {
 		return err
 	}
 	if ctx.Err() == nil {
@@ -349,7 +349,6 @@ func (s *Supervisor) serveAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	delete(s.sockets, "up")
 	mux := http.NewServeMux()
 	s.routes(mux)
 	s.owned.Go(func() {
