@@ -107,6 +107,7 @@ func level(pkg string) int {
 		{"internal/leak", 3},
 		{"internal/seal", 3},
 		{"internal/pglogin", 3},
+		{"internal/finding", 3},
 		{"internal/cap/", 4},
 		{"internal/control", 5},
 		{"internal/agent", 5},
