@@ -32,6 +32,8 @@ type Model struct {
 	Secrets     []Secret   // in the order of the file
 	Keys        []Key      // those that the file names; data classes have keys without
 	Databases   []Database // in the order of the file
+	Scan        Scan
+	Update      Update
 }
 
 // Gateway is the one way in.
@@ -72,6 +74,7 @@ type Service struct {
 	Name        ServiceName
 	Run         []string // argv; Run[0] is a path or found in PATH
 	Workdir     string   // relative to the folder of ward.yaml; default "."
+	Source      string   `json:",omitempty"` // the folder of its source code; "" is Workdir
 	Env         []EnvVar // in the order of the file
 	Listen      []Listen
 	Expose      []Expose

@@ -101,12 +101,16 @@ func (p *parser) observe(n *yaml.Node, f *form.Form) {
 		case "grants":
 			o.Grants = p.grants(e.value, f)
 		case "until":
-			s, ok := p.scalar(e.value, f)
-			if ok && !lexis.IsDate(s) {
-				p.errorf(pos(e.value), "a day of the calendar, YYYY-MM-DD", "expected %s, found %q", f.What, lexis.Clip(s))
-			}
-			o.Until = s
+			o.Until = p.date(e.value, f)
 		}
 	})
 	p.m.Observe = append(p.m.Observe, o)
+}
+
+func (p *parser) date(n *yaml.Node, f *form.Form) string {
+	s, ok := p.scalar(n, f)
+	if ok && !lexis.IsDate(s) {
+		p.errorf(pos(n), "a day of the calendar, YYYY-MM-DD", "expected %s, found %q", f.What, lexis.Clip(s))
+	}
+	return s
 }

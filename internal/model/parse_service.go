@@ -35,6 +35,10 @@ func (p *parser) file(root *yaml.Node) {
 			p.names(e.value, f, "a key", func(e entry) { p.key(e, f.Elem) })
 		case "databases":
 			p.names(e.value, f, "a database", func(e entry) { p.database(e, f.Elem) })
+		case "scan":
+			p.scan(e.value, f)
+		case "update":
+			p.update(e.value, f)
 		case "observe":
 			for _, n := range p.items(e.value, f) {
 				p.observe(n, f.Elem)
@@ -101,6 +105,8 @@ func (p *parser) serviceKey(s *Service, e entry, f *form.Form) {
 		s.Run = p.run(e.value, f)
 	case "workdir":
 		s.Workdir, _ = p.pattern(e.value, f, "")
+	case "source":
+		s.Source, _ = p.pattern(e.value, f, "")
 	case "env":
 		p.names(e.value, f, "an environment variable", func(e entry) {
 			v, _ := p.scalar(e.value, f.Elem)

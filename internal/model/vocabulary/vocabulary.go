@@ -46,6 +46,8 @@ func File() *form.Form {
 		form.Key("secrets", "Values that Ward keeps for services.", &form.Form{Shape: form.NamesShape, What: "secrets by name", Name: form.RELabel, Elem: secretForm()}),
 		form.Key("keys", "Keys that Ward manages, besides those of data classes.", &form.Form{Shape: form.NamesShape, What: "keys by name", Name: form.REClass, Elem: keyForm()}),
 		form.Key("databases", "PostgreSQL databases that Ward logs in to for services.", &form.Form{Shape: form.NamesShape, What: "databases by name", Name: form.RELabel, Elem: databaseForm()}),
+		form.Key("scan", "What ward scan makes of what it finds.", scanForm()),
+		form.Key("update", "How ward update proposes newer parts.", updateForm()),
 		form.Key("observe", "Grants that only record, until their end date.", &form.Form{Shape: form.ListShape, What: "a list", Elem: observeForm()}),
 	}}
 }
@@ -75,6 +77,7 @@ func serviceForm() *form.Form {
 	return &form.Form{Shape: form.ObjectShape, What: "a mapping", Always: []string{"run"}, Fields: []form.Field{
 		form.Key("run", "The program and its arguments: a list, or one string that is split at spaces without any expansion.", runForm()),
 		form.Key("workdir", "The folder it runs in, relative to the folder of this file; that folder itself if absent.", textForm("a path", form.RENonEmpty)),
+		form.Key("source", "The folder of its source code, for ward scan; workdir if absent.", textForm("a path", form.RENonEmpty)),
 		form.Key("env", "Its environment variables.", &form.Form{
 			Shape: form.NamesShape, What: "variables by name", Name: form.REEnvName,
 			Elem: &form.Form{What: `a value ("" for empty)`, Types: form.IsString | form.IsNumber | form.IsBool},
