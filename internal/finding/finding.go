@@ -45,6 +45,12 @@ func (s Severity) String() string { return severityNames[min(int(s), len(severit
 // MarshalText writes the severity's name.
 func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText reads what MarshalText wrote; other words are SeverityUnknown.
+func (s *Severity) UnmarshalText(b []byte) error {
+	*s = SeverityOf(string(b))
+	return nil
+}
+
 // SeverityOf is the severity with a name, whatever its case; "moderate" is GitHub's word for medium. Other words are SeverityUnknown.
 func SeverityOf(name string) Severity {
 	name = strings.ToLower(name)
@@ -88,6 +94,12 @@ func (r Reach) String() string { return [...]string{"unknown", "not called", "ca
 
 // MarshalText writes the words.
 func (r Reach) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote; other words are ReachUnknown.
+func (r *Reach) UnmarshalText(b []byte) error {
+	*r = map[string]Reach{"called": Called, "not called": NotCalled}[string(b)]
+	return nil
+}
 
 // Package is one part of an application, at one place.
 type Package struct {
@@ -168,4 +180,10 @@ func (f *Finding) Fingerprint() string {
 	}
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:16])
+}
+
+// Problem is something that couldn't be looked at, so that nobody knows what is in it.
+type Problem struct {
+	Path   string `json:"path"`
+	Reason string `json:"reason"`
 }

@@ -28,3 +28,23 @@ func TestFingerprintFollowsWhatIsWeakNotItsLine(t *testing.T) {
 		t.Error("another version has the same fingerprint")
 	}
 }
+
+func FuzzSeverityUnmarshalText(f *testing.F) {
+	f.Add("high")
+	f.Fuzz(func(t *testing.T, s string) {
+		var v Severity
+		if err := v.UnmarshalText([]byte(s)); err != nil || v > Critical {
+			t.Errorf("%q: %v %v", s, v, err)
+		}
+	})
+}
+
+func FuzzReachUnmarshalText(f *testing.F) {
+	f.Add("not called")
+	f.Fuzz(func(t *testing.T, s string) {
+		var v Reach
+		if err := v.UnmarshalText([]byte(s)); err != nil || v > Called {
+			t.Errorf("%q: %v %v", s, v, err)
+		}
+	})
+}

@@ -1,0 +1,94 @@
+package report
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/wardhq/ward/internal/cap/scan/internal/rank"
+	"github.com/wardhq/ward/internal/finding"
+)
+
+// Table writes the report for people: the most dangerous first. Suppressed findings are only counted, unless all is set.
+func Table(w io.Writer, r *Report, color, all bool) error {
+	b := bufio.NewWriter(w)
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		if f.Suppressed == nil || all {
+			row(b, f, color)
+		}
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintf(b, "could not look at %s: %s\n", plain(p.Path), plain(p.Reason))
+	}
+	if len(r.Problems) > 0 {
+		b.WriteByte('\n')
+	}
+	b.WriteString(r.summary() + "\n")
+	fmt.Fprintf(b, "looked at %s\n", r.looked())
+	if r.FailsBy != "" {
+		b.WriteString(r.FailsBy + "\n")
+	}
+	if err := b.Flush(); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+func row(b *bufio.Writer, f *finding.Finding, color bool) {
+	rating := rank.Rating(f.Priority)
+	head := fmt.Sprintf("%3d %-8s", f.Priority, rating)
+	if f.Suppressed != nil {
+		head = "  – " + fmt.Sprintf("%-8s", rating)
+	}
+	if color {
+		head = "\x1b[" + map[string]string{"critical": "1;31", "high": "31", "medium": "33", "low": "36", "none": "2"}[rating] + "m" + head + "\x1b[0m"
+	}
+	cells := []string{plain(f.ID)}
+	for _, s := range []string{what(f), f.Service, where(f.Location)} {
+		if s != "" {
+			cells = append(cells, plain(s))
+		}
+	}
+	fmt.Fprintf(b, "%s  %s\n", head, strings.Join(cells, "  "))
+	line := func(s string) {
+		if s != "" {
+			fmt.Fprintf(b, "              %s\n", plain(s))
+		}
+	}
+	title := f.Title
+	if f.Tool != "ward" {
+		title += " [" + f.Tool + "]"
+	}
+	line(title)
+	line(f.Why)
+	if f.Unsure != "" {
+		line("not sure: " + f.Unsure)
+	}
+	if f.Fix != "" {
+		line("fix: " + f.Fix)
+	}
+	if f.Suppressed != nil {
+		line(reason(f.Suppressed))
+	}
+	b.WriteByte('\n')
+}
+
+// looked is "1,091 parts, 12 files of configuration …; advisories of 2026-11-20".
+func (r *Report) looked() string {
+	var parts []string
+	for _, s := range r.Looked {
+		parts = append(parts, fmt.Sprintf("%s (%d files, %s)", s.Name, s.Files, time.Duration(s.Millis*float64(time.Millisecond)).Round(time.Millisecond)))
+	}
+	out := fmt.Sprintf("%s; %d parts", strings.Join(parts, ", "), r.Parts)
+	if len(parts) == 0 {
+		out = "nothing"
+	}
+	if r.Data != nil {
+		age := int(r.At.Sub(r.Data.Newest).Hours() / 24)
+		out += fmt.Sprintf("; advisories of %s (%d days old)", r.Data.Newest.Format(time.DateOnly), max(age, 0))
+	}
+	return out
+}
