@@ -23,7 +23,7 @@ func (p *parser) advise() {
 	for i := range p.m.Services {
 		s := &p.m.Services[i]
 		if !used[string(s.Name)] && len(s.Expose) == 0 && len(s.Calls) == 0 && len(s.Listen) > 0 {
-			p.warnf(s.Pos, "grant someone a call to it, expose a route, or remove it", "nobody calls service %s, and nothing exposes it", s.Name)
+			p.warnf("unused-service", s.Pos, "grant someone a call to it, expose a route, or remove it", "nobody calls service %s, and nothing exposes it", s.Name)
 		}
 		for _, c := range s.Calls {
 			p.adviseCall(s, c)
@@ -34,7 +34,7 @@ func (p *parser) advise() {
 	}
 	for _, x := range p.m.Externals {
 		if !used[string(x.Name)] {
-			p.warnf(x.Pos, "grant someone a call to it, or remove it", "nobody calls external %s", x.Name)
+			p.warnf("unused-external", x.Pos, "grant someone a call to it, or remove it", "nobody calls external %s", x.Name)
 		}
 	}
 	p.adviseSecrets()
@@ -51,7 +51,7 @@ func (p *parser) adviseCall(s *Service, c Call) {
 		default:
 			continue
 		}
-		p.warnf(g.Pos, "name what it needs; `ward learn` finds out which calls are made", "%q from %s to %s is broad", g.String(), s.Name, c.Target)
+		p.warnf("broad-grant", g.Pos, "name what it needs; `ward learn` finds out which calls are made", "%q from %s to %s is broad", g.String(), s.Name, c.Target)
 	}
 }
 
@@ -61,11 +61,11 @@ func (p *parser) adviseExpose(s *Service) {
 			continue
 		}
 		if s.Sensitivity >= High {
-			p.warnf(x.Pos, "put a less sensitive service in front of it", "service %s has sensitivity %s, and is exposed to anyone", s.Name, s.Sensitivity)
+			p.warnf("sensitive-exposed", x.Pos, "put a less sensitive service in front of it", "service %s has sensitivity %s, and is exposed to anyone", s.Name, s.Sensitivity)
 		}
 		for _, g := range x.Routes {
 			if g.Kind == GrantHTTP && g.Pattern == "/**" && slices.Contains(g.Methods, "*") {
-				p.warnf(g.Pos, "name methods and paths: what isn't named stays closed", "every route of %s, with every method, is open to anyone", s.Name)
+				p.warnf("everything-exposed", g.Pos, "name methods and paths: what isn't named stays closed", "every route of %s, with every method, is open to anyone", s.Name)
 			}
 		}
 	}
@@ -74,7 +74,7 @@ func (p *parser) adviseExpose(s *Service) {
 func (p *parser) adviseEnv(s *Service) {
 	for _, v := range s.Env {
 		if lexis.SecretLooking(v.Name, v.Value) {
-			p.warnf(v.Pos, fmt.Sprintf("declare a secret, and deliver it: secrets: {%s: env %s}", strings.ReplaceAll(strings.ToLower(v.Name), "_", "-"), v.Name), "%s looks like a secret, and its value stands in the file", v.Name)
+			p.warnf("secret-in-file", v.Pos, fmt.Sprintf("declare a secret, and deliver it: secrets: {%s: env %s}", strings.ReplaceAll(strings.ToLower(v.Name), "_", "-"), v.Name), "%s looks like a secret, and its value stands in the file", v.Name)
 		}
 	}
 }
@@ -86,7 +86,7 @@ func (p *parser) adviseSecrets() {
 		for _, u := range p.m.Services[i].Secrets {
 			used[u.Secret] = true
 			if u.Env != "" {
-				p.warnf(u.Pos, "a file is safer, where the program can read one: "+u.Secret+": file", "every child of %s, and whatever prints its environment, sees the secret %s", p.m.Services[i].Name, u.Secret)
+				p.warnf("secret-in-environment", u.Pos, "a file is safer, where the program can read one: "+u.Secret+": file", "every child of %s, and whatever prints its environment, sees the secret %s", p.m.Services[i].Name, u.Secret)
 			}
 		}
 	}
@@ -104,7 +104,7 @@ func (p *parser) adviseSecrets() {
 	}
 	for _, s := range p.m.Secrets {
 		if !used[s.Name] && !s.Canary {
-			p.warnf(s.Pos, "name it under a service's secrets:, or remove it", "nobody gets secret %s", s.Name)
+			p.warnf("unused-secret", s.Pos, "name it under a service's secrets:, or remove it", "nobody gets secret %s", s.Name)
 		}
 	}
 }
@@ -113,7 +113,7 @@ func (p *parser) adviseFiles(s *Service) {
 	for _, f := range slices.Concat(s.Files.Read, s.Files.Write) {
 		switch strings.TrimRight(f.Path, "/") {
 		case "", "/etc", "/home", "/root", "/proc", "/sys", "/dev", "/var", "/run", "/usr":
-			p.warnf(f.Pos, "name the files that it needs", "%q opens much of the machine to %s", f.Path, s.Name)
+			p.warnf("broad-files", f.Pos, "name the files that it needs", "%q opens much of the machine to %s", f.Path, s.Name)
 		}
 	}
 }
@@ -144,6 +144,6 @@ func (p *parser) adviseCycles() {
 			names = append(names, string(services[v].Name))
 		}
 		names = append(names, string(services[path[0]].Name))
-		p.warnf(at[[2]int{path[0], path[1]}], "each of them can be taken over through the others; a queue or an event breaks the circle", "services call each other in a circle: %s", strings.Join(names, " → "))
+		p.warnf("circle", at[[2]int{path[0], path[1]}], "each of them can be taken over through the others; a queue or an event breaks the circle", "services call each other in a circle: %s", strings.Join(names, " → "))
 	}
 }

@@ -100,8 +100,9 @@ func (p *parser) errorf(at Pos, hint, format string, args ...any) {
 	p.add(Problem{Pos: at, Hint: hint, Message: fmt.Sprintf(format, args...)})
 }
 
-func (p *parser) warnf(at Pos, hint, format string, args ...any) {
-	p.add(Problem{Severity: Warning, Pos: at, Hint: hint, Message: fmt.Sprintf(format, args...)})
+// warnf warns; rule names the kind of warning for `ward scan`.
+func (p *parser) warnf(rule string, at Pos, hint, format string, args ...any) {
+	p.add(Problem{Severity: Warning, Rule: rule, Pos: at, Hint: hint, Message: fmt.Sprintf(format, args...)})
 }
 
 func pos(n *yaml.Node) Pos { return Pos{n.Line, n.Column} }

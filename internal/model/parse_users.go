@@ -232,7 +232,7 @@ func (p *parser) resolveNeed(x *Expose) {
 	}
 	if x.Need.MFA > 0 && len(x.Need.Who) == 0 {
 		x.Need.Who = []string{"signed-in"}
-		p.warnf(x.Pos, "write to: signed-in", "a second factor can't be asked of anyone: the route is for people who signed in")
+		p.warnf("factor-of-anyone", x.Pos, "write to: signed-in", "a second factor can't be asked of anyone: the route is for people who signed in")
 	}
 	if x.Need.MFA > 0 {
 		x.To += ", mfa " + lexis.Duration(x.Need.MFA)
@@ -264,7 +264,7 @@ func (p *parser) resolveClient(c *Client) {
 		}
 	}
 	if c.NonceOnly {
-		p.warnf(c.Pos, "let it send a PKCE challenge (RFC 9700 §2.1.1)", "client %s relies on nonce alone against code injection", lexis.Clip(c.Name))
+		p.warnf("nonce-only", c.Pos, "let it send a PKCE challenge (RFC 9700 §2.1.1)", "client %s relies on nonce alone against code injection", lexis.Clip(c.Name))
 	}
 	if c.Service != "" && !slices.ContainsFunc(p.m.Services, func(s Service) bool { return s.Name == c.Service }) {
 		p.errorf(c.Pos, "", "client %s is no service %q of this file", lexis.Clip(c.Name), lexis.Clip(string(c.Service)))

@@ -30,6 +30,7 @@ func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 // Problem is one thing to say about a line of ward.yaml.
 type Problem struct {
 	Severity Severity `json:"severity"`
+	Rule     string   `json:"rule,omitempty"` // of a warning: its kind, such as "broad-grant"
 	File     string   `json:"file"`
 	Pos      Pos      `json:"pos"`
 	Message  string   `json:"message"`
