@@ -1,6 +1,6 @@
 module github.com/wardhq/ward/bench/identity
 
-go 1.26.0
+go 1.26.3
 
 require github.com/wardhq/ward v0.0.0
 
