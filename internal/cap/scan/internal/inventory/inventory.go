@@ -166,7 +166,6 @@ func (w *walk) read(name string, d fs.DirEntry) {
 		return
 	}
 	if x := w.chooseBinary(name, d); x != nil {
-		w.out.Files = append(w.out.Files, name)
 		if err := x(w, name); err != nil {
 			w.problem(name, 0, plain(err))
 		}
@@ -265,6 +264,8 @@ func (w *walk) choose(name string) extractor {
 		return x
 	}
 	switch {
+	case strings.HasSuffix(base, ".deps.json"):
+		return depsJSON
 	case strings.HasSuffix(base, ".txt") && (strings.Contains(base, "requirements") || path.Base(path.Dir(name)) == "requirements"):
 		return requirements
 	}
@@ -276,6 +277,13 @@ func (w *walk) choose(name string) extractor {
 		return dpkgStatus
 	case strings.HasPrefix(name, "var/lib/dpkg/status.d/") && path.Ext(name) != ".md5sums":
 		return dpkgDistroless
+	case name == "lib/apk/db/installed" || name == "usr/lib/apk/db/installed":
+		return apkInstalled
+	case base == "package.json" && inNodeModules(name):
+		return installedNPM
+	case base == "METADATA" && strings.HasSuffix(path.Dir(name), ".dist-info"), base == "PKG-INFO" && strings.HasSuffix(path.Dir(name), ".egg-info"),
+		strings.HasSuffix(base, ".egg-info"):
+		return pythonMetadata
 	}
 	return nil
 }
@@ -284,14 +292,36 @@ func byName(base string) extractor {
 	switch base {
 	case "go.mod":
 		return goMod
+	case "pom.xml":
+		return pomXML
+	case "go.work":
+		return goWork
 	case "package-lock.json", "npm-shrinkwrap.json":
 		return packageLock
+	case "yarn.lock":
+		return yarnLock
+	case "pnpm-lock.yaml":
+		return pnpmLock
+	case "bun.lock":
+		return bunLock
+	case "poetry.lock":
+		return poetryLock
+	case "uv.lock":
+		return uvLock
+	case "pdm.lock":
+		return pdmLock
+	case "Pipfile.lock":
+		return pipfileLock
+	case "Cargo.lock":
+		return cargoLock
+	case "Gemfile.lock", "gems.locked":
+		return gemfileLock
+	case "composer.lock":
+		return composerLock
+	case "packages.lock.json":
+		return nugetLock
+	case "gradle.lockfile", "buildscript-gradle.lockfile":
+		return gradleLock
 	}
 	return nil
 }
-
-func (w *walk) chooseBinary(string, fs.DirEntry) func(*walk, string) error { return nil }
-
-type pom struct{}
-
-func (w *walk) maven() {}

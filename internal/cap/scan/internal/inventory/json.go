@@ -27,10 +27,12 @@ func (r *jsonReader) Line() int {
 	return r.line
 }
 
-// object calls each with every key of the object that comes next; each must read the value. null is an object without keys.
+// object calls each with every key of the object that comes next; each must read the value. null is one without keys, unless it is
+// the whole document.
 func (r *jsonReader) object(each func(key string) error) error {
+	at := r.InputOffset()
 	t, err := r.Token()
-	if err != nil || t == nil {
+	if err != nil || t == nil && at > 0 {
 		return err
 	}
 	if t != json.Delim('{') {

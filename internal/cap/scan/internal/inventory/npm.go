@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strings"
 
@@ -64,6 +65,11 @@ func (l *npmLicense) UnmarshalJSON(data []byte) error {
 
 // packageLock reads package-lock.json and npm-shrinkwrap.json, lockfileVersion 1 to 3.
 func packageLock(f *file) error {
+	if path.Base(f.path) == "package-lock.json" {
+		if _, err := fs.Stat(f.fsys, path.Join(path.Dir(f.path), "npm-shrinkwrap.json")); err == nil {
+			return nil // npm reads that one alone
+		}
+	}
 	r := readJSON(f.data)
 	l := &npmLock{reader: r, direct: map[string]bool{}, parts: newMerged()}
 	hasPackages := false

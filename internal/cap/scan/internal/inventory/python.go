@@ -1,7 +1,10 @@
 package inventory
 
 import (
+	"errors"
+	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/wardhq/ward/internal/cap/scan/internal/purl"
@@ -102,7 +105,7 @@ func isAlnum(c byte) bool {
 func pinned(specifier string) string {
 	version, ok := strings.CutPrefix(specifier, "==")
 	version = strings.TrimSpace(strings.TrimPrefix(version, "="))
-	if !ok || strings.ContainsAny(version, "*, <>!~=@") {
+	if !ok || strings.ContainsAny(version, "*, <>!~=@$") {
 		return ""
 	}
 	return version
@@ -113,4 +116,149 @@ func clip(s string) string {
 		s = s[:80] + "…"
 	}
 	return strings.ToValidUTF8(s, "?")
+}
+
+// poetryLock reads poetry.lock, which calls the groups of a part "category" (version 1) or "groups" (2.1).
+func poetryLock(f *file) error {
+	return tomlParts(f, "PyPI", func(t tomlTable, p *finding.Package) {
+		p.Name = purl.PythonName(p.Name)
+		groups := t.list("groups")
+		p.Dev = t.text("category") == "dev" || len(groups) > 0 && !slices.Contains(groups, "main")
+	})
+}
+
+// pdmLock reads pdm.lock.
+func pdmLock(f *file) error {
+	return tomlParts(f, "PyPI", func(t tomlTable, p *finding.Package) {
+		p.Name = purl.PythonName(p.Name)
+		groups := t.list("groups")
+		p.Dev = len(groups) > 0 && !slices.Contains(groups, "default")
+		for _, d := range t.list("dependencies") {
+			name, _ := pythonName(d)
+			p.Requires = append(p.Requires, purl.PythonName(name))
+		}
+	})
+}
+
+// uvLock reads uv.lock. The project itself stands in it, and names what it asks for.
+func uvLock(f *file) error {
+	direct := map[string]bool{}
+	err := tomlParts(f, "PyPI", func(t tomlTable, p *finding.Package) {
+		p.Name = purl.PythonName(p.Name)
+		for _, list := range []string{"dependencies"} {
+			items, _ := t.values[list].([]any)
+			for _, i := range items {
+				if m, ok := i.(map[string]any); ok {
+					name, _ := m["name"].(string)
+					p.Requires = append(p.Requires, purl.PythonName(name))
+				}
+			}
+		}
+		source, _ := t.values["source"].(map[string]any)
+		for _, own := range []string{"virtual", "editable"} {
+			if _, ok := source[own]; ok {
+				for _, r := range p.Requires {
+					direct[r] = true
+				}
+				p.Name = "" // the project
+			}
+		}
+	})
+	for i := range f.out.Packages {
+		if p := &f.out.Packages[i]; p.Location.Path == f.path {
+			p.Direct = direct[p.Name]
+		}
+	}
+	return err
+}
+
+// tomlParts reads a lock file of [[package]] tables with name and version. complete may say more of a part, and leaves it out by
+// taking its name away.
+func tomlParts(f *file, ecosystem string, complete func(tomlTable, *finding.Package)) error {
+	tables, err := readTOML(f.data)
+	var p finding.Package
+	line := 0
+	flush := func() {
+		if line > 0 && p.Name != "" {
+			f.add(line, p)
+		}
+		line = 0
+	}
+	for _, t := range tables {
+		switch t.name {
+		case "package":
+			flush()
+			p, line = finding.Package{Ecosystem: ecosystem, Name: t.text("name"), Version: t.text("version")}, t.line
+			if p.Name == "" || p.Version == "" {
+				f.bad(line, "a package without a name or version")
+			}
+			complete(t, &p)
+		case "package.dependencies": // poetry
+			names := sorted(t.values)
+			for _, n := range names {
+				p.Requires = append(p.Requires, purl.PythonName(n))
+			}
+		}
+	}
+	flush()
+	if err != nil {
+		return fmt.Errorf("read TOML: %w", err)
+	}
+	return nil
+}
+
+// pipfileLock reads Pipfile.lock.
+func pipfileLock(f *file) error {
+	r := readJSON(f.data)
+	parts := newMerged()
+	err := r.object(func(section string) error {
+		if section != "default" && section != "develop" {
+			return r.skip()
+		}
+		return r.object(func(name string) error {
+			line := r.Line()
+			var e struct{ Version string }
+			if err := r.Decode(&e); err != nil {
+				return err
+			}
+			parts.take(line, finding.Package{Ecosystem: "PyPI", Name: purl.PythonName(name), Version: pinned(e.Version), Dev: section == "develop"})
+			return nil
+		})
+	})
+	parts.addTo(f)
+	if err != nil {
+		return fmt.Errorf("read Pipfile.lock: %w", err)
+	}
+	return nil
+}
+
+// pythonMetadata reads METADATA or PKG-INFO of an installed distribution (the core metadata of PyPA).
+func pythonMetadata(f *file) error {
+	p := finding.Package{Ecosystem: "PyPI"}
+	for line := range strings.Lines(string(f.data)) {
+		line = strings.TrimRight(line, "\r\n")
+		if line == "" {
+			break // the description follows
+		}
+		key, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch key = strings.ToLower(key); {
+		case key == "name" && p.Name == "":
+			p.Name = purl.PythonName(value)
+		case key == "version" && p.Version == "":
+			p.Version = value
+		case key == "license-expression":
+			p.Licenses = []string{value}
+		case key == "requires-dist":
+			name, _ := pythonName(value)
+			if n := purl.PythonName(name); !slices.Contains(p.Requires, n) && !strings.Contains(value, "extra ==") {
+				p.Requires = append(p.Requires, n)
+			}
+		}
+	}
+	if p.Name == "" || p.Version == "" {
+		return errors.New("its metadata has no name or version")
+	}
+	f.add(0, p)
+	return nil
 }
