@@ -30,9 +30,9 @@ func folder(t *testing.T, entries ...string) string {
 	return dir
 }
 
-func options() Options {
-	return Options{Clock: clock.Func(func() time.Time { return today })}
-}
+func clockAt(t time.Time) clock.Clock { return clock.Func(func() time.Time { return t }) }
+
+func options() Options { return Options{Clock: clockAt(today)} }
 
 // index is an open index of the entries.
 func index(t *testing.T, entries ...string) *DB {

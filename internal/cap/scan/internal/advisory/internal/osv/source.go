@@ -220,7 +220,7 @@ func (s *source) file(name string, f *os.File) error {
 		s.newest = fi.ModTime().UTC()
 	}
 	if hasEnding(name, ".json") {
-		return s.entry(name, func() (io.ReadCloser, error) { return f, nil }, s.digest)
+		return s.entry(name, func() (io.ReadCloser, error) { return io.NopCloser(io.NewSectionReader(f, 0, fi.Size())), nil }, s.digest)
 	}
 	if _, err := io.Copy(s.digest, io.NewSectionReader(f, 0, fi.Size())); err != nil {
 		return err
