@@ -99,11 +99,11 @@ func (s *subject) at(path []any) int {
 	if s.node == nil {
 		return s.line
 	}
-	line := lookup(s.node, path).Line
-	if line == s.node.Line && s.line > 0 {
-		return s.line
+	n := lookup(s.node, path)
+	if n == s.node && s.line > 0 {
+		return s.line // nothing on the path is there: where the subject's own name stands
 	}
-	return line
+	return n.Line
 }
 
 // steps are those of a dotted path.

@@ -35,7 +35,10 @@ func (v *view) object(root *yaml.Node, m map[string]any, depth int) {
 	vars := map[string]any{"object": m}
 	v.subjects = append(v.subjects, subject{scope: "object", name: title, vars: vars, node: root, value: m})
 	if path, pod := podOf(kindName, m); pod != nil {
-		v.pod(title, find(root, path...), pod, vars)
+		v.subjects = append(v.subjects, subject{
+			scope: "pod", name: title, vars: with(vars, "pod", pod), node: find(root, path...), value: pod, line: lookup(root, path).Line,
+		})
+		v.containers(title, find(root, path...), pod, with(vars, "pod", pod))
 	}
 }
 
@@ -62,9 +65,7 @@ func containerLists() []string {
 	return []string{"containers", "initContainers", "ephemeralContainers"}
 }
 
-func (v *view) pod(title string, node *yaml.Node, pod, vars map[string]any) {
-	vars = with(vars, "pod", pod)
-	v.subjects = append(v.subjects, subject{scope: "pod", name: title, vars: vars, node: node, value: pod, line: line(node)})
+func (v *view) containers(title string, node *yaml.Node, pod, vars map[string]any) {
 	for _, list := range containerLists() {
 		all, _ := pod[list].([]any)
 		for i, e := range all {
