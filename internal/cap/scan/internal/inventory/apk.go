@@ -11,7 +11,7 @@ import (
 // Advisories name the origin, which is Source here.
 func apkInstalled(f *file) error {
 	if f.os.id == "" {
-		f.bad(0, "there is no os-release: its packages can't be matched with a distribution's advisories")
+		f.bad(0, noRelease)
 	}
 	var p finding.Package
 	start, n, arch := 0, 0, ""

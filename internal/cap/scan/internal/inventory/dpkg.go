@@ -10,6 +10,8 @@ import (
 	"github.com/wardhq/ward/internal/finding"
 )
 
+const noRelease = "there is no os-release: its packages can't be matched with a distribution's advisories"
+
 // osRelease is what /etc/os-release says (os-release(5)).
 type osRelease struct{ id, version, codename, cpe string }
 
@@ -74,7 +76,7 @@ func dpkgDistroless(f *file) error { return dpkg(f, false) }
 
 func dpkg(f *file, needStatus bool) error {
 	if f.os.id == "" {
-		f.bad(0, "there is no os-release: its packages can't be matched with a distribution's advisories")
+		f.bad(0, noRelease)
 	}
 	return stanzas(f.data, func(line int, fields map[string]string) error {
 		p := finding.Package{Ecosystem: f.os.ecosystem(), Name: fields["package"], Version: fields["version"]}

@@ -6,6 +6,7 @@ package purl
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -168,7 +169,7 @@ func Of(p finding.Package, qualifiers map[string]string) (u URL, ok bool) {
 		if t.ecosystem != ecosystem {
 			continue
 		}
-		u = URL{Type: t.kind, Namespace: t.namespace, Name: p.Name, Version: p.Version, Qualifiers: qualifiers}
+		u = URL{Type: t.kind, Namespace: t.namespace, Name: p.Name, Version: p.Version, Qualifiers: maps.Clone(qualifiers)}
 		if t.namespace == "" {
 			cut := strings.LastIndexByte(p.Name, '/')
 			if t.kind == "maven" {
@@ -177,11 +178,59 @@ func Of(p finding.Package, qualifiers map[string]string) (u URL, ok bool) {
 			if cut > 0 {
 				u.Namespace, u.Name = p.Name[:cut], p.Name[cut+1:]
 			}
+		} else {
+			u.distribute(p)
 		}
 		u.normalise()
 		return u, u.Name != ""
 	}
 	return URL{}, false
+}
+
+// distribute moves what packages of distributions have besides into qualifiers: rpm's epoch, and the source package as Syft writes it.
+func (u *URL) distribute(p finding.Package) {
+	set := func(key, value string) {
+		if u.Qualifiers == nil {
+			u.Qualifiers = map[string]string{}
+		}
+		u.Qualifiers[key] = value
+	}
+	if epoch, version, ok := strings.Cut(u.Version, ":"); ok && u.Type == "rpm" {
+		u.Version = version
+		set("epoch", epoch)
+	}
+	switch {
+	case p.Source == "" || p.Source == p.Name && p.SourceVersion == p.Version:
+	case u.Type == "rpm":
+		set("upstream", p.Source+"-"+p.SourceVersion+".src.rpm")
+	case p.SourceVersion == p.Version || p.SourceVersion == "":
+		set("upstream", p.Source)
+	default:
+		set("upstream", p.Source+"@"+p.SourceVersion)
+	}
+}
+
+// collect is distribute's way back.
+func (u URL) collect(p *finding.Package) {
+	if epoch := u.Qualifiers["epoch"]; u.Type == "rpm" && epoch != "" && epoch != "0" {
+		p.Version = epoch + ":" + p.Version
+	}
+	p.Source, p.SourceVersion = p.Name, p.Version
+	upstream := u.Qualifiers["upstream"]
+	if upstream == "" {
+		return
+	}
+	if source, ok := strings.CutSuffix(upstream, ".src.rpm"); ok {
+		if parts := strings.Split(source, "-"); len(parts) > 2 {
+			n := len(parts) - 2
+			p.Source, p.SourceVersion = strings.Join(parts[:n], "-"), strings.Join(parts[n:], "-")
+		}
+		return
+	}
+	name, version, ok := strings.Cut(upstream, "@")
+	if p.Source = name; ok {
+		p.SourceVersion = version
+	}
 }
 
 // Package is the part that a package URL names, as advisories write it; Ecosystem is "" for a type that OSV doesn't know.
@@ -195,6 +244,7 @@ func (u URL) Package() finding.Package {
 		p.Ecosystem = t.ecosystem
 		if t.namespace != "" {
 			p.Ecosystem += release(t.ecosystem, u.Qualifiers["distro"])
+			u.collect(&p)
 			return p
 		}
 		break

@@ -20,9 +20,11 @@ func TestPartsAndTheirURLs(t *testing.T) {
 		{finding.Package{Ecosystem: "PyPI", Name: "ruamel-yaml", Version: "1"}, nil, "pkg:pypi/ruamel-yaml@1"},
 		{finding.Package{Ecosystem: "Maven", Name: "org.apache.logging.log4j:log4j-core", Version: "2.14.1"}, nil, "pkg:maven/org.apache.logging.log4j/log4j-core@2.14.1"},
 		{finding.Package{Ecosystem: "Packagist", Name: "symfony/http-kernel", Version: "v5"}, nil, "pkg:composer/symfony/http-kernel@v5"},
-		{finding.Package{Ecosystem: "Debian:12", Name: "libssl3", Version: "3.0.11-1~deb12u2"}, map[string]string{"distro": "debian-12", "arch": "amd64"}, "pkg:deb/debian/libssl3@3.0.11-1~deb12u2?arch=amd64&distro=debian-12"},
-		{finding.Package{Ecosystem: "Ubuntu:22.04:LTS", Name: "bash", Version: "5:1"}, map[string]string{"distro": "ubuntu-22.04"}, "pkg:deb/ubuntu/bash@5:1?distro=ubuntu-22.04"},
-		{finding.Package{Ecosystem: "Alpine:v3.20", Name: "musl", Version: "1.2-r1"}, map[string]string{"distro": "alpine-3.20.1"}, "pkg:apk/alpine/musl@1.2-r1?distro=alpine-3.20.1"},
+		{finding.Package{Ecosystem: "Debian:12", Name: "libssl3", Version: "3.0.11-1~deb12u2", Source: "openssl", SourceVersion: "3.0.11-1~deb12u2"}, map[string]string{"distro": "debian-12", "arch": "amd64"}, "pkg:deb/debian/libssl3@3.0.11-1~deb12u2?arch=amd64&distro=debian-12&upstream=openssl"},
+		{finding.Package{Ecosystem: "Debian:12", Name: "a", Version: "1+b1", Source: "b", SourceVersion: "1"}, map[string]string{"distro": "debian-12"}, "pkg:deb/debian/a@1%2Bb1?distro=debian-12&upstream=b%401"},
+		{finding.Package{Ecosystem: "Rocky Linux:9", Name: "openssl-libs", Version: "1:3.0.7-6.el9", Source: "openssl", SourceVersion: "3.0.7-6.el9"}, map[string]string{"distro": "rocky-9.2"}, "pkg:rpm/rocky/openssl-libs@3.0.7-6.el9?distro=rocky-9.2&epoch=1&upstream=openssl-3.0.7-6.el9.src.rpm"},
+		{finding.Package{Ecosystem: "Ubuntu:22.04:LTS", Name: "bash", Version: "5:1", Source: "bash", SourceVersion: "5:1"}, map[string]string{"distro": "ubuntu-22.04"}, "pkg:deb/ubuntu/bash@5:1?distro=ubuntu-22.04"},
+		{finding.Package{Ecosystem: "Alpine:v3.20", Name: "musl", Version: "1.2-r1", Source: "musl", SourceVersion: "1.2-r1"}, map[string]string{"distro": "alpine-3.20.1"}, "pkg:apk/alpine/musl@1.2-r1?distro=alpine-3.20.1"},
 	} {
 		u, ok := Of(c.p, c.qualifiers)
 		if !ok || u.String() != c.want {

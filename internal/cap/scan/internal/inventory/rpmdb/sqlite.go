@@ -1,4 +1,4 @@
-package inventory
+package rpmdb
 
 import (
 	"encoding/binary"
