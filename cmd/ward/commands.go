@@ -6,6 +6,7 @@ import (
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/cmd/ward/internal/people"
 	"github.com/wardhq/ward/cmd/ward/internal/safe"
+	"github.com/wardhq/ward/cmd/ward/internal/scanning"
 )
 
 // commands is the command tree, in the order of the help page. One file a verb:
@@ -28,6 +29,7 @@ func commands(e cli.Env) []*cobra.Command {
 		safe.Seal(e),
 		safe.Backup(e),
 		safe.Restore(e),
+		scanning.Scan(e),
 		newUpCommand(e),
 		newStatusCommand(e),
 		newLogsCommand(e),

@@ -14,12 +14,13 @@ type Capability struct {
 	Probes []Probe
 }
 
-// Probe is a kind of attack that `ward attack` makes on the running application, by the name that package prove
-// gives it.
+// Probe is a kind of attack: one that `ward attack` makes on the running application, by the name that package prove gives it, or, from
+// Supply, one that a test makes, because nothing of it may run anywhere else.
 type Probe struct {
 	From  Side
 	Kind  string
 	Tries string // in one sentence
+	Test  string // from Supply: the test that makes it, "internal/cap/x.TestY"
 }
 
 // Side is where an attacker stands.
@@ -30,6 +31,7 @@ const (
 	Nowhere Side = iota
 	Outside      // before the gateway
 	Inside       // in the sandbox of a service that was taken over
+	Supply       // in what an application is built from: its sources, parts, images, and what describes them
 )
 
 // Check tells what keeps a capability from being one.
@@ -43,6 +45,9 @@ func (c *Capability) Check() error {
 	for _, p := range c.Probes {
 		if p.From == Nowhere || p.Kind == "" || p.Tries == "" {
 			return fmt.Errorf("capability %s has a probe %q that doesn't say from where, or what it tries", c.Name, p.Kind)
+		}
+		if (p.From == Supply) != (p.Test != "") {
+			return fmt.Errorf("capability %s has a probe %q from the supply chain without its test, or a test of one that `ward attack` makes", c.Name, p.Kind)
 		}
 	}
 	return nil

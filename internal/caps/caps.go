@@ -8,15 +8,16 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/cap/mesh"
 	"github.com/wardhq/ward/internal/cap/sandbox"
+	"github.com/wardhq/ward/internal/cap/scan"
 	"github.com/wardhq/ward/internal/cap/secrets"
 	"github.com/wardhq/ward/internal/capability"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/prove"
 )
 
-// All are the capabilities, in the order of a request's way.
+// All are the capabilities: in the order of a request's way, then those of what the application is built from.
 func All() []capability.Capability {
-	return []capability.Capability{gateway.Capability(), identity.Capability(), mesh.Capability(), secrets.Capability(), sandbox.Capability()}
+	return []capability.Capability{gateway.Capability(), identity.Capability(), mesh.Capability(), secrets.Capability(), sandbox.Capability(), scan.Capability()}
 }
 
 // Held is what attacks on a capability came to.
@@ -36,6 +37,9 @@ func Sort(r *prove.Report) []Held {
 	for i, c := range all {
 		out[i] = Held{Capability: c.Name, Stops: c.Stops}
 		for _, p := range c.Probes {
+			if p.From == capability.Supply {
+				continue // tests make those
+			}
 			owner[prove.Tried{Outside: p.From == capability.Outside, Kind: p.Kind}] = i
 		}
 	}

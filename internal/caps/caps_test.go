@@ -2,6 +2,7 @@ package caps_test
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -45,7 +46,8 @@ func TestEveryCapabilityIsListedAndAttacked(t *testing.T) {
 func TestACapabilityWithoutProbesIsNone(t *testing.T) {
 	for name, c := range map[string]capability.Capability{
 		"no probes": {Name: "x", Stops: "y"}, "no name": {Stops: "y", Probes: []capability.Probe{{From: capability.Inside, Kind: "k", Tries: "t"}}},
-		"a probe from nowhere": {Name: "x", Stops: "y", Probes: []capability.Probe{{Kind: "k", Tries: "t"}}},
+		"an attack of the supply chain without its test": {Name: "x", Stops: "y", Probes: []capability.Probe{{From: capability.Supply, Kind: "k", Tries: "t"}}},
+		"a probe from nowhere":                           {Name: "x", Stops: "y", Probes: []capability.Probe{{Kind: "k", Tries: "t"}}},
 	} {
 		if c.Check() == nil {
 			t.Errorf("%s: taken", name)
@@ -87,6 +89,9 @@ func TestAttacksAndClaimsAgree(t *testing.T) {
 	claimed := map[prove.Tried]bool{}
 	for _, c := range caps.All() {
 		for _, x := range c.Probes {
+			if x.From == capability.Supply {
+				continue // see TestAttacksFromTheSupplyChainAreMade
+			}
 			k := prove.Tried{Outside: x.From == capability.Outside, Kind: x.Kind}
 			claimed[k] = true
 			if !made[k] {
@@ -97,6 +102,28 @@ func TestAttacksAndClaimsAgree(t *testing.T) {
 	for k := range made {
 		if !claimed[k] {
 			t.Errorf("no capability claims %+v", k)
+		}
+	}
+}
+
+// An attack from the supply chain is one that a test makes: it must be there.
+func TestAttacksFromTheSupplyChainAreMade(t *testing.T) {
+	for _, c := range caps.All() {
+		for _, x := range c.Probes {
+			if x.From != capability.Supply {
+				continue
+			}
+			pkg, name, _ := strings.Cut(x.Test, ".")
+			files, err := filepath.Glob(filepath.Join("../..", pkg, "*_test.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.ContainsFunc(files, func(file string) bool {
+				b, err := os.ReadFile(file)
+				return err == nil && strings.Contains(string(b), "func "+name+"(")
+			}) {
+				t.Errorf("%s: there is no test %s", c.Name, x.Test)
+			}
 		}
 	}
 }

@@ -1,0 +1,165 @@
+// Package scanning holds the verbs that look for weaknesses and mend them: scan and update.
+package scanning
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/scan"
+	"github.com/wardhq/ward/internal/model"
+)
+
+// options are the flags of `ward scan`.
+type options struct {
+	file, format, output, since, db string
+	only, sarif, vex                []string
+	all                             bool
+	maxAge                          int
+}
+
+// Scan is `ward scan`.
+func Scan(e cli.Env) *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use: "scan [DIR]", Short: "Find what is weak in code, dependencies, configuration and ward.yaml, most dangerous first",
+		Long: `Find what is weak in a folder (the current one if none is named), most dangerous first for the application that its ward.yaml describes:
+vulnerable and malicious dependencies, weak configuration, and what ward.yaml itself allows too broadly. It needs no network: advisories come from
+'ward scan db update'. Exit code 1 if something is as bad as ward.yaml's scan: fail says (high if it says nothing), or couldn't be looked at.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			dir := "."
+			if len(args) == 1 {
+				dir = args[0]
+			}
+			return o.run(cli.Background(c), e, dir)
+		},
+	}
+	f := c.Flags()
+	f.StringVarP(&o.file, "file", "f", "", "the model (default DIR/ward.yaml, if there is one)")
+	f.StringVar(&o.format, "format", "table", "one of "+strings.Join(scan.Formats(), ", "))
+	f.StringVarP(&o.output, "output", "o", "", "write to this file instead of the terminal")
+	f.StringVar(&o.since, "since", "", "don't count what was there already: an earlier report in JSON, or a commit")
+	f.StringVar(&o.db, "db", "", "the index of advisories (default in the user's cache)")
+	f.IntVar(&o.maxAge, "max-age", 0, "how many days old the advisories may be (default as ward.yaml says, or 7)")
+	f.StringSliceVar(&o.only, "only", nil, "scan only these: "+strings.Join(scan.Parts(), ", "))
+	f.StringArrayVar(&o.sarif, "sarif", nil, "take in what another analyser found")
+	f.StringArrayVar(&o.vex, "vex", nil, "an OpenVEX document whose statements count")
+	f.BoolVar(&o.all, "all", false, "show suppressed findings in the table, too")
+	c.AddCommand(newDB(e), newRules(e))
+	return c
+}
+
+func (o *options) run(ctx context.Context, e cli.Env, dir string) error {
+	r, err := o.request(e, dir)
+	if err != nil {
+		return err
+	}
+	if o.since != "" {
+		if r.Baseline, err = baseline(ctx, r, o.since); err != nil {
+			return err
+		}
+		r.Since = o.since
+	}
+	report, err := scan.Run(ctx, r)
+	if err != nil {
+		return err
+	}
+	if err := o.write(e, report); err != nil {
+		return err
+	}
+	if report.Fails {
+		return cli.ErrFindings
+	}
+	return nil
+}
+
+// request is what to scan: the folder, with the model if there is one.
+func (o *options) request(e cli.Env, dir string) (scan.Request, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return scan.Request{}, fault.Wrap(fault.Invalid, "scan "+dir, err)
+	}
+	if st, err := os.Stat(abs); err != nil || !st.IsDir() {
+		return scan.Request{}, fault.New(fault.Usage, dir+" is no folder")
+	}
+	r := scan.Request{Dir: abs, Name: dir, Now: time.Now(), Parts: o.only, SARIF: o.sarif, VEX: o.vex, DB: o.db, MaxAge: time.Duration(o.maxAge) * 24 * time.Hour}
+	if r.DB == "" {
+		if r.DB, err = defaultDB(); err != nil {
+			return scan.Request{}, err
+		}
+	}
+	if cli.IsTerminal(e.Err) {
+		r.Progress = func(what string) { fmt.Fprintf(e.Err, "looking at %s …\n", what) }
+	}
+	return r, o.model(e, &r)
+}
+
+// model reads ward.yaml. It must lie in the tree: its paths, and those of findings, are seen from there.
+func (o *options) model(e cli.Env, r *scan.Request) error {
+	file := o.file
+	if file == "" {
+		file = filepath.Join(r.Dir, cli.DefaultFile)
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, "read "+file, err)
+	}
+	rel, err := filepath.Rel(r.Dir, abs)
+	if err != nil || !filepath.IsLocal(rel) {
+		return fault.New(fault.Usage, fmt.Sprintf("%s doesn't lie in %s: scan the folder that holds both", file, r.Name))
+	}
+	m, said, err := cli.ReadModel(file)
+	if err != nil {
+		return err
+	}
+	if said.HasErrors() {
+		io.WriteString(e.Err, said.Only(model.Error).String())
+		return cli.ErrFindings
+	}
+	r.Model, r.Said, r.File = m, said, filepath.ToSlash(rel)
+	return nil
+}
+
+func (o *options) write(e cli.Env, r *scan.Report) error {
+	show := scan.Show{All: o.all, Release: release()}
+	if o.output == "" {
+		show.Color = o.format == "table" && cli.IsTerminal(e.Out)
+		return scan.Write(e.Out, r, o.format, show)
+	}
+	f, err := os.Create(o.output)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, "write "+o.output, err)
+	}
+	if err := scan.Write(f, r, o.format, show); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return fault.Wrap(fault.Unavailable, "write "+o.output, err)
+	}
+	fmt.Fprintf(e.Err, "written to %s\n", o.output)
+	return nil
+}
+
+// defaultDB is where the user's index lies.
+func defaultDB() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fault.New(fault.Usage, "there is no folder for caches ($HOME is not set); say where the advisories lie with --db")
+	}
+	return filepath.Join(dir, "ward", "advisories.db"), nil
+}

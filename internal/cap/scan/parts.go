@@ -1,0 +1,192 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/scan/internal/advisory"
+	"github.com/wardhq/ward/internal/cap/scan/internal/config"
+	"github.com/wardhq/ward/internal/cap/scan/internal/inventory"
+	"github.com/wardhq/ward/internal/cap/scan/internal/posture"
+	"github.com/wardhq/ward/internal/cap/scan/internal/report"
+	"github.com/wardhq/ward/internal/cap/scan/internal/sarif"
+	"github.com/wardhq/ward/internal/finding"
+)
+
+// base is the folder of ward.yaml in the tree.
+func (s *scanner) base() string { return path.Dir(s.File) }
+
+// skip tells whether ward.yaml leaves a file or folder out.
+func (s *scanner) skip(name string) bool {
+	return s.Model != nil && slices.ContainsFunc(s.Model.Scan.Skip, func(p string) bool {
+		p = path.Join(s.base(), p)
+		return name == p || strings.HasPrefix(name, p+"/")
+	})
+}
+
+func (s *scanner) dependencies(ctx context.Context) (int, error) {
+	inv, err := inventory.Find(ctx, s.tree, inventory.Options{Skip: s.skips()})
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range inv.Problems {
+		s.problem(at(p.Path, p.Line), p.Why)
+	}
+	s.out.Parts = len(inv.Packages)
+	if len(inv.Packages) == 0 {
+		return len(inv.Files), nil
+	}
+	db, err := openDB(s.DB, s.Now, s.maxAge())
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	s.out.Data = dataOf(db)
+	found, err := vulnerable(db, inv.Packages)
+	s.out.Findings = append(s.out.Findings, found...)
+	return len(inv.Files), err
+}
+
+// skips are the same places as patterns.
+func (s *scanner) skips() []string {
+	if s.Model == nil {
+		return nil
+	}
+	var out []string
+	for _, p := range s.Model.Scan.Skip {
+		out = append(out, path.Join(s.base(), p))
+	}
+	return out
+}
+
+// vulnerable looks every part up. Parts of ecosystems without data are an error that names all of them.
+func vulnerable(db *advisory.DB, packages []finding.Package) ([]finding.Finding, error) {
+	var out []finding.Finding
+	missing := map[string]int{}
+	for _, p := range packages {
+		found, err := db.Find(p)
+		if none, ok := errors.AsType[advisory.NoDataError](err); ok {
+			missing[none.Ecosystem]++
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for i := range found {
+			if found[i].Fix == "" {
+				found[i].Fix = fixOf(&found[i])
+			}
+		}
+		out = append(out, found...)
+	}
+	if len(missing) == 0 {
+		return out, nil
+	}
+	var names []string
+	for name, n := range missing {
+		names = append(names, fmt.Sprintf("%s (%d parts)", name, n))
+	}
+	slices.Sort(names)
+	return nil, fault.New(fault.Invalid, fmt.Sprintf("the advisories hold nothing of %s, so nothing could be said of it; bring them in with 'ward scan db update'", strings.Join(names, ", ")))
+}
+
+func fixOf(f *finding.Finding) string {
+	switch {
+	case f.Kind == finding.Malicious:
+		return "Remove " + f.Package.Name + ", and take every secret that was within its reach for stolen."
+	case len(f.Fixed) > 0:
+		return fmt.Sprintf("Update %s to %s, the lowest version that mends it.", f.Package.Name, f.Fixed[0])
+	}
+	return "No version mends it yet: do without " + f.Package.Name + ", or keep what reaches it closed."
+}
+
+func (s *scanner) maxAge() time.Duration {
+	if s.MaxAge > 0 {
+		return s.MaxAge
+	}
+	days := 7
+	if s.Model != nil && s.Model.Scan.MaxAgeDays > 0 {
+		days = s.Model.Scan.MaxAgeDays
+	}
+	return time.Duration(days) * 24 * time.Hour
+}
+
+func openDB(file string, now time.Time, limit time.Duration) (*advisory.DB, error) {
+	db, err := advisory.Open(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.NotFound, "there are no advisories here yet; bring them in with 'ward scan db update', or 'ward scan db import FILE' on a machine without a network")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Fresh(now, limit); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+func dataOf(db *advisory.DB) *report.Data {
+	info := db.Info()
+	d := &report.Data{Newest: info.Time(), Built: info.Built, Counts: map[string]int{}}
+	for _, e := range info.Ecosystems {
+		d.Counts[e.Name] = e.Advisories
+	}
+	return d
+}
+
+func (s *scanner) configuration(ctx context.Context) (int, error) {
+	res, err := config.Find(ctx, s.tree, config.Options{Skip: s.skip})
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range res.Problems {
+		s.problem(at(p.Path, p.Line), p.Message)
+	}
+	s.out.Findings = append(s.out.Findings, res.Findings...)
+	return len(res.Files), nil
+}
+
+func (s *scanner) model(context.Context) (int, error) {
+	if s.Model == nil {
+		return 0, nil
+	}
+	s.out.Findings = append(s.out.Findings, posture.Find(s.Model, s.Said, s.File)...)
+	return 1, nil
+}
+
+// others takes in what other analysers found.
+func (s *scanner) others() error {
+	for _, file := range s.SARIF {
+		f, err := os.Open(file)
+		if err != nil {
+			return fault.Wrap(fault.Invalid, "read "+file, err)
+		}
+		found, err := sarif.Read(f, filepath.ToSlash(s.Dir))
+		f.Close()
+		if err != nil {
+			return fault.Wrap(fault.Invalid, file, err)
+		}
+		s.out.Findings = append(s.out.Findings, found...)
+	}
+	return nil
+}
+
+func (s *scanner) vex() error { return nil }
+
+// at is path:line.
+func at(file string, line int) string {
+	if line > 0 {
+		return fmt.Sprintf("%s:%d", file, line)
+	}
+	return file
+}

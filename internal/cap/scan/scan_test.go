@@ -1,0 +1,225 @@
+package scan_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/cap/scan"
+	"github.com/wardhq/ward/internal/finding"
+	"github.com/wardhq/ward/internal/model"
+)
+
+// day is the day of these tests.
+func day() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
+
+const advisory = `{"schema_version":"1.7.0","id":"GHSA-aaaa-bbbb-cccc","aliases":["CVE-2026-1"],"modified":"2026-11-21T00:00:00Z","published":"2026-11-01T00:00:00Z","summary":"a hole in left-pad",
+"severity":[{"type":"CVSS_V3","score":"CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"}],"affected":[{"package":{"ecosystem":"npm","name":"left-pad"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"},{"fixed":"1.3.1"}]}]}]}`
+
+const lock = `{"name":"web","lockfileVersion":3,"packages":{"":{"name":"web","dependencies":{"left-pad":"1.3.0"}},"node_modules/left-pad":{"version":"1.3.0","resolved":"https://registry.example/left-pad-1.3.0.tgz"}}}`
+
+const yaml = `app: shop
+services: {web: {run: x, source: web, listen: http://:1, limits: {memory: 1GiB}, expose: {route: GET /, to: anyone}}}
+`
+
+// folder writes files, and returns where.
+func folder(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// index builds an index of one advisory.
+func index(t *testing.T) string {
+	t.Helper()
+	db := filepath.Join(t.TempDir(), "advisories.db")
+	source := folder(t, map[string]string{"a.json": advisory})
+	if _, err := scan.BuildData(t.Context(), db, []scan.DataSource{{Location: source}}, scan.DataOptions{Clock: clock.Func(day)}); err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func request(t *testing.T, files map[string]string) scan.Request {
+	t.Helper()
+	dir := folder(t, files)
+	r := scan.Request{Dir: dir, Name: ".", Now: day(), DB: index(t)}
+	if text, ok := files["ward.yaml"]; ok {
+		m, said := model.Parse("ward.yaml", strings.NewReader(text))
+		if said.HasErrors() {
+			t.Fatal(said)
+		}
+		r.Model, r.Said, r.File = m, said, "ward.yaml"
+	}
+	return r
+}
+
+func run(t *testing.T, r scan.Request) *scan.Report {
+	t.Helper()
+	out, err := scan.Run(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// of is the finding with an ID.
+func of(r *scan.Report, id string) *finding.Finding {
+	for i := range r.Findings {
+		if r.Findings[i].ID == id {
+			return &r.Findings[i]
+		}
+	}
+	return nil
+}
+
+func TestAHoleIsFoundRankedAndExplained(t *testing.T) {
+	r := run(t, request(t, map[string]string{"ward.yaml": yaml, "web/package-lock.json": lock}))
+	f := of(r, "GHSA-aaaa-bbbb-cccc")
+	if f == nil {
+		t.Fatalf("not found: %+v", r)
+	}
+	if f.Service != "web" || f.Priority < 60 || !strings.Contains(f.Why, "Anybody reaches web by GET /") || !strings.Contains(f.Fix, "Update left-pad to 1.3.1") || f.Location.Path != "web/package-lock.json" {
+		t.Errorf("%+v", f)
+	}
+	if !r.Fails || r.Parts != 1 || r.Data == nil {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestNoAdvisoriesAreAnErrorAndNeverClean(t *testing.T) {
+	files := map[string]string{"package-lock.json": lock}
+	for name, c := range map[string]struct {
+		change func(*scan.Request)
+		want   string
+	}{
+		"no index":  {func(r *scan.Request) { r.DB = filepath.Join(t.TempDir(), "none") }, "ward scan db update"},
+		"too old":   {func(r *scan.Request) { r.Now = day().AddDate(0, 0, 30) }, "days old"},
+		"not whole": {func(r *scan.Request) { truncate(t, r.DB) }, ""},
+	} {
+		r := request(t, files)
+		c.change(&r)
+		if _, err := scan.Run(t.Context(), r); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	r := request(t, map[string]string{"Cargo.lock": "version = 3\n[[package]]\nname = \"time\"\nversion = \"0.1.0\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n"})
+	if _, err := scan.Run(t.Context(), r); err == nil || !strings.Contains(err.Error(), "crates.io (1 parts)") {
+		t.Errorf("an ecosystem without data: %v", err)
+	}
+}
+
+func truncate(t *testing.T, file string) {
+	t.Helper()
+	st, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, st.Size()/2); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatCannotBeReadFails(t *testing.T) {
+	r := run(t, request(t, map[string]string{"package-lock.json": "{"}))
+	if len(r.Problems) == 0 || !r.Fails {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestAnIgnoredFindingStaysAndItsDayEnds(t *testing.T) {
+	for name, c := range map[string]struct {
+		rule       string
+		suppressed bool
+		reminds    bool
+	}{
+		"by its ID":       {"{id: GHSA-aaaa-bbbb-cccc, reason: known, until: 2026-11-22}", true, false},
+		"by an alias":     {"{id: cve-2026-1, package: left-pad, path: web, reason: known, until: 2026-11-22}", true, false},
+		"its day is over": {"{id: CVE-2026-1, reason: known, until: 2026-11-21}", false, true},
+		"another part":    {"{id: CVE-2026-1, package: right-pad, reason: known, until: 2026-12-31}", false, false},
+		"another folder":  {"{id: CVE-2026-1, path: we, reason: known, until: 2026-12-31}", false, false},
+		"another hole":    {"{id: CVE-2026-2, reason: known, until: 2026-12-31}", false, false},
+	} {
+		r := run(t, request(t, map[string]string{"ward.yaml": yaml + "scan: {ignore: [" + c.rule + "]}\n", "web/package-lock.json": lock}))
+		f := of(r, "GHSA-aaaa-bbbb-cccc")
+		if f == nil {
+			t.Fatalf("%s: it is gone", name)
+		}
+		if (f.Suppressed != nil) != c.suppressed || r.Fails == c.suppressed || strings.Contains(f.Why, "was ignored until") != c.reminds {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}
+
+func TestSkippedPlacesAreNotLookedAt(t *testing.T) {
+	r := run(t, request(t, map[string]string{"ward.yaml": yaml + "scan: {skip: web/old}\n", "web/old/package-lock.json": lock, "web/older/package-lock.json": lock}))
+	if len(r.Findings) != 1 || r.Findings[0].Location.Path != "web/older/package-lock.json" {
+		t.Errorf("%+v", r.Findings)
+	}
+}
+
+func TestABaselineSuppressesWhatWasThere(t *testing.T) {
+	files := map[string]string{"web/package-lock.json": lock}
+	first := run(t, request(t, files))
+	var b bytes.Buffer
+	if err := scan.Write(&b, first, "json", scan.Show{}); err != nil {
+		t.Fatal(err)
+	}
+	r := request(t, map[string]string{"web/package-lock.json": lock, "new/package-lock.json": lock})
+	var err error
+	if r.Baseline, err = scan.ReadBaseline(&b); err != nil {
+		t.Fatal(err)
+	}
+	r.Since = "old.json"
+	second := run(t, r)
+	if len(second.Findings) != 2 || second.Findings[0].Suppressed != nil || second.Findings[1].Suppressed == nil || second.Findings[0].Location.Path != "new/package-lock.json" {
+		t.Errorf("%+v", second.Findings)
+	}
+}
+
+func TestOtherAnalysersCount(t *testing.T) {
+	r := request(t, map[string]string{"ward.yaml": yaml, "log.sarif": `{"version":"2.1.0","runs":[{"tool":{"driver":{"name":"other"}},"results":[{"ruleId":"x","level":"error","message":{"text":"m"},"locations":[{"physicalLocation":{"artifactLocation":{"uri":"web/a.js"}}}]}]}]}`})
+	r.SARIF = []string{filepath.Join(r.Dir, "log.sarif")}
+	out := run(t, r)
+	if f := of(out, "x"); f == nil || f.Service != "web" || f.Tool != "other" {
+		t.Errorf("%+v", out.Findings)
+	}
+}
+
+func TestThePolicyDecidesWhatFails(t *testing.T) {
+	dev := strings.ReplaceAll(lock, `"node_modules/left-pad":{`, `"node_modules/left-pad":{"dev":true,`)
+	for policy, want := range map[string]struct{ serving, building bool }{
+		"low": {true, true}, "medium": {true, true}, "high": {true, false}, "critical": {false, false}, "never": {false, false},
+	} {
+		for text, fails := range map[string]bool{lock: want.serving, dev: want.building} {
+			r := run(t, request(t, map[string]string{"ward.yaml": yaml + "scan: {fail: " + policy + "}\n", "web/package-lock.json": text}))
+			if r.Fails != fails || (r.FailsBy != "") != fails {
+				t.Errorf("fail: %s: fails %v with %d", policy, r.Fails, r.Findings[0].Priority)
+			}
+		}
+	}
+}
+
+func TestAScanNamesItsKinds(t *testing.T) {
+	r := request(t, map[string]string{"package-lock.json": lock})
+	r.Parts = []string{"model"}
+	if out := run(t, r); len(out.Findings) != 0 || len(out.Looked) != 1 {
+		t.Errorf("%+v", out)
+	}
+	r.Parts = []string{"weather"}
+	if _, err := scan.Run(t.Context(), r); err == nil || !strings.Contains(err.Error(), "dependencies") {
+		t.Error(err)
+	}
+}
