@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/wardhq/ward/internal/cap/scan"
+	"github.com/wardhq/ward/internal/finding"
+)
+
+// wardScan is what `ward scan` does for the dependencies of a tree.
+func wardScan(db, dir string) error {
+	// The data's age isn't what is measured: the clock stands where the newest advisories do.
+	info, err := scan.Data(db)
+	if err != nil {
+		return err
+	}
+	report, err := scan.Run(context.Background(), scan.Request{Dir: dir, Name: dir, DB: db, Parts: []string{"dependencies"}, Now: info.Time()})
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(report.Findings)
+}
+
+// weakness is one finding of one part: the ids that it goes by.
+type weakness struct {
+	part   string // ecosystem, name, version
+	ids    []string
+	unsure bool
+}
+
+func compare(args []string) error {
+	set := flag.NewFlagSet("compare", flag.ExitOnError)
+	data := set.String("data", "", "what `data` made")
+	osv := set.String("osv-scanner", "osv-scanner", "the program")
+	rounds := set.Int("rounds", 5, "scans of each tree by each program; the fastest counts")
+	set.Parse(args) //nolint:errcheck // it exits
+
+	db := filepath.Join(*data, "index")
+	start := time.Now()
+	info, err := scan.BuildData(context.Background(), db, []scan.DataSource{{Location: filepath.Join(*data, "osv-scalibr")}}, scan.DataOptions{})
+	if err != nil {
+		return err
+	}
+	fi, err := os.Stat(db)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d advisories: index of %.1f MB built in %.1f s\n\n", info.Advisories, float64(fi.Size())/1e6, time.Since(start).Seconds())
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	fmt.Print("| tree | parts' findings: both | osv-scanner alone | Ward alone | Ward unsure | CPU osv-scanner | CPU Ward | ratio | memory osv-scanner | memory Ward | ratio |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
+	for _, dir := range set.Args() {
+		if dir, err = filepath.Abs(dir); err != nil {
+			return err
+		}
+		var theirs, ours []weakness
+		var a, b cost
+		for range *rounds {
+			out, c, err := run([]string{"OSV_SCALIBR_LOCAL_DB_CACHE_DIRECTORY=" + *data}, *osv, "scan", "source", "--offline", "--no-call-analysis=all", "--all-packages=false", "--no-ignore", "--format=json", "-r", dir)
+			if err != nil {
+				return err
+			}
+			a.least(c)
+			if theirs, err = parseOSV(out); err != nil {
+				return fmt.Errorf("osv-scanner on %s: %w", dir, err)
+			}
+			if out, c, err = run(nil, self, "ward", db, dir); err != nil {
+				return err
+			}
+			b.least(c)
+			if ours, err = parseWard(out); err != nil {
+				return fmt.Errorf("Ward on %s: %w", dir, err)
+			}
+		}
+		both, alone, more, unsure := match(theirs, ours)
+		fmt.Printf("| %s | %d | %d | %d | %d | %.2f s | %.3f s | %.0f× | %.0f MB | %.0f MB | %.2f |\n", filepath.Base(dir), both, len(alone), len(more), unsure,
+			a.cpu.Seconds(), b.cpu.Seconds(), a.cpu.Seconds()/b.cpu.Seconds(), a.memory, b.memory, b.memory/a.memory)
+		for _, w := range alone {
+			log.Printf("osv-scanner alone: %s %v", w.part, w.ids)
+		}
+		for _, w := range more {
+			log.Printf("Ward alone: %s %v", w.part, w.ids)
+		}
+	}
+	return nil
+}
+
+type cost struct {
+	cpu    time.Duration
+	memory float64 // MB
+}
+
+func (c *cost) least(d cost) {
+	if c.cpu == 0 || d.cpu < c.cpu {
+		*c = d
+	}
+}
+
+// run gives the output and the cost of a program; exit code 1 says that there are findings.
+func run(env []string, name string, args ...string) ([]byte, cost, error) {
+	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), env...)
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := cmd.Run(); err != nil && cmd.ProcessState.ExitCode() != 1 {
+		return nil, cost{}, fmt.Errorf("%s: %w: %s", name, err, said.Bytes())
+	}
+	if out.Len() == 0 {
+		return nil, cost{}, fmt.Errorf("%s says nothing but %s", name, said.Bytes())
+	}
+	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	return out.Bytes(), cost{cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), float64(usage.Maxrss) / 1024}, nil
+}
+
+func parseOSV(b []byte) ([]weakness, error) {
+	var r struct {
+		Results []struct {
+			Packages []struct {
+				Package struct{ Name, Version, Ecosystem string }
+				Groups  []struct{ IDs, Aliases []string }
+			}
+		}
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, err
+	}
+	var out []weakness
+	for _, result := range r.Results {
+		for _, p := range result.Packages {
+			for _, g := range p.Groups {
+				out = append(out, weakness{part: part(p.Package.Ecosystem, p.Package.Name, p.Package.Version), ids: append(g.IDs, g.Aliases...)})
+			}
+		}
+	}
+	return out, nil
+}
+
+func parseWard(b []byte) ([]weakness, error) {
+	// Words such as "high" are for readers: only what is compared is read.
+	var list []struct {
+		ID      string
+		Aliases []string
+		Unsure  string
+		Package finding.Package
+	}
+	if err := json.Unmarshal(b, &list); err != nil {
+		return nil, err
+	}
+	var out []weakness
+	for _, f := range list {
+		out = append(out, weakness{part(f.Package.Ecosystem, f.Package.Name, f.Package.Version), append(f.Aliases, f.ID), f.Unsure != ""})
+	}
+	return out, nil
+}
+
+func part(ecosystem, name, version string) string {
+	return ecosystem + " " + name + " " + strings.TrimPrefix(version, "v")
+}
+
+// match pairs weaknesses of the same part with an id in common. A part that several files name counts once.
+func match(theirs, ours []weakness) (both int, alone, more []weakness, unsure int) {
+	theirs, ours = once(theirs), once(ours)
+	has := func(list []weakness, w weakness) bool {
+		return slices.ContainsFunc(list, func(o weakness) bool {
+			return o.part == w.part && slices.ContainsFunc(o.ids, func(id string) bool { return slices.Contains(w.ids, id) })
+		})
+	}
+	for _, w := range theirs {
+		if has(ours, w) {
+			both++
+		} else {
+			alone = append(alone, w)
+		}
+	}
+	for _, w := range ours {
+		if w.unsure {
+			unsure++
+		} else if !has(theirs, w) {
+			more = append(more, w)
+		}
+	}
+	return both, alone, more, unsure
+}
+
+func once(list []weakness) []weakness {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(list, func(w weakness) bool {
+		slices.Sort(w.ids)
+		key := w.part + strings.Join(slices.Compact(w.ids), " ")
+		was := seen[key]
+		seen[key] = true
+		return was
+	})
+}
