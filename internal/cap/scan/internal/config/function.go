@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ import (
 func functions() []cel.EnvOption {
 	names := &credentialNames{regexp.MustCompile(credentialName), regexp.MustCompile(harmlessName)}
 	return []cel.EnvOption{
-		// x.at('a.b') is a field of a field, or null.
+		// x.at('a.b') is a field of a field, or null; x.at('') is x.
 		cel.Function("at", cel.MemberOverload("at_path", []*cel.Type{cel.DynType, cel.StringType}, cel.DynType, cel.BinaryBinding(at))),
 		// x.orElse(y) is y where x is null: what a container inherits from its pod.
 		cel.Function("orElse", cel.MemberOverload("or_else", []*cel.Type{cel.DynType, cel.DynType}, cel.DynType, cel.BinaryBinding(func(x, y ref.Val) ref.Val {
@@ -42,21 +43,21 @@ func functions() []cel.EnvOption {
 	}
 }
 
-func at(v, path ref.Val) ref.Val {
-	for _, step := range strings.Split(string(path.(types.String)), ".") {
+func at(v, field ref.Val) ref.Val {
+	for _, step := range steps(string(field.(types.String))) {
 		m, ok := v.(traits.Mapper)
 		if !ok {
 			return types.NullValue
 		}
-		if v, ok = m.Find(types.String(step)); !ok {
+		if v, ok = m.Find(types.String(step.(string))); !ok {
 			return types.NullValue
 		}
 	}
 	return v
 }
 
-func list(v, path ref.Val) ref.Val {
-	switch v := at(v, path).(type) {
+func list(v, field ref.Val) ref.Val {
+	switch v := at(v, field).(type) {
 	case traits.Lister:
 		return v
 	case types.Null:
@@ -124,19 +125,21 @@ func parseImage(s string) map[string]any {
 	return map[string]any{"ref": s, "name": name, "base": base, "tag": tag, "digest": digest, "dynamic": strings.ContainsAny(s, "${%")}
 }
 
-// isSensitivePath says whether a mount of it opens the host: the root, the runtime's sockets, system and key folders.
+// isSensitivePath says whether a mount of it opens the host: folders that hold everything, and whatever lies in those of the system,
+// its keys, devices and container runtime. Folders for data (/srv/x, /home/x, /var/www) aren't.
 func isSensitivePath(p string) bool {
-	p = "/" + strings.Trim(p, "/")
-	for _, dir := range []string{"/etc", "/boot", "/dev", "/lib", "/lib64", "/proc", "/root", "/sys", "/usr", "/bin", "/sbin", "/home", "/opt", "/srv", "/run", "/var/run", "/var/lib/docker",
-		"/var/lib/kubelet", "/var/lib/containerd", "/var/lib/etcd", "/var/log", "/mnt"} {
-		if p == dir {
+	if !strings.HasPrefix(p, "/") {
+		return false
+	}
+	p = path.Clean(p)
+	if slices.Contains([]string{"/", "/home", "/media", "/mnt", "/opt", "/srv", "/var", "/var/lib", "/var/spool"}, p) {
+		return true
+	}
+	for _, dir := range []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/usr", "/var/lib/containerd", "/var/lib/docker",
+		"/var/lib/etcd", "/var/lib/kubelet", "/var/log", "/var/run", "/var/spool/cron"} {
+		if p == dir || strings.HasPrefix(p, dir+"/") {
 			return true
 		}
 	}
-	for _, dir := range []string{"/", "/var", "/etc/kubernetes", "/etc/ssh", "/etc/shadow", "/etc/passwd", "/etc/cron.d", "/etc/sudoers", "/root/.ssh", "/var/lib", "/var/spool/cron"} {
-		if p == dir || dir != "/" && dir != "/var" && dir != "/var/lib" && strings.HasPrefix(p, dir+"/") {
-			return true
-		}
-	}
-	return strings.HasSuffix(p, "/docker.sock") || strings.HasSuffix(p, "/containerd.sock") || strings.HasSuffix(p, "/crio.sock")
+	return false
 }

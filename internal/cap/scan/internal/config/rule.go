@@ -99,7 +99,7 @@ func language() (*cel.Env, error) {
 	opts := []cel.EnvOption{ext.Strings(), ext.Lists()}
 	for _, name := range []string{
 		"file", "stage", "instruction", "cmd", // Dockerfile, and scripts everywhere
-		"object", "pod", "container", "image", // Kubernetes
+		"object", "pod", "account", "container", "image", // Kubernetes
 		"service",     // Compose
 		"job", "step", // pipelines
 		"item", "key", // of each

@@ -12,8 +12,9 @@ type view struct {
 	path     string
 	subjects []subject
 	problems []Problem
-	includes []string // further files that belong to it
-	judged   bool     // at least a part of it could be read
+	includes []string                  // further files that belong to it
+	accounts map[string]map[string]any // ServiceAccounts, by namespace/name
+	judged   bool                      // at least a part of it could be read
 }
 
 func (v *view) problem(line int, format string, args ...any) {
@@ -35,6 +36,9 @@ func (v *view) read(k kind, src []byte) {
 			hint = " (a template can only be checked after it was rendered)"
 		}
 		v.problem(0, "%v%s", err, hint)
+	}
+	if k == kubernetes {
+		v.noteAccounts(docs)
 	}
 	for i := range docs {
 		m, ok := docs[i].value.(map[string]any)

@@ -34,31 +34,54 @@ func (v *view) object(root *yaml.Node, m map[string]any, depth int) {
 	title := strings.TrimSpace(excerpt(kindName) + " " + excerpt(name))
 	vars := map[string]any{"object": m}
 	v.subjects = append(v.subjects, subject{scope: "object", name: title, vars: vars, node: root, value: m})
-	if path, pod := podOf(kindName, m); pod != nil {
-		v.subjects = append(v.subjects, subject{
-			scope: "pod", name: title, vars: with(vars, "pod", pod), node: find(root, path...), value: pod, line: lookup(root, path).Line,
-		})
-		v.containers(title, find(root, path...), pod, with(vars, "pod", pod))
+	for _, path := range podPaths() {
+		if pod := podAt(m, path); pod != nil {
+			own := with(with(vars, "pod", pod), "account", v.account(m, pod))
+			v.subjects = append(v.subjects, subject{scope: "pod", name: title, vars: own, node: find(root, path...), value: pod, line: lookup(root, path).Line})
+			v.containers(title, find(root, path...), pod, own)
+		}
 	}
 }
 
-// podOf is the specification of the pods that an object makes.
-func podOf(kindName string, m map[string]any) ([]any, map[string]any) {
-	for _, path := range [][]any{{"spec"}, {"template", "spec"}, {"spec", "template", "spec"}, {"spec", "jobTemplate", "spec", "template", "spec"}} {
-		if len(path) == 1 && kindName != "Pod" {
-			continue
-		}
-		at := m
-		for _, step := range path {
-			at = mapping(at, step.(string))
-		}
-		for _, list := range containerLists() {
-			if _, ok := at[list].([]any); ok {
-				return path, at
-			}
+// account is the ServiceAccount of a pod, where the same file has it.
+func (v *view) account(object, pod map[string]any) any {
+	name := str(pod, "serviceAccountName")
+	if name == "" {
+		name = "default"
+	}
+	if a, ok := v.accounts[str(mapping(object, "metadata"), "namespace")+"/"+name]; ok {
+		return a
+	}
+	return nil
+}
+
+// noteAccounts remembers the ServiceAccounts of a file.
+func (v *view) noteAccounts(docs []document) {
+	v.accounts = map[string]map[string]any{}
+	for i := range docs {
+		if m, ok := docs[i].value.(map[string]any); ok && str(m, "kind") == "ServiceAccount" {
+			meta := mapping(m, "metadata")
+			v.accounts[str(meta, "namespace")+"/"+str(meta, "name")] = m
 		}
 	}
-	return nil, nil
+}
+
+// podPaths are where objects specify the pods that they make: Pod, PodTemplate, Deployment and the like (also Knative's and Argo's), CronJob.
+func podPaths() [][]any {
+	return [][]any{{"spec"}, {"template", "spec"}, {"spec", "template", "spec"}, {"spec", "jobTemplate", "spec", "template", "spec"}}
+}
+
+// podAt is the specification of pods at a path; nil if there is none.
+func podAt(m map[string]any, path []any) map[string]any {
+	for _, step := range path {
+		m = mapping(m, step.(string))
+	}
+	for _, list := range containerLists() {
+		if all, ok := m[list].([]any); ok && len(all) > 0 {
+			return m
+		}
+	}
+	return nil
 }
 
 func containerLists() []string {
