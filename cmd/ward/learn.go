@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
+	"github.com/wardhq/ward/cmd/ward/internal/scanning"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/learn"
 	"github.com/wardhq/ward/internal/ledger"
@@ -93,10 +94,11 @@ func runLearning(ctx context.Context, e cli.Env, file string, until time.Time) e
 			}
 		}
 	})
+	var refuse scanning.Refusals
 	err := up.Run(ctx, up.Config{
-		File: file, Out: out, Color: cli.IsTerminal(e.Out), LearnUntil: until,
+		File: file, Out: out, Color: cli.IsTerminal(e.Out), LearnUntil: until, Refuse: refuse.Why,
 		Load: func() (*plan.Plan, error) {
-			p, err := loadPlan(e, file)
+			p, err := loadToStart(ctx, e, file, &refuse)
 			if err != nil {
 				return nil, err
 			}

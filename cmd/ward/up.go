@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/cmd/ward/internal/safe"
+	"github.com/wardhq/ward/cmd/ward/internal/scanning"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
@@ -28,10 +30,12 @@ show their logs. Ctrl-C ends all. A change to the file is applied when it is sav
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			var refuse scanning.Refusals
 			return up.Run(ctx, up.Config{
 				File: file, Out: e.Out, Color: cli.IsTerminal(e.Out),
 				Passphrase: safe.AskPassphrase(e), FirstKit: safe.FirstKit(e),
-				Load: func() (*plan.Plan, error) { return loadPlan(e, file) },
+				Load:   func() (*plan.Plan, error) { return loadToStart(ctx, e, file, &refuse) },
+				Refuse: refuse.Why,
 			})
 		},
 	}
@@ -39,6 +43,16 @@ show their logs. Ctrl-C ends all. A change to the file is applied when it is sav
 	return c
 }
 
+// loadToStart reads the model, and what it asks to know before anything starts.
+func loadToStart(ctx context.Context, e cli.Env, file string, refuse *scanning.Refusals) (*plan.Plan, error) {
+	p, err := loadPlan(e, file)
+	if err != nil {
+		return nil, err
+	}
+	return p, refuse.Look(ctx, file)
+}
+
+// loadPlan reads the model and everything that it names.
 func loadPlan(e cli.Env, file string) (*plan.Plan, error) {
 	m, err := cli.LoadModel(e, file)
 	if err != nil {

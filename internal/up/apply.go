@@ -114,7 +114,7 @@ func (s *Supervisor) changeServices(ctx context.Context, old, next *plan.Plan) {
 // from has changed. Who may call it can change at any time.
 func sameProcess(a, b *plan.Service) bool {
 	x, y := *a, *b
-	x.Expose, y.Expose, x.Calls, y.Calls, x.StartAfter, y.StartAfter = nil, nil, nil, nil, nil, nil
+	x.Expose, y.Expose, x.Calls, y.Calls, x.StartAfter, y.StartAfter, x.Source, y.Source = nil, nil, nil, nil, nil, nil, "", ""
 	return reflect.DeepEqual(withoutPos(x), withoutPos(y))
 }
 

@@ -186,6 +186,24 @@ func (in *instance) label() string {
 	return fmt.Sprintf("%s.%d", in.service.Name, in.replica)
 }
 
+// refused tells whether the instance may not be started at all, and says so.
+func (in *instance) refused() bool {
+	if in.up.config.Refuse == nil {
+		return false
+	}
+	why := in.up.config.Refuse(string(in.service.Name))
+	if why == "" {
+		return false
+	}
+	in.mu.Lock()
+	in.failed = true
+	in.mu.Unlock()
+	in.set(Ended, "refused: "+why)
+	in.up.printer.line(in.label(), "isn't started: "+why)
+	in.up.record(wire.Event{Kind: "service.refused", Subject: "up", Object: string(in.service.Name), Detail: map[string]string{"reason": why}})
+	return true
+}
+
 // keepRunning runs the instance until ctx ends; first is closed after the first
 // attempt came to something.
 func (in *instance) keepRunning(ctx context.Context, first chan struct{}) {
@@ -194,6 +212,9 @@ func (in *instance) keepRunning(ctx context.Context, first chan struct{}) {
 	defer in.socket.Close()
 	once := sync.OnceFunc(func() { close(first) })
 	defer once()
+	if in.refused() {
+		return
+	}
 	pause := firstBackoff
 	for ctx.Err() == nil {
 		began := time.Now()

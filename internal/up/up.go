@@ -35,6 +35,8 @@ type Config struct {
 	Load  func() (*plan.Plan, error)
 	Out   io.Writer // one line per service, then their logs
 	Color bool
+	// Refuse tells why a service may not be started, "" if it may; nil refuses none. It is asked before each start.
+	Refuse func(service string) string
 	// Ready, if not nil, is closed when every service has been ready at the same time, or has done its work: never,
 	// if one keeps failing.
 	Ready chan<- struct{}

@@ -98,8 +98,8 @@ func Start(t testing.TB, yaml string, change func(*up.Config)) *World {
 	}
 	go func() { w.done <- up.Run(ctx, c) }()
 	t.Cleanup(w.Stop)
-	if c.Off.Seccomp {
-		// Without the supervision of bind, a service can't have a port that its upstream has too.
+	if c.Off.Seccomp || c.Refuse != nil {
+		// Without the supervision of bind, a service can't have a port that its upstream has too; a refused one never gets ready.
 		ready = w.Log.says("started, but not ready", ready)
 	}
 	select {

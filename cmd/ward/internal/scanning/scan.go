@@ -157,9 +157,12 @@ func (o *options) write(e cli.Env, r *scan.Report) error {
 
 // defaultDB is where the user's index lies.
 func defaultDB() (string, error) {
+	if file := os.Getenv(dbVariable); file != "" {
+		return file, nil
+	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
-		return "", fault.New(fault.Usage, "there is no folder for caches ($HOME is not set); say where the advisories lie with --db")
+		return "", fault.New(fault.Usage, "there is no folder for caches ($HOME is not set); say where the advisories lie with --db or $WARD_ADVISORIES")
 	}
 	return filepath.Join(dir, "ward", "advisories.db"), nil
 }
