@@ -149,3 +149,27 @@ func TestScanCommand(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// TestReadyFilesPassTheirOwnScan: what Ward hands out for pipelines has none of the weaknesses that it looks for.
+func TestReadyFilesPassTheirOwnScan(t *testing.T) {
+	dir := t.TempDir()
+	for name, file := range map[string]string{"github": ".github/workflows/ward.yml", "gitlab": ".gitlab-ci.yml", "pre-commit": "hook"} {
+		var out bytes.Buffer
+		if code := run(cli.Env{Out: &out, Err: &out}, []string{"scan", "ci", name}); code != 0 || strings.Contains(out.String(), "@COMMIT@") {
+			t.Fatalf("%s: %d %s", name, code, out.String())
+		}
+		write(t, filepath.Join(dir, file), out.String())
+	}
+	report, err := scan.Run(t.Context(), scan.Request{Dir: dir, Name: dir, Parts: []string{"configuration"}, Now: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Looked[0].Files != 2 || len(report.Problems) > 0 {
+		t.Errorf("%+v", report)
+	}
+	for _, f := range report.Findings {
+		if f.ID != "gitlab-image-no-digest" { // which the file itself says how to mend
+			t.Errorf("%s: %s", f.ID, f.Title)
+		}
+	}
+}

@@ -56,7 +56,7 @@ vulnerable and malicious dependencies, weak configuration, and what ward.yaml it
 	f.StringArrayVar(&o.sarif, "sarif", nil, "take in what another analyser found")
 	f.StringArrayVar(&o.vex, "vex", nil, "an OpenVEX document whose statements count")
 	f.BoolVar(&o.all, "all", false, "show suppressed findings in the table, too")
-	c.AddCommand(newDB(e), newRules(e))
+	c.AddCommand(newDB(e), newRules(e), newReady(e))
 	return c
 }
 
