@@ -33,6 +33,23 @@ func wardScan(db, dir string) error {
 	return json.NewEncoder(os.Stdout).Encode(report.Findings)
 }
 
+func index(data string) string { return filepath.Join(data, "index") }
+
+// wardBuild is what `ward scan db update` does with a folder of zips.
+func wardBuild(data string) error {
+	start := time.Now()
+	info, err := scan.BuildData(context.Background(), index(data), []scan.DataSource{{Location: filepath.Join(data, "osv-scalibr")}}, scan.DataOptions{})
+	if err != nil {
+		return err
+	}
+	fi, err := os.Stat(index(data))
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d advisories, %d withdrawn, %d unreadable: index of %.1f MB built in %.1f s, ", info.Advisories, info.Withdrawn, info.Unreadable, float64(fi.Size())/1e6, time.Since(start).Seconds())
+	return nil
+}
+
 // weakness is one finding of one part: the ids that it goes by.
 type weakness struct {
 	part   string // ecosystem, name, version
@@ -47,21 +64,17 @@ func compare(args []string) error {
 	rounds := set.Int("rounds", 5, "scans of each tree by each program; the fastest counts")
 	set.Parse(args) //nolint:errcheck // it exits
 
-	db := filepath.Join(*data, "index")
-	start := time.Now()
-	info, err := scan.BuildData(context.Background(), db, []scan.DataSource{{Location: filepath.Join(*data, "osv-scalibr")}}, scan.DataOptions{})
-	if err != nil {
-		return err
-	}
-	fi, err := os.Stat(db)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("%d advisories: index of %.1f MB built in %.1f s\n\n", info.Advisories, float64(fi.Size())/1e6, time.Since(start).Seconds())
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
+	// In a process of its own: what this one has used at most, its children begin with.
+	out, c, err := run(nil, self, "build", *data)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s%.1f s of CPU, %.0f MB\n\n", out, c.cpu.Seconds(), c.memory)
+	db := index(*data)
 	fmt.Print("| tree | parts' findings: both | osv-scanner alone | Ward alone | Ward unsure | CPU osv-scanner | CPU Ward | ratio | memory osv-scanner | memory Ward | ratio |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, dir := range set.Args() {
 		if dir, err = filepath.Abs(dir); err != nil {

@@ -17,7 +17,7 @@ import (
 func main() {
 	log.SetFlags(0)
 	if len(os.Args) < 2 {
-		log.Fatal("data, compare, or ward")
+		log.Fatal("data, or compare")
 	}
 	var err error
 	switch args := os.Args[2:]; os.Args[1] {
@@ -27,8 +27,10 @@ func main() {
 		err = compare(args)
 	case "ward": // one scan, in a process of its own
 		err = wardScan(args[0], args[1])
+	case "build": // likewise
+		err = wardBuild(args[0])
 	default:
-		log.Fatalf("%q: data, compare, or ward", os.Args[1])
+		log.Fatalf("%q: data, or compare", os.Args[1])
 	}
 	if err != nil {
 		log.Fatal(err)

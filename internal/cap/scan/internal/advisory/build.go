@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -99,39 +98,25 @@ type compiledAffected struct {
 	rest           []byte
 }
 
-type builder struct {
-	exploit exploitation
-	mu      sync.Mutex // guards all below while entries are compiled
-	entries map[string]*compiled
-	info    Info
-	source  SourceInfo
+// compare orders forms of one advisory: by time, and those of one time in some order that doesn't depend on who came first.
+func (c *compiled) compare(o *compiled) int {
+	return cmp.Or(c.modified.Compare(o.modified), bytes.Compare(c.record, o.record), slices.CompareFunc(c.affected, o.affected, func(x, y compiledAffected) int {
+		return cmp.Or(strings.Compare(x.key, y.key), bytes.Compare(x.rest, y.rest))
+	}))
 }
 
-type raw struct {
-	name string
-	b    []byte
-	err  error
+type builder struct {
+	exploit   exploitation
+	deflaters sync.Pool  // of *flate.Writer
+	mu        sync.Mutex // guards all below while entries are compiled
+	entries   map[string]*compiled
+	info      Info
+	source    SourceInfo
 }
 
 func (b *builder) read(ctx context.Context, reader *osv.Reader, s Source) error {
 	b.source = SourceInfo{}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	queue := make(chan raw, 64)
-	var workers sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() {
-			for r := range queue {
-				b.take(r)
-			}
-		})
-	}
-	origin, err := reader.Read(ctx, s.Location, s.Ecosystems, func(name string, body []byte, err error) error {
-		queue <- raw{name, body, err}
-		return nil
-	})
-	close(queue)
-	workers.Wait()
+	origin, err := reader.Read(ctx, s.Location, s.Ecosystems, b.take)
 	if err != nil {
 		return err
 	}
@@ -149,15 +134,14 @@ func (b *builder) read(ctx context.Context, reader *osv.Reader, s Source) error 
 }
 
 // take compiles one entry. It may run concurrently.
-func (b *builder) take(r raw) {
+func (b *builder) take(name string, body []byte, err error) {
 	var e *osv.Entry
 	var c *compiled
-	err := r.err
 	if err == nil {
-		e, err = osv.Parse(r.b)
+		e, err = osv.Parse(body)
 	}
 	if err == nil && e.Withdrawn == "" {
-		c = b.compile(e, r.b)
+		c = b.compile(e, body)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -165,7 +149,7 @@ func (b *builder) take(r raw) {
 	case err != nil:
 		b.info.Unreadable++
 		if len(b.info.Problems) < maxProblems {
-			b.info.Problems = append(b.info.Problems, fmt.Sprintf("%.200s: %.200s", r.name, err))
+			b.info.Problems = append(b.info.Problems, fmt.Sprintf("%.200s: %.200s", name, err))
 		}
 		return
 	case e.Withdrawn != "":
@@ -176,7 +160,7 @@ func (b *builder) take(r raw) {
 	if e.Modified.After(b.source.Modified) {
 		b.source.Modified = e.Modified.UTC()
 	}
-	if old := b.entries[e.ID]; old == nil || c.modified.After(old.modified) {
+	if old := b.entries[e.ID]; old == nil || old.compare(c) < 0 {
 		b.entries[e.ID] = c
 	}
 }
@@ -205,7 +189,7 @@ func (b *builder) compile(e *osv.Entry, original []byte) *compiled {
 		c.affected = append(c.affected, compiledAffected{packageKey(name, a.Package.Name), canonical(a.Package.Ecosystem), appendAffected(nil, a)})
 	}
 	if goEntry && strings.HasPrefix(e.ID, "GO-") {
-		c.original = deflate(original)
+		c.original = b.deflate(original)
 	}
 	return c
 }
@@ -219,12 +203,17 @@ func canonical(ecosystem string) string {
 	return name + ":" + release
 }
 
-func deflate(b []byte) []byte {
+func (b *builder) deflate(original []byte) []byte {
 	var compact, out bytes.Buffer
-	if json.Compact(&compact, b) != nil {
+	if json.Compact(&compact, original) != nil {
 		return nil // it was parsed a moment ago
 	}
-	w, _ := flate.NewWriter(&out, flate.DefaultCompression)
+	w, _ := b.deflaters.Get().(*flate.Writer)
+	if w == nil {
+		w, _ = flate.NewWriter(nil, 3)
+	}
+	defer b.deflaters.Put(w)
+	w.Reset(&out)
 	w.Write(compact.Bytes()) //nolint:errcheck // a buffer takes all
 	w.Close()                //nolint:errcheck // likewise
 	return out.Bytes()

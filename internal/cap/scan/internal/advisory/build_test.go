@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"io"
 	"net/http"
@@ -23,7 +24,7 @@ import (
 )
 
 // zipped is a zip of files, by name and content.
-func zipped(t *testing.T, files ...string) []byte {
+func zipped(t testing.TB, files ...string) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
@@ -42,7 +43,7 @@ func zipped(t *testing.T, files ...string) []byte {
 	return b.Bytes()
 }
 
-func file(t *testing.T, name string, b []byte) string {
+func file(t testing.TB, name string, b []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, b, 0o600); err != nil {
@@ -299,8 +300,10 @@ func TestImportTakesWhatThatKeySigned(t *testing.T) {
 	if _, err := Import(t.Context(), ours, theirs, wrong); fault.KindOf(err) != fault.Refused {
 		t.Errorf("another's signature: %v", err)
 	}
-	if _, err := Import(t.Context(), ours, theirs, key); err != nil {
-		t.Fatal(err)
+	for _, k := range []ed25519.PublicKey{key, nil} {
+		if _, err := Import(t.Context(), ours, theirs, k); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if found := find(t, open(t, ours), "npm", "a", "1.0.0"); len(found) != 1 {
 		t.Errorf("%+v", found)

@@ -139,8 +139,15 @@ func damaged(err error) error {
 }
 
 // Import puts an index that somebody else built, and signed with key, at dst, and makes key the one that is trusted there. The whole file is
-// checked before. An index that is older than the one at dst is refused.
+// checked before. An index that is older than the one at dst is refused. Without a key the one in from + ".pub" is taken, which shows only that
+// the index arrived whole.
 func Import(ctx context.Context, dst, from string, key ed25519.PublicKey) (Info, error) {
+	if key == nil {
+		var err error
+		if key, err = readPublic(from); err != nil {
+			return Info{}, fault.Wrap(fault.Invalid, "the public key of this index isn't given, and can't be read beside it", err)
+		}
+	}
 	d, err := Open(from, key)
 	if err != nil {
 		return Info{}, err

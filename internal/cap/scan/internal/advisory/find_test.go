@@ -86,7 +86,8 @@ func TestVersionsAreJudgedAsTheSchemaSays(t *testing.T) {
 		entry("A-list", "npm", "list", `"versions":["1.0.0","1.0.2"]`),
 		entry("A-both", "npm", "both", events("SEMVER", "i=2.0.0 f=3.0.0")+`,"versions":["1.0.0"]`),
 		entry("A-open", "npm", "open", events("SEMVER", "i=0")),
-		entry("A-again", "npm", "again", events("SEMVER", "i=1.0.0 f=1.5.0 i=1.5.0 f=2.0.0")),
+		entry("A-again", "npm", "again", events("SEMVER", "f=1.5.0 f=2.0.0 i=1.0.0 i=1.5.0")),
+		entry("A-never", "npm", "never", events("SEMVER", "i=1.0.0 f=1.0.0")),
 		entry("A-git", "npm", "git", events("GIT", "i=0 f=abc")),
 		entry("A-none", "npm", "none", `"versions":[]`),
 		entry("A-odd", "npm", "odd", events("SEMVER", "i=0 f=whenever")),
@@ -124,6 +125,8 @@ func TestVersionsAreJudgedAsTheSchemaSays(t *testing.T) {
 		{"npm", "open", "99.0.0", "affected", ""},
 		{"npm", "again", "1.5.0", "affected", "2.0.0"},
 		{"npm", "again", "1.2.0", "affected", "2.0.0"}, // 1.5.0 mends nothing
+		{"npm", "never", "1.0.0", "", ""},
+		{"npm", "never", "1.0.1", "", ""},
 		{"npm", "git", "1.0.0", "unsure", ""},
 		{"npm", "none", "1.0.0", "unsure", ""},
 		{"npm", "odd", "1.0.0", "unsure", ""},

@@ -86,7 +86,7 @@ const (
 	nowhere   // nothing is named
 )
 
-// The kinds of events, in the order in which they take effect at one version.
+// The kinds of events.
 const (
 	lastAffected = iota
 	fixed
@@ -171,10 +171,7 @@ func sortEvents(ecosystem string, events []osv.Event) ([]event, bool) {
 		}
 		c, err := a.v.Compare(b.v)
 		ok = ok && err == nil
-		if c == 0 {
-			c = int(a.kind) - int(b.kind)
-		}
-		return c
+		return c // events at one version stay as the advisory has them: what is introduced and fixed there was never
 	})
 	out := make([]event, len(all))
 	for i, p := range all {

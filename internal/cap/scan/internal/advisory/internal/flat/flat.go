@@ -172,6 +172,9 @@ func Open(path string, trusted []ed25519.PublicKey) (_ *File, err error) {
 	return o, nil
 }
 
+// Name is the path that was opened.
+func (o *File) Name() string { return o.f.Name() }
+
 // Len is the size of a section in bytes.
 func (o *File) Len(section int) uint64 { return o.starts[section+1] - o.starts[section] }
 

@@ -2,6 +2,7 @@ package osv
 
 import (
 	"archive/zip"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,7 +15,10 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,13 +33,13 @@ const (
 // Origin is what a source turned out to be.
 type Origin struct {
 	Location string    // a path or URL, without user and query
-	SHA256   string    // of the files' bytes in the order in which they were read
+	SHA256   string    // of the files' bytes; of a folder's entries that of the list which sha256sum would print, with its zips' bytes after it
 	Time     time.Time // of the newest file, or of the download
 	Fetched  bool      // downloaded now, so that Time is the data's
 }
 
-// Visit gets each entry's name and bytes, which are the callee's to keep; err says why there are none. It may stop with an error.
-type Visit func(name string, b []byte, err error) error
+// Visit gets each entry's name and bytes, which are the callee's to keep; err says why there are none. It is called concurrently.
+type Visit func(name string, b []byte, err error)
 
 // Reader reads sources.
 type Reader struct {
@@ -168,8 +172,8 @@ type source struct {
 	visit   Visit
 	digest  hash.Hash
 	newest  time.Time
-	entries int
-	bytes   int64
+	entries atomic.Int64
+	bytes   atomic.Int64
 }
 
 func (s *source) local(location string) error {
@@ -190,78 +194,138 @@ func (s *source) local(location string) error {
 		return err
 	}
 	defer root.Close()
-	return fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
+	var entries, zips []string
+	err = fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() || !hasEnding(p, ".json") && !hasEnding(p, ".zip") {
+		isZip := hasEnding(p, ".zip")
+		switch {
+		case d.IsDir() || !isZip && !hasEnding(p, ".json"):
+			return nil
+		case len(entries)+len(zips) == maxEntries:
+			return fmt.Errorf("there are more than %d files", maxEntries)
+		case !d.Type().IsRegular(): // a link may lead anywhere, a pipe never ends
+			s.visit(p, nil, errors.New("it isn't a regular file"))
 			return nil
 		}
-		if !d.Type().IsRegular() { // a link may lead anywhere, a pipe never ends
-			return s.visit(p, nil, errors.New("it isn't a regular file"))
-		}
-		f, err := root.Open(p)
+		fi, err := d.Info()
 		if err != nil {
-			return s.visit(p, nil, err)
+			return err
 		}
-		defer f.Close()
-		return s.file(p, f)
+		s.written(fi)
+		if isZip {
+			zips = append(zips, p)
+		} else {
+			entries = append(entries, p)
+		}
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	sums := make([][sha256.Size]byte, len(entries))
+	err = s.each(len(entries), func(i int) error {
+		return s.entry(entries[i], func() (io.ReadCloser, error) { return root.Open(entries[i]) }, &sums[i])
+	})
+	for i, name := range entries {
+		fmt.Fprintf(s.digest, "%x  %s\n", sums[i], name)
+	}
+	for _, name := range zips {
+		if err == nil {
+			err = s.zipOf(root, name)
+		}
+	}
+	return err
+}
+
+func (s *source) zipOf(root *os.Root, name string) error {
+	f, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return s.file(name, f)
+}
+
+func (s *source) written(fi fs.FileInfo) {
+	if fi.ModTime().After(s.newest) {
+		s.newest = fi.ModTime().UTC()
+	}
 }
 
 func hasEnding(name, ending string) bool { return strings.EqualFold(path.Ext(name), ending) }
 
+// file visits a JSON file, or what is in a zip.
 func (s *source) file(name string, f *os.File) error {
 	fi, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	if fi.ModTime().After(s.newest) {
-		s.newest = fi.ModTime().UTC()
-	}
-	if hasEnding(name, ".json") {
-		return s.entry(name, func() (io.ReadCloser, error) { return io.NopCloser(io.NewSectionReader(f, 0, fi.Size())), nil }, s.digest)
-	}
+	s.written(fi)
 	if _, err := io.Copy(s.digest, io.NewSectionReader(f, 0, fi.Size())); err != nil {
 		return err
+	}
+	if hasEnding(name, ".json") {
+		return s.entry(name, func() (io.ReadCloser, error) { return io.NopCloser(io.NewSectionReader(f, 0, fi.Size())), nil }, nil)
 	}
 	z, err := zip.NewReader(f, fi.Size())
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path.Base(name), err)
 	}
-	for _, e := range z.File {
+	return s.each(len(z.File), func(i int) error {
+		e := z.File[i]
 		if !hasEnding(e.Name, ".json") {
-			continue
+			return nil
 		}
 		if e.UncompressedSize64 > 1<<20 && e.UncompressedSize64/maxRatio > e.CompressedSize64 {
 			return fmt.Errorf("read %s: %.100q would grow from %d to %d bytes, as zip bombs do", path.Base(name), e.Name, e.CompressedSize64, e.UncompressedSize64)
 		}
-		if err := s.entry(e.Name, e.Open, nil); err != nil {
-			return err
-		}
+		return s.entry(e.Name, e.Open, nil)
+	})
+}
+
+// each calls do for 0 to n-1, several at once, until one fails, and gives the first failure.
+func (s *source) each(n int, do func(int) error) error {
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	var once sync.Once
+	var failure error
+	for range min(runtime.GOMAXPROCS(0), n) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				if err := do(int(i)); err != nil {
+					once.Do(func() { failure = err })
+					next.Store(int64(n))
+					return
+				}
+			}
+		})
 	}
-	return nil
+	workers.Wait()
+	return failure
 }
 
 // entry visits what open gives. Its error is one of the whole source.
-func (s *source) entry(name string, open func() (io.ReadCloser, error), digest io.Writer) error {
+func (s *source) entry(name string, open func() (io.ReadCloser, error), sum *[sha256.Size]byte) error {
 	if err := s.ctx.Err(); err != nil {
 		return err
 	}
-	if s.entries++; s.entries > maxEntries {
+	if s.entries.Add(1) > maxEntries {
 		return fmt.Errorf("there are more than %d entries", maxEntries)
 	}
 	b, err := readEntry(open)
-	if s.bytes += int64(len(b)); s.bytes > maxBytes {
+	if s.bytes.Add(int64(len(b))) > maxBytes {
 		return fmt.Errorf("the entries have more than %d GiB", maxBytes>>30)
 	}
-	if digest != nil {
-		digest.Write(b) //nolint:errcheck // a hash takes all
+	if sum != nil {
+		*sum = sha256.Sum256(b)
 	}
 	if err != nil {
 		b = nil
 	}
-	return s.visit(name, b, err)
+	s.visit(name, b, err)
+	return nil
 }
 
 func readEntry(open func() (io.ReadCloser, error)) ([]byte, error) {
@@ -270,9 +334,12 @@ func readEntry(open func() (io.ReadCloser, error)) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxEntry+1))
-	if err == nil && len(b) > MaxEntry {
+	b := bytes.NewBuffer(make([]byte, 0, 8<<10))
+	if _, err := b.ReadFrom(io.LimitReader(f, MaxEntry+1)); err != nil {
+		return b.Bytes(), err
+	}
+	if b.Len() > MaxEntry {
 		err = fmt.Errorf("it is larger than %d MiB", MaxEntry>>20)
 	}
-	return b, err
+	return b.Bytes(), err
 }
