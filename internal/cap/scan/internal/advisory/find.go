@@ -187,7 +187,7 @@ func (t *target) judge(c *cursor) (v verdict) {
 		s := c.bytes()
 		exact = exact || string(s) == t.text
 		if ranges == 0 && !exact && t.err == nil { // "1.0" may be listed as "1.0.0"
-			n, err := t.version.CompareStr(string(s))
+			n, err := t.version.CompareText(s)
 			exact = err == nil && n == 0
 		}
 	}
@@ -212,15 +212,15 @@ func (t *target) judge(c *cursor) (v verdict) {
 func (t *target) judgeRange(c *cursor, v *verdict) {
 	inside := false
 	for n := c.count(); n > 0; n-- {
-		kind, at := c.byte(), c.string()
+		kind, at := c.byte(), c.bytes()
 		after := 1 // where the version stands, seen from the event
 		switch {
 		case t.err != nil:
 			after = -1
-		case kind == introduced && at == "0":
+		case kind == introduced && string(at) == "0":
 		default:
 			var err error
-			if after, err = t.version.CompareStr(at); err != nil {
+			if after, err = t.version.CompareText(at); err != nil {
 				v.doubt, after = fmt.Sprintf("the version %.60q can't be ordered beside %.60q", t.text, at), -1
 			}
 		}
@@ -229,7 +229,7 @@ func (t *target) judgeRange(c *cursor, v *verdict) {
 			inside = inside || after >= 0
 		case fixed:
 			if after < 0 {
-				v.fixed = append(v.fixed, at)
+				v.fixed = append(v.fixed, string(at))
 			}
 			inside = inside && after < 0
 		case limit:

@@ -5,6 +5,7 @@
 package order
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -68,7 +69,49 @@ func BySource(ecosystem string) bool {
 
 // Version is a version that can be ordered among those of its ecosystem.
 type Version struct {
-	semantic.Version
+	full    semantic.Version // nil if it is plain
+	numbers plain
+	parse   func() (semantic.Version, error) // of a plain one, for company that isn't
+}
+
+// plain are the numbers of "a", "a.b" or "a.b.c", which most versions are: semantic's big numbers cost microseconds.
+type plain [3]uint64
+
+func plainOf[T string | []byte](s T) (p plain, ok bool) {
+	i := 0
+	if len(s) > 0 && s[0] == 'v' {
+		i = 1
+	}
+	for part := range p {
+		start := i
+		for ; i < len(s) && isDigit(s[i]); i++ {
+			p[part] = p[part]*10 + uint64(s[i]-'0')
+		}
+		if i == start || i-start > 18 {
+			return p, false
+		}
+		if i == len(s) {
+			return p, true
+		}
+		if s[i] != '.' {
+			return p, false
+		}
+		i++
+	}
+	return p, false
+}
+
+func (p plain) compare(q plain) int {
+	return cmp.Or(cmp.Compare(p[0], q[0]), cmp.Compare(p[1], q[1]), cmp.Compare(p[2], q[2]))
+}
+
+// asNumbers says whether plain versions are ordered by their numbers, with zeros for those that aren't there ("1.0" is "1.0.0").
+func asNumbers(ecosystem string) bool {
+	switch ecosystem {
+	case "Go", "npm", "crates.io", "Hex", "NuGet", "Pub", "SwiftURL", "Julia", "ConanCenter", "Bitnami", "Bioconductor", "PyPI":
+		return true
+	}
+	return false
 }
 
 // Parse reads a version of an ecosystem (Split's first part). Its error says in half a sentence why it can't be ordered.
@@ -76,38 +119,85 @@ func Parse(ecosystem, version string) (Version, error) {
 	if version == "" {
 		return Version{}, errors.New("the version isn't known")
 	}
-	unordered := fmt.Errorf("the version %.60q can't be ordered", version)
-	if len(version) > maxVersion || strings.ContainsAny(version, " \t\r\n*<>=|,;$(){}[]\"'\\/@") {
-		return Version{}, unordered
+	if asNumbers(ecosystem) {
+		if p, ok := plainOf(version); ok {
+			return Version{numbers: p, parse: func() (semantic.Version, error) { return semantic.Parse(version, ecosystem) }}, nil
+		}
 	}
-	wellFormed := startsWithDigit
-	switch ecosystem {
-	case "Go", "npm", "crates.io", "Hex", "NuGet", "Pub", "SwiftURL", "Julia", "ConanCenter", "Bitnami", "Bioconductor":
-		wellFormed = isSemverLike
-	case "GitHub Actions": // a tag of fewer parts moves, and a commit isn't a version
-		ecosystem, wellFormed = "npm", func(s string) bool { return isSemverLike(s) && strings.Count(s, ".") >= 2 }
-	case "PyPI":
-		wellFormed = isPEP440
-	case "Packagist", "RubyGems":
-		wellFormed = func(s string) bool { return startsWithDigit(s) && !strings.Contains(s, ".x") }
-	case "Maven", "Red Hat", "Rocky Linux", "AlmaLinux", "SUSE", "openSUSE", "openEuler", "Mageia":
-		wellFormed = func(s string) bool { return strings.ContainsAny(s, "0123456789") }
+	if len(version) > maxVersion || strings.ContainsAny(version, " \t\r\n*<>=|,;$(){}[]\"'\\/@") || !wellFormed(ecosystem, version) {
+		return Version{}, fmt.Errorf("the version %.60q can't be ordered", version)
 	}
-	if !wellFormed(version) {
-		return Version{}, unordered
+	if ecosystem == "GitHub Actions" {
+		ecosystem = "npm"
 	}
 	v, err := semantic.Parse(version, ecosystem)
 	if err != nil {
-		return Version{}, unordered
+		return Version{}, fmt.Errorf("the version %.60q can't be ordered", version)
 	}
-	return Version{Version: v}, nil
+	return Version{full: v}, nil
+}
+
+func wellFormed(ecosystem, version string) bool {
+	switch ecosystem {
+	case "Go", "npm", "crates.io", "Hex", "NuGet", "Pub", "SwiftURL", "Julia", "ConanCenter", "Bitnami", "Bioconductor":
+		return isSemverLike(version)
+	case "GitHub Actions": // a tag of fewer parts moves, and a commit isn't a version
+		return isSemverLike(version) && strings.Count(version, ".") >= 2
+	case "PyPI":
+		return isPEP440(version)
+	case "Packagist", "RubyGems":
+		return startsWithDigit(version) && !strings.Contains(version, ".x")
+	case "Maven", "Red Hat", "Rocky Linux", "AlmaLinux", "SUSE", "openSUSE", "openEuler", "Mageia":
+		return strings.ContainsAny(version, "0123456789")
+	}
+	return startsWithDigit(version)
 }
 
 // Compare orders two versions of one ecosystem.
-func (v Version) Compare(w Version) (int, error) { return v.Version.Compare(w.Version) }
+func (v Version) Compare(w Version) (int, error) {
+	if v.full == nil && w.full == nil {
+		return v.numbers.compare(w.numbers), nil
+	}
+	a, err := v.semantic()
+	if err != nil {
+		return 0, err
+	}
+	b, err := w.semantic()
+	if err != nil {
+		return 0, err
+	}
+	return a.Compare(b)
+}
+
+// CompareText is Compare with a version that Parse took before.
+func (v Version) CompareText(s []byte) (int, error) {
+	if v.full == nil {
+		if p, ok := plainOf(s); ok {
+			return v.numbers.compare(p), nil
+		}
+	}
+	a, err := v.semantic()
+	if err != nil {
+		return 0, err
+	}
+	return a.CompareStr(string(s))
+}
+
+func (v Version) semantic() (semantic.Version, error) {
+	if v.full != nil {
+		return v.full, nil
+	}
+	if v.parse == nil {
+		return nil, errors.New("there is no version")
+	}
+	return v.parse()
+}
 
 // Sort orders versions of an ecosystem, lowest first, each once; those that can't be ordered stand at the end, as text.
 func Sort(ecosystem string, versions []string) []string {
+	if len(versions) < 2 {
+		return versions
+	}
 	type parsed struct {
 		text string
 		v    Version
