@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -226,5 +227,34 @@ func TestSealChangesWhileTheApplicationRuns(t *testing.T) {
 	}
 	if _, out := runWard(t, w, "", "seal", "status"); !strings.Contains(out, "seal          file") {
 		t.Errorf("status: %s", out)
+	}
+}
+
+// TestNoBackupForAnExchangedKit: who can write the root key's file, but not open it, puts a recipient of their own there, and waits for a backup.
+func TestNoBackupForAnExchangedKit(t *testing.T) {
+	w := wardtest.Start(t, safeModel, nil)
+	newKit(t, w)
+	theirs, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Join(w.Dir, ".ward/seal/root.json")
+	b, err := os.ReadFile(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := regexp.MustCompile(`age1[a-z0-9]+`).ReplaceAll(b, []byte(theirs.Recipient().String()))
+	if bytes.Equal(b, changed) {
+		t.Fatal("there is no recipient to exchange")
+	}
+	if err := os.WriteFile(root, changed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "b.age")
+	if code, out := runWard(t, w, "", "backup", file); code != 1 || !strings.Contains(out, "exchanged") {
+		t.Errorf("%d %s", code, out)
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("half a backup was left")
 	}
 }

@@ -3,6 +3,7 @@ package control
 import (
 	"archive/tar"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/seal"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -85,6 +88,17 @@ func packFile(t *tar.Writer, path, name string) error {
 
 // serveBackup streams the state to the administrator. An error on the way breaks the answer off, so that nobody takes half for all.
 func (k *Control) serveBackup(w http.ResponseWriter, r *http.Request) {
+	// Whoever exchanged the kit on disk must not get the next backup.
+	kit := r.URL.Query().Get("kit")
+	mac, err := hex.DecodeString(r.URL.Query().Get("mac"))
+	if err != nil || kit == "" {
+		wire.WriteError(w, fault.New(fault.Invalid, "a backup is for a recovery kit, and none is named"))
+		return
+	}
+	if err := seal.CheckKit(k.config.Key, kit, mac); err != nil {
+		wire.WriteError(w, err)
+		return
+	}
 	if err := k.ledger.Append(r.Context(), []wire.Event{{Source: "control", Time: k.config.Clock.Now().UTC(), Kind: "state.backup", Subject: "admin"}}); err != nil {
 		wire.WriteError(w, err)
 		return

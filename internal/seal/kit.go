@@ -2,6 +2,8 @@ package seal
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"strings"
@@ -11,6 +13,20 @@ import (
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/secret"
 )
+
+func kitMAC(root secret.Bytes, kit string) []byte {
+	m := hmac.New(sha256.New, secret.Derive(root, "ward recovery kit v1").Reveal())
+	m.Write([]byte(kit))
+	return m.Sum(nil)
+}
+
+// CheckKit tells whether a recovery kit's recipient is the one that was made with this root.
+func CheckKit(root secret.Bytes, kit string, mac []byte) error {
+	if !hmac.Equal(mac, kitMAC(root, kit)) {
+		return fault.New(fault.Refused, "the recovery kit in the file of the root key was exchanged by somebody; bring back a copy of .ward/seal, or remove kit, kit_mac and recovery from its root.json and make a new one with 'ward seal kit'")
+	}
+	return nil
+}
 
 // NewKit makes a recovery kit, which opens the root key whatever seals it; the kit before is worth nothing then. The kit is an age
 // identity ("AGE-SECRET-KEY-1…"): it is for paper or a safe, and Ward doesn't keep it.
@@ -33,6 +49,7 @@ func (st *State) NewKit(root secret.Bytes) (kit secret.Bytes, err error) {
 		return secret.Bytes{}, fmt.Errorf("make recovery kit: %w", err)
 	}
 	st.Kit, st.Recovery = id.Recipient().String(), b.Bytes()
+	st.KitMAC = kitMAC(root, st.Kit)
 	return secret.New([]byte(id.String())), nil
 }
 

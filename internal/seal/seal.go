@@ -50,7 +50,9 @@ type State struct {
 	Wrapped json.RawMessage `json:"wrapped"`
 	Check   []byte          `json:"check"` // tells the root from any other, and nothing about it
 	// Kit is the age recipient of the recovery kit, and Recovery the root encrypted for it; empty where there is none.
+	// KitMAC is the root's word for Kit: who can write the file, but not open it, can't put in a recipient of their own.
 	Kit      string `json:"kit,omitempty"`
+	KitMAC   []byte `json:"kit_mac,omitempty"`
 	Recovery []byte `json:"recovery,omitempty"`
 }
 
@@ -92,7 +94,10 @@ func (st *State) verify(root secret.Bytes) error {
 	if subtle.ConstantTimeCompare(check(root), st.Check) != 1 {
 		return fault.New(fault.Refused, "what was opened isn't this application's root key")
 	}
-	return nil
+	if st.Kit == "" {
+		return nil
+	}
+	return CheckKit(root, st.Kit, st.KitMAC)
 }
 
 // Under returns the state with the root under another seal; the recovery kit stays as it is.
@@ -108,7 +113,7 @@ func (st *State) Under(ctx context.Context, s Seal, root secret.Bytes) (*State, 
 	if again, err := next.Open(ctx, s); err != nil || subtle.ConstantTimeCompare(again.Reveal(), root.Reveal()) != 1 {
 		return nil, fmt.Errorf("try the new seal: %w", errors.Join(err, errors.New("it doesn't open")))
 	}
-	next.Kit, next.Recovery = st.Kit, st.Recovery
+	next.Kit, next.KitMAC, next.Recovery = st.Kit, st.KitMAC, st.Recovery
 	return next, nil
 }
 

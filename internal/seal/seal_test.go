@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"filippo.io/age"
+
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/secret"
 )
@@ -252,4 +254,41 @@ func FuzzParse(f *testing.F) {
 func FuzzParseKit(f *testing.F) {
 	f.Add([]byte("AGE-SECRET-KEY-1"))
 	f.Fuzz(func(t *testing.T, b []byte) { _, _ = ParseKit(secret.New(b)) })
+}
+
+// Who can write the file, but opens no seal, must not become the one that backups are for.
+func TestAnExchangedKitIsRefused(t *testing.T) {
+	file := KeyFile{filepath.Join(t.TempDir(), "key")}
+	if err := file.Make(); err != nil {
+		t.Fatal(err)
+	}
+	root, st, err := New(t.Context(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.NewKit(root); err != nil {
+		t.Fatal(err)
+	}
+	theirs := *st
+	other, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*State){
+		"their recipient": func(st *State) { st.Kit = other.Recipient().String() },
+		"without a word":  func(st *State) { st.KitMAC = nil },
+		"another word":    func(st *State) { st.KitMAC = make([]byte, 32) },
+	} {
+		st := theirs
+		change(&st)
+		if _, err := st.Open(t.Context(), file); fault.KindOf(err) != fault.Refused {
+			t.Errorf("%s: opened: %v", name, err)
+		}
+		if err := CheckKit(root, st.Kit, st.KitMAC); fault.KindOf(err) != fault.Refused {
+			t.Errorf("%s: taken: %v", name, err)
+		}
+	}
+	if _, err := theirs.Open(t.Context(), file); err != nil {
+		t.Error(err)
+	}
 }

@@ -4,12 +4,14 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,7 +50,7 @@ func (p Paths) Backup(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
-	resp, err := p.Admin().Do(ctx, http.MethodGet, "/v1/backup", nil)
+	resp, err := p.Admin().Do(ctx, http.MethodGet, "/v1/backup?"+url.Values{"kit": {st.Kit}, "mac": {hex.EncodeToString(st.KitMAC)}}.Encode(), nil)
 	if err != nil {
 		return err
 	}
