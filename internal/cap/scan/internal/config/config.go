@@ -60,8 +60,12 @@ func (p Problem) String() string {
 // Concurrent calls don't share anything.
 func Find(ctx context.Context, fsys fs.FS, o Options) (Result, error) {
 	c := &checker{fsys: fsys, sets: map[kind]*ruleSet{}, seen: map[string]bool{}}
+	return c.find(ctx, o)
+}
+
+func (c *checker) find(ctx context.Context, o Options) (Result, error) {
 	entries := 0
-	err := fs.WalkDir(fsys, ".", func(p string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(c.fsys, ".", func(p string, d fs.DirEntry, err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -28,13 +29,11 @@ type instruction struct {
 type mark struct{ offset, line int }
 
 func (in *instruction) lineAt(offset int) int {
-	line := in.line
-	for _, m := range in.lines {
-		if m.offset <= offset {
-			line = m.line
-		}
+	i := sort.Search(len(in.lines), func(i int) bool { return in.lines[i].offset > offset })
+	if i == 0 {
+		return in.line
 	}
-	return line
+	return in.lines[i-1].line
 }
 
 // script is what a shell would run: the text and its here-documents, or the JSON form's words.
@@ -152,6 +151,9 @@ func (r *dockerReader) finish(in instruction, text string, marks []mark) error {
 	for takesFlags(in.name) && strings.HasPrefix(rest, "--") {
 		var flag string
 		flag, rest = cutSpace(rest)
+		if flag == "--" {
+			break // what follows is no flag, whatever it looks like
+		}
 		in.flags = append(in.flags, flag)
 	}
 	in.text = strings.TrimSpace(rest)

@@ -43,6 +43,20 @@ func functions() []cel.EnvOption {
 	}
 }
 
+// listCost charges list for what it copies, so that the bounds on cost hold for it too.
+type listCost struct{}
+
+// CallCost is the cost of one call; nil leaves it to CEL.
+func (listCost) CallCost(function, _ string, _ []ref.Val, result ref.Val) *uint64 {
+	l, ok := result.(traits.Sizer)
+	if function != "list" || !ok {
+		return nil
+	}
+	n, _ := l.Size().(types.Int)
+	cost := uint64(n) + 1
+	return &cost
+}
+
 func at(v, field ref.Val) ref.Val {
 	for _, step := range steps(string(field.(types.String))) {
 		m, ok := v.(traits.Mapper)

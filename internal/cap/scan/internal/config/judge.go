@@ -25,6 +25,7 @@ type subject struct {
 type verdicts struct {
 	findings []finding.Finding
 	problems []Problem
+	cost     uint64
 }
 
 // judge asks every rule about every subject of its scope. An error is ctx's only.
@@ -41,9 +42,11 @@ func (set *ruleSet) judge(ctx context.Context, v *view) (*verdicts, error) {
 				out.problems = append(out.problems, Problem{Message: fmt.Sprintf("more than %d findings; the others aren't listed", maxFindings)})
 				return out, nil
 			}
-			err := r.judge(ctx, s, func(item string, line int) {
-				out.findings = append(out.findings, r.finding(s, item, finding.Location{Path: v.path, Line: line}))
-			})
+			err := r.judge(ctx, s, v.path, out)
+			if out.cost > maxFileCost {
+				out.problems = append(out.problems, Problem{Message: fmt.Sprintf("the file takes too long to judge; rule %s and those after it weren't all asked", r.ID)})
+				return out, nil
+			}
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
@@ -57,38 +60,46 @@ func (set *ruleSet) judge(ctx context.Context, v *view) (*verdicts, error) {
 }
 
 // judge asks a rule about a subject, or about each item in it.
-func (r *rule) judge(ctx context.Context, s *subject, found func(item string, line int)) error {
+func (r *rule) judge(ctx context.Context, s *subject, path string, out *verdicts) error {
+	found := func(item string, at []any) {
+		out.findings = append(out.findings, r.finding(s, item, finding.Location{Path: path, Line: s.at(at)}))
+	}
 	if r.Each == "" {
-		holds, err := r.holds(ctx, s.vars)
+		holds, err := r.holds(ctx, s.vars, out)
 		if holds {
-			found(s.item, s.at(steps(r.At)))
+			found(s.item, steps(r.At))
 		}
 		return err
 	}
 	var failed error
 	for _, it := range items(s.value, steps(r.Each)) {
-		vars := make(map[string]any, len(s.vars)+2)
-		for k, v := range s.vars {
-			vars[k] = v
+		if len(out.findings) >= maxFindings || out.cost > maxFileCost {
+			break // the caller says so
 		}
-		vars["item"], vars["key"] = it.value, it.key
-		holds, err := r.holds(ctx, vars)
+		vars := with(s.vars, "item", it.value)
+		vars["key"] = it.key
+		holds, err := r.holds(ctx, vars, out)
 		if err != nil {
 			failed = err // the other items are judged all the same
 		}
 		if holds {
-			found(it.text(), s.at(slices.Concat(it.path, steps(r.At))))
+			found(it.text(), slices.Concat(it.path, steps(r.At)))
 		}
 	}
 	return failed
 }
 
-func (r *rule) holds(ctx context.Context, vars map[string]any) (bool, error) {
-	out, _, err := r.program.ContextEval(ctx, vars)
+// holds judges once, and adds up the cost.
+func (r *rule) holds(ctx context.Context, vars map[string]any, out *verdicts) (bool, error) {
+	val, details, err := r.program.ContextEval(ctx, vars)
+	out.cost++
+	if details != nil && details.ActualCost() != nil {
+		out.cost += *details.ActualCost()
+	}
 	if err != nil {
 		return false, err
 	}
-	holds, ok := out.Value().(bool)
+	holds, ok := val.Value().(bool)
 	if !ok {
 		return false, fmt.Errorf("it's neither true nor false")
 	}

@@ -16,8 +16,11 @@ import (
 //go:embed rules/*.yaml
 var ruleFiles embed.FS
 
-// maxCost bounds one judgement of one rule, in CEL's units (about one per operation).
-const maxCost = 500_000
+// maxCost bounds one judgement of one rule, maxFileCost all judgements of one file, in CEL's units (about one per operation).
+const (
+	maxCost     = 200_000
+	maxFileCost = 50_000_000
+)
 
 // rule is one entry of rules/KIND.yaml.
 type rule struct {
@@ -86,7 +89,7 @@ func (r *rule) compile(env *cel.Env) error {
 	if t := ast.OutputType(); !t.IsExactType(cel.BoolType) {
 		return fmt.Errorf("when is of type %s, not bool", t)
 	}
-	p, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost), cel.InterruptCheckFrequency(1_000))
+	p, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost), cel.CostTracking(listCost{}), cel.InterruptCheckFrequency(1_000))
 	if err != nil {
 		return err
 	}
@@ -99,7 +102,7 @@ func language() (*cel.Env, error) {
 	opts := []cel.EnvOption{ext.Strings(), ext.Lists()}
 	for _, name := range []string{
 		"file", "stage", "instruction", "cmd", // Dockerfile, and scripts everywhere
-		"object", "pod", "account", "container", "image", // Kubernetes
+		"object", "pod", "account", "container", "group", "image", // Kubernetes
 		"service",     // Compose
 		"job", "step", // pipelines
 		"item", "key", // of each

@@ -3,6 +3,7 @@ package config
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -20,12 +21,26 @@ func exampleName(k kind) string {
 
 func find1(t *testing.T, name, text string) Result {
 	t.Helper()
-	res, err := Find(context.Background(), fstest.MapFS{name: {Data: []byte(text)}}, Options{})
+	c := &checker{fsys: fstest.MapFS{name: {Data: []byte(text)}}, sets: compiled(), seen: map[string]bool{}}
+	res, err := c.find(context.Background(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return res
 }
+
+// compiled are the rules of all kinds, compiled once: they're read-only.
+var compiled = sync.OnceValue(func() map[kind]*ruleSet {
+	sets := map[kind]*ruleSet{}
+	for _, k := range kinds() {
+		set, err := loadRules(k)
+		if err != nil {
+			panic(err)
+		}
+		sets[k] = set
+	}
+	return sets
+})
 
 // linesOf are where the findings of a rule point.
 func linesOf(res Result, id string) []int {
@@ -40,10 +55,7 @@ func linesOf(res Result, id string) []int {
 
 func TestEveryRuleFindsItsBadExampleAndNotItsGoodOne(t *testing.T) {
 	for _, k := range kinds() {
-		set, err := loadRules(k)
-		if err != nil {
-			t.Fatal(err)
-		}
+		set := compiled()[k]
 		seen := map[string]bool{}
 		for _, r := range set.rules {
 			t.Run(r.ID, func(t *testing.T) {

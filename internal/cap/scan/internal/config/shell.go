@@ -61,7 +61,7 @@ func (s *shell) list(from, to, depth int) []string {
 	for i := from; i < to && !s.cut; {
 		n, op := operator(s.src[i:to])
 		switch {
-		case n > 0 && !(op == "(" && w.substitutes()):
+		case n > 0:
 			end(i)
 			if op != "|" {
 				pipe = nil
@@ -108,9 +108,6 @@ func (w *words) reset() {
 	w.list, w.feeds, w.open, w.start = nil, nil, false, 0
 	w.word.Reset()
 }
-
-// substitutes says whether a bracket here belongs to the word, as in name=(…).
-func (w *words) substitutes() bool { return w.open && strings.HasSuffix(w.word.String(), "=") }
 
 func (w *words) flush() {
 	if w.open {
@@ -205,7 +202,7 @@ func (w *words) substitution(i, to int) int {
 		w.feeds = append(w.feeds, w.shell.list(min(i+open, end), end, w.depth+1)...)
 	}
 	n := min(end+1, to) - i
-	w.word.WriteString(src[i : i+n])
+	w.word.WriteString("$()") // its commands were read: a nested shell shouldn't read them again
 	return n
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"sort"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -84,13 +85,24 @@ func (v *view) scripts(n *yaml.Node, name string, vars map[string]any) {
 	if cut {
 		v.problem(n.Line, "more than %d commands in a script; the others weren't checked", maxCommands)
 	}
+	lineAt := linesIn(n)
 	for _, c := range commands {
-		line := n.Line
-		if n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
-			line += 1 + strings.Count(n.Value[:min(c.offset, len(n.Value))], "\n")
-		}
-		v.subjects = append(v.subjects, subject{scope: "cmd", name: name, item: excerpt(c.text), vars: with(vars, "cmd", c.view()), line: line})
+		v.subjects = append(v.subjects, subject{scope: "cmd", name: name, item: excerpt(c.text), vars: with(vars, "cmd", c.view()), line: lineAt(c.offset)})
 	}
+}
+
+// linesIn says on which line of the file an offset of a scalar is; of one in quotes, the line where it begins.
+func linesIn(n *yaml.Node) func(offset int) int {
+	if n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
+		return func(int) int { return n.Line }
+	}
+	var ends []int
+	for i := range len(n.Value) {
+		if n.Value[i] == '\n' {
+			ends = append(ends, i)
+		}
+	}
+	return func(offset int) int { return n.Line + 1 + sort.SearchInts(ends, offset) }
 }
 
 // with is a copy of vars with one more.

@@ -100,7 +100,7 @@ func (v *view) containers(title string, node *yaml.Node, pod, vars map[string]an
 			}
 			name := "container " + excerpt(str(c, "name")) + " of " + title
 			own := with(with(vars, "container", c), "image", parseImage(str(c, "image")))
-			own["list"] = list
+			own["group"] = list
 			v.subjects = append(v.subjects, subject{scope: "container", name: name, vars: own, node: n, value: c, line: line(n)})
 			v.scripts(scriptOfWords(find(n, "command"), find(n, "args")), name, own)
 		}

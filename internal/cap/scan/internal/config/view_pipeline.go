@@ -63,7 +63,7 @@ func (v *view) expressions(script *yaml.Node, name string, vars map[string]any) 
 	if script = resolve(script); script == nil || script.Kind != yaml.ScalarNode {
 		return
 	}
-	text := script.Value
+	text, lineAt := script.Value, linesIn(script)
 	for at := 0; ; {
 		i := strings.Index(text[at:], "${{")
 		if i < 0 {
@@ -75,11 +75,7 @@ func (v *view) expressions(script *yaml.Node, name string, vars map[string]any) 
 			return
 		}
 		expr := strings.TrimSpace(text[start+3 : start+end])
-		l := script.Line
-		if script.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
-			l += 1 + strings.Count(text[:start], "\n")
-		}
-		v.subjects = append(v.subjects, subject{scope: "expression", name: name, item: excerpt(expr), vars: with(vars, "item", expr), line: l})
+		v.subjects = append(v.subjects, subject{scope: "expression", name: name, item: excerpt(expr), vars: with(vars, "item", expr), line: lineAt(start)})
 		at = start + end + 2
 	}
 }
