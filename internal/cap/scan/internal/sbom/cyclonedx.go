@@ -202,6 +202,12 @@ func vulnerabilities(findings []finding.Finding, all []*component) []cdxVulnerab
 		v.Ratings = []cdxRating{{f.Score, f.Severity.String(), method(f.Vector), f.Vector}}
 		if s := f.Suppressed; s != nil {
 			v.Analysis = &cdxAnalysis{State: "not_affected", Justification: justification(s.VEX), Detail: s.By + ": " + s.Reason}
+			switch {
+			case s.VEX == "fixed":
+				v.Analysis.State = "resolved"
+			case s.VEX == "" && s.By != "vex": // borne, not disproved
+				v.Analysis.State = "exploitable"
+			}
 		}
 		out = append(out, v)
 	}
