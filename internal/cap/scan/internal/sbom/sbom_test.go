@@ -231,43 +231,53 @@ func TestReadsWhatOthersWrite(t *testing.T) {
 	}
 }
 
+// TestReadsWhatNpmWrites reads npm 11's answers (testdata/README.md), and those of the npm that is here if it knows the command.
 func TestReadsWhatNpmWrites(t *testing.T) {
-	npm := need.Program(t, "npm")
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"package.json": `{"name":"shop","version":"1.0.0","dependencies":{"a":"1.0.0"},"devDependencies":{"@d/d":"2.0.0"}}`,
-		"package-lock.json": `{"name":"shop","version":"1.0.0","lockfileVersion":3,"packages":{"":{"name":"shop","version":"1.0.0","dependencies":{"a":"1.0.0"},"devDependencies":{"@d/d":"2.0.0"}},
-			"node_modules/a":{"version":"1.0.0","license":"MIT","dependencies":{"b":"^1"}},"node_modules/b":{"version":"1.5.0"},"node_modules/@d/d":{"version":"2.0.0","dev":true}}}`,
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 	want := []finding.Package{
 		{Ecosystem: "npm", Name: "@d/d", Version: "2.0.0", PURL: "pkg:npm/%40d/d@2.0.0", Direct: true, Dev: true},
 		{Ecosystem: "npm", Name: "a", Version: "1.0.0", PURL: "pkg:npm/a@1.0.0", Direct: true, Requires: []string{"b"}, Licenses: []string{"MIT"}},
 		{Ecosystem: "npm", Name: "b", Version: "1.5.0", PURL: "pkg:npm/b@1.5.0"},
 	}
-	for _, format := range []Format{CycloneDX, SPDX} {
-		cmd := exec.Command(npm, "sbom", "--package-lock-only", "--offline", "--sbom-format", string(format))
-		cmd.Dir = dir
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("npm sbom: %v", err)
+	dir := t.TempDir()
+	for name, text := range map[string]string{"package.json": npmManifest, "package-lock.json": npmLock} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		d, err := Read(bytes.NewReader(out))
+	}
+	for _, format := range []Format{CycloneDX, SPDX} {
+		kept, err := os.ReadFile("testdata/npm-11." + string(format) + ".json")
 		if err != nil {
 			t.Fatal(err)
 		}
-		byName := cmpopts.SortSlices(func(a, b finding.Package) bool { return a.Name < b.Name })
-		if diff := cmp.Diff(want, d.Packages, byName, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(finding.Package{}, "Location")); diff != "" {
-			t.Errorf("%s (-want +got):\n%s\n%s", format, diff, out)
+		answers := [][]byte{kept}
+		cmd := exec.Command(need.Program(t, "npm"), "sbom", "--package-lock-only", "--offline", "--sbom-format", string(format))
+		cmd.Dir = dir
+		if out, err := cmd.Output(); err == nil {
+			answers = append(answers, out)
+		} else {
+			t.Logf("this npm has no sbom command: %v", err)
 		}
-		if d.Name != "shop" || d.Version != "1.0.0" {
-			t.Errorf("%s describes %s %s", format, d.Name, d.Version)
+		for _, out := range answers {
+			d, err := Read(bytes.NewReader(out))
+			if err != nil {
+				t.Fatal(err)
+			}
+			byName := cmpopts.SortSlices(func(a, b finding.Package) bool { return a.Name < b.Name })
+			if diff := cmp.Diff(want, d.Packages, byName, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(finding.Package{}, "Location")); diff != "" {
+				t.Errorf("%s (-want +got):\n%s\n%s", format, diff, out)
+			}
+			if d.Name != "shop" || d.Version != "1.0.0" {
+				t.Errorf("%s describes %s %s", format, d.Name, d.Version)
+			}
 		}
 	}
 }
+
+const (
+	npmManifest = `{"name":"shop","version":"1.0.0","dependencies":{"a":"1.0.0"},"devDependencies":{"@d/d":"2.0.0"}}`
+	npmLock     = `{"name":"shop","version":"1.0.0","lockfileVersion":3,"packages":{"":{"name":"shop","version":"1.0.0","dependencies":{"a":"1.0.0"},"devDependencies":{"@d/d":"2.0.0"}},
+		"node_modules/a":{"version":"1.0.0","license":"MIT","dependencies":{"b":"^1"}},"node_modules/b":{"version":"1.5.0"},"node_modules/@d/d":{"version":"2.0.0","dev":true}}}`
+)
 
 func TestRefused(t *testing.T) {
 	deep := strings.Repeat(`{"type":"library","name":"x","components":[`, 70) + strings.Repeat("]}", 70)
