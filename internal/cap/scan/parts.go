@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -19,6 +20,8 @@ import (
 	"github.com/wardhq/ward/internal/cap/scan/internal/posture"
 	"github.com/wardhq/ward/internal/cap/scan/internal/report"
 	"github.com/wardhq/ward/internal/cap/scan/internal/sarif"
+	"github.com/wardhq/ward/internal/cap/scan/internal/sbom"
+	"github.com/wardhq/ward/internal/cap/scan/internal/vex"
 	"github.com/wardhq/ward/internal/finding"
 )
 
@@ -41,8 +44,13 @@ func (s *scanner) dependencies(ctx context.Context) (int, error) {
 	for _, p := range inv.Problems {
 		s.problem(at(p.Path, p.Line), p.Why)
 	}
-	s.out.Parts = len(inv.Packages)
-	if len(inv.Packages) == 0 {
+	more, err := s.bills()
+	if err != nil {
+		return 0, err
+	}
+	s.out.Packages = append(inv.Packages, more...)
+	s.out.Parts = len(s.out.Packages)
+	if s.out.Parts == 0 {
 		return len(inv.Files), nil
 	}
 	db, err := openDB(s.DB, s.Now, s.maxAge())
@@ -51,7 +59,7 @@ func (s *scanner) dependencies(ctx context.Context) (int, error) {
 	}
 	defer db.Close()
 	s.out.Data = dataOf(db)
-	found, err := vulnerable(db, inv.Packages)
+	found, err := vulnerable(db, s.out.Packages)
 	s.out.Findings = append(s.out.Findings, found...)
 	return len(inv.Files), err
 }
@@ -164,24 +172,72 @@ func (s *scanner) model(context.Context) (int, error) {
 	return 1, nil
 }
 
+// bills reads the parts of the bills of materials.
+func (s *scanner) bills() ([]finding.Package, error) {
+	var out []finding.Package
+	for _, file := range s.SBOM {
+		d, err := read(file, sbom.Read)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range d.Packages {
+			if p.Location.Path == "" {
+				p.Location.Path = file
+			}
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// read opens a file for one of the readers.
+func read[T any](file string, parse func(io.Reader) (T, error)) (T, error) {
+	var none T
+	f, err := os.Open(file)
+	if err != nil {
+		return none, fault.Wrap(fault.Invalid, "read "+file, err)
+	}
+	defer f.Close()
+	v, err := parse(f)
+	if err != nil {
+		return none, fault.Wrap(fault.Invalid, file, err)
+	}
+	return v, nil
+}
+
 // others takes in what other analysers found.
 func (s *scanner) others() error {
 	for _, file := range s.SARIF {
-		f, err := os.Open(file)
+		found, err := read(file, func(r io.Reader) ([]finding.Finding, error) { return sarif.Read(r, filepath.ToSlash(s.Dir)) })
 		if err != nil {
-			return fault.Wrap(fault.Invalid, "read "+file, err)
-		}
-		found, err := sarif.Read(f, filepath.ToSlash(s.Dir))
-		f.Close()
-		if err != nil {
-			return fault.Wrap(fault.Invalid, file, err)
+			return err
 		}
 		s.out.Findings = append(s.out.Findings, found...)
 	}
 	return nil
 }
 
-func (s *scanner) vex() error { return nil }
+// vex lets the statements of OpenVEX documents count: those about this application, or about the parts themselves.
+func (s *scanner) vex() error {
+	var docs []vex.Document
+	for _, file := range s.VEX {
+		d, err := read(file, vex.Read)
+		if err != nil {
+			return err
+		}
+		docs = append(docs, d)
+	}
+	vex.Apply(docs, []string{productOf(s.out.App)}, s.out.Findings)
+	return nil
+}
+
+// productOf is the name of an application in OpenVEX documents, a package URL; "" for none.
+func productOf(app string) string {
+	if app == "" {
+		return ""
+	}
+	return "pkg:generic/" + app
+}
 
 // at is path:line.
 func at(file string, line int) string {

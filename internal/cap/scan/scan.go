@@ -40,8 +40,8 @@ type Request struct {
 	MaxAge time.Duration
 	// Parts are the kinds of scan to make, by name; empty for all of Parts().
 	Parts []string
-	// SARIF are logs of other analysers, VEX are OpenVEX documents: files.
-	SARIF, VEX []string
+	// SARIF are logs of other analysers, VEX are OpenVEX documents, SBOM are bills of materials whose parts count too: files.
+	SARIF, VEX, SBOM []string
 	// Baseline are the fingerprints of findings that were there before, Since says where.
 	Baseline map[string]bool
 	Since    string

@@ -223,3 +223,38 @@ func TestAScanNamesItsKinds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A bill of materials that was written is scanned like the tree that it is of, and what a VEX document says of it counts.
+func TestBillsOfMaterialsAndVEXGoOutAndIn(t *testing.T) {
+	r := request(t, map[string]string{"ward.yaml": yaml, "web/package-lock.json": lock})
+	first := run(t, r)
+	for _, format := range []string{"cyclonedx", "spdx"} {
+		file := filepath.Join(t.TempDir(), format+".json")
+		var b bytes.Buffer
+		if err := scan.Write(&b, first, format, scan.Show{Release: "1"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		from := request(t, map[string]string{"empty": ""})
+		from.SBOM = []string{file}
+		if out := run(t, from); of(out, "GHSA-aaaa-bbbb-cccc") == nil || out.Parts != 1 {
+			t.Errorf("%s: %+v", format, out.Findings)
+		}
+	}
+	vex := filepath.Join(t.TempDir(), "vex.json")
+	ignored := request(t, map[string]string{"ward.yaml": yaml + "scan: {ignore: [{id: CVE-2026-1, reason: never called, until: 2031-01-31, vex: vulnerable_code_not_in_execute_path}]}\n", "web/package-lock.json": lock})
+	var b bytes.Buffer
+	if err := scan.Write(&b, run(t, ignored), "openvex", scan.Show{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(vex, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.VEX = []string{vex}
+	f := of(run(t, r), "GHSA-aaaa-bbbb-cccc")
+	if f.Suppressed == nil || f.Suppressed.By != "vex" || f.Suppressed.VEX != "vulnerable_code_not_in_execute_path" {
+		t.Errorf("%+v in %s", f.Suppressed, b.String())
+	}
+}

@@ -1,19 +1,25 @@
 package scan
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/scan/internal/posture"
 	"github.com/wardhq/ward/internal/cap/scan/internal/report"
 	"github.com/wardhq/ward/internal/cap/scan/internal/sarif"
+	"github.com/wardhq/ward/internal/cap/scan/internal/sbom"
+	"github.com/wardhq/ward/internal/cap/scan/internal/vex"
 	"github.com/wardhq/ward/internal/finding"
 )
 
 // Formats are the forms of a report.
-func Formats() []string { return []string{"table", "json", "sarif", "junit", "html"} }
+func Formats() []string {
+	return []string{"table", "json", "sarif", "junit", "html", "cyclonedx", "spdx", "openvex"}
+}
 
 // Show says how a table is written; release is Ward's, for SARIF.
 type Show struct {
@@ -34,8 +40,29 @@ func Write(w io.Writer, r *Report, format string, o Show) error {
 		return report.JUnit(w, r)
 	case "html":
 		return report.HTML(w, r)
+	case "cyclonedx", "spdx":
+		return sbom.Write(w, sbom.Format(format), sbom.Document{
+			Name: nameOf(r), Tool: strings.TrimSpace("ward " + o.Release), Serial: uuid(), Created: r.At, Packages: r.Packages, Findings: r.Findings,
+		})
+	case "openvex":
+		return vex.Write(w, vex.From(r.Findings, productOf(r.App), nameOf(r), r.At))
 	}
 	return fault.New(fault.Usage, fmt.Sprintf("there is no format %q; one of %s", format, strings.Join(Formats(), ", ")))
+}
+
+func nameOf(r *Report) string {
+	if r.App != "" {
+		return r.App
+	}
+	return filepath.Base(r.Target)
+}
+
+// uuid is a random one (RFC 9562 §5.4).
+func uuid() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never returns an error (crypto/rand)
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // ReadBaseline reads a report in JSON, and names what it found.

@@ -23,7 +23,7 @@ import (
 // options are the flags of `ward scan`.
 type options struct {
 	file, format, output, since, db string
-	only, sarif, vex                []string
+	only, sarif, vex, sbom          []string
 	all                             bool
 	maxAge                          int
 }
@@ -55,6 +55,7 @@ vulnerable and malicious dependencies, weak configuration, and what ward.yaml it
 	f.StringSliceVar(&o.only, "only", nil, "scan only these: "+strings.Join(scan.Parts(), ", "))
 	f.StringArrayVar(&o.sarif, "sarif", nil, "take in what another analyser found")
 	f.StringArrayVar(&o.vex, "vex", nil, "an OpenVEX document whose statements count")
+	f.StringArrayVar(&o.sbom, "sbom", nil, "a bill of materials (CycloneDX or SPDX, JSON) whose parts count, too")
 	f.BoolVar(&o.all, "all", false, "show suppressed findings in the table, too")
 	c.AddCommand(newDB(e), newRules(e), newReady(e))
 	return c
@@ -93,7 +94,7 @@ func (o *options) request(e cli.Env, dir string) (scan.Request, error) {
 	if st, err := os.Stat(abs); err != nil || !st.IsDir() {
 		return scan.Request{}, fault.New(fault.Usage, dir+" is no folder")
 	}
-	r := scan.Request{Dir: abs, Name: dir, Now: time.Now(), Parts: o.only, SARIF: o.sarif, VEX: o.vex, DB: o.db, MaxAge: time.Duration(o.maxAge) * 24 * time.Hour}
+	r := scan.Request{Dir: abs, Name: dir, Now: time.Now(), Parts: o.only, SARIF: o.sarif, VEX: o.vex, SBOM: o.sbom, DB: o.db, MaxAge: time.Duration(o.maxAge) * 24 * time.Hour}
 	if r.DB == "" {
 		if r.DB, err = defaultDB(); err != nil {
 			return scan.Request{}, err

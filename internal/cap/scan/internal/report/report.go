@@ -25,6 +25,7 @@ type Report struct {
 	Findings []finding.Finding `json:"findings"` // in the order of their ranking
 	Problems []finding.Problem `json:"problems"`
 	Parts    int               `json:"parts"` // dependencies that were found
+	Packages []finding.Package `json:"-"`     // the same, for bills of materials
 	Looked   []Section         `json:"looked"`
 	Data     *Data             `json:"data,omitempty"` // nil where no advisories were needed
 	Fails    bool              `json:"fails"`
