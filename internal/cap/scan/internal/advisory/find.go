@@ -151,6 +151,9 @@ func (d *DB) match(q query) ([]match, error) {
 		if err != nil {
 			return nil, err
 		}
+		if out == nil {
+			out = make([]match, 0, min(n, 8))
+		}
 		out = append(out, match{record: r, unsure: v.unsure, fixed: v.fixed, symbols: symbols.strings(), span: span})
 	}
 	if c.bad {

@@ -68,7 +68,7 @@ func (r *record) encode() []byte {
 }
 
 func decodeRecord(b []byte) (record, bool) {
-	c := cursor{b: b}
+	c := cursor{b: b, text: string(b)}
 	flags := c.byte()
 	r := record{exploited: flags&1 != 0, malicious: flags&2 != 0, severity: finding.Severity(c.byte()), score: float64(c.byte()) / 10}
 	if e := c.take(4); e != nil {
@@ -194,8 +194,9 @@ func appendStrings(b []byte, list []string) []byte {
 
 // cursor reads what the functions above wrote. Past a mistake it gives zeros, and bad is set.
 type cursor struct {
-	b   []byte
-	bad bool
+	b    []byte
+	text string // a copy of all bytes of which strings are parts; without it each is a copy of its own
+	bad  bool
 }
 
 func (c *cursor) take(n uint64) []byte {
@@ -235,8 +236,16 @@ func (c *cursor) count() int {
 	return int(n)
 }
 
-func (c *cursor) bytes() []byte  { return c.take(c.uint()) }
-func (c *cursor) string() string { return string(c.bytes()) }
+func (c *cursor) bytes() []byte { return c.take(c.uint()) }
+
+func (c *cursor) string() string {
+	b := c.bytes()
+	if c.text == "" || c.bad {
+		return string(b)
+	}
+	end := len(c.text) - len(c.b)
+	return c.text[end-len(b) : end]
+}
 
 func (c *cursor) strings() []string {
 	n := c.count()

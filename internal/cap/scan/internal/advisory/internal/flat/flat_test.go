@@ -131,9 +131,21 @@ func TestNoChangeGoesUnseen(t *testing.T) {
 	copy(two[last:], good[last-block:last])
 	copy(two[last-block:], good[last:last+block])
 	try("swapped", two)
+	forged := bytes.Clone(good) // a block and its hash, but not the signature
+	forged[len(forged)-1] ^= 1
+	sums := sumBlocks([][]byte{forged[len(forged)-sizeOf(example()):]})
+	copy(forged[header:], sums)
+	try("forged", forged)
 	if _, err := Open(path, nil); err == nil {
 		t.Error("it opens with no key")
 	}
+}
+
+func sizeOf(s [Sections][]byte) (n int) {
+	for _, b := range s {
+		n += len(b)
+	}
+	return n
 }
 
 func TestNotTheKeyThatIsTrusted(t *testing.T) {

@@ -335,11 +335,6 @@ func readEntry(open func() (io.ReadCloser, error)) ([]byte, error) {
 	}
 	defer f.Close()
 	b := bytes.NewBuffer(make([]byte, 0, 8<<10))
-	if _, err := b.ReadFrom(io.LimitReader(f, MaxEntry+1)); err != nil {
-		return b.Bytes(), err
-	}
-	if b.Len() > MaxEntry {
-		err = fmt.Errorf("it is larger than %d MiB", MaxEntry>>20)
-	}
+	_, err = b.ReadFrom(io.LimitReader(f, MaxEntry+1)) // one more than Parse takes
 	return b.Bytes(), err
 }
