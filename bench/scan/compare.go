@@ -184,12 +184,18 @@ func part(ecosystem, name, version string) string {
 	return ecosystem + " " + name + " " + strings.TrimPrefix(version, "v")
 }
 
+func sameName(a, b string) bool {
+	a, b = a[:strings.LastIndexByte(a, ' ')], b[:strings.LastIndexByte(b, ' ')]
+	return a == b
+}
+
 // match pairs weaknesses of the same part with an id in common. A part that several files name counts once.
 func match(theirs, ours []weakness) (both int, alone, more []weakness, unsure int) {
 	theirs, ours = once(theirs), once(ours)
 	has := func(list []weakness, w weakness) bool {
 		return slices.ContainsFunc(list, func(o weakness) bool {
-			return o.part == w.part && slices.ContainsFunc(o.ids, func(id string) bool { return slices.Contains(w.ids, id) })
+			same := o.part == w.part || o.unsure && sameName(o.part, w.part) // a version that isn't pinned is "" for us, its lowest bound for osv-scanner
+			return same && slices.ContainsFunc(o.ids, func(id string) bool { return slices.Contains(w.ids, id) })
 		})
 	}
 	for _, w := range theirs {

@@ -104,3 +104,35 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatIsNoVersionIsNotOrdered(t *testing.T) {
+	for _, tt := range []struct{ ecosystem, version string }{
+		{"npm", ""},
+		{"npm", "latest"},
+		{"npm", "^1.2.0"},
+		{"npm", "1.x"},
+		{"npm", "1.2.*"},
+		{"npm", "workspace:*"},
+		{"npm", "file:../x"},
+		{"npm", strings.Repeat("1", 300) + "-a"},
+		{"Go", "devel"},
+		{"crates.io", ">=1.0"},
+		{"PyPI", "1.0-final-release"},
+		{"PyPI", "main"},
+		{"Packagist", "dev-master"},
+		{"Packagist", "1.0.x-dev"},
+		{"RubyGems", "HEAD"},
+		{"Maven", "LATEST"},
+		{"Maven", "${revision}"},
+		{"Debian", "unknown"},
+		{"Debian", "a:1"},
+		{"Alpine", "edge"},
+		{"GitHub Actions", "v4"},
+		{"GitHub Actions", "8f4b7f84864484a7bf31766abe9204da3cbe65b3"},
+		{"Nobody's", "1.0"},
+	} {
+		if v, err := Parse(tt.ecosystem, tt.version); err == nil {
+			t.Errorf("%s %q is ordered: %+v", tt.ecosystem, tt.version, v)
+		}
+	}
+}
