@@ -14,9 +14,14 @@ import (
 	"github.com/wardhq/ward/internal/finding"
 )
 
+const maxGoMod = 512 << 10 // modfile takes a second and more for a hostile megabyte
+
 // goMod reads go.mod: what it requires, after its replacements, and the toolchain's standard library. The go directive is only a lower bound
 // and names no version that anything is built with. Before Go 1.17 the indirect requirements stand in go.sum alone.
 func goMod(f *file) error {
+	if len(f.data) > maxGoMod {
+		return tooLarge(maxGoMod)
+	}
 	m, err := modfile.ParseLax(f.path, f.data, nil)
 	if err != nil {
 		return fmt.Errorf("read go.mod: %w", err)
@@ -91,6 +96,9 @@ func goSum(f *file, named map[string]bool) error {
 
 // goWork reads go.work: its replacements count for all modules that it uses, and stand there with their versions.
 func goWork(f *file) error {
+	if len(f.data) > maxGoMod {
+		return tooLarge(maxGoMod)
+	}
 	m, err := modfile.ParseWork(f.path, f.data, nil)
 	if err != nil {
 		return fmt.Errorf("read go.work: %w", err)

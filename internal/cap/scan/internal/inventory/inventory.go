@@ -245,6 +245,10 @@ func (w *walk) addAt(name string, line int, p finding.Package, qualifiers map[st
 		}
 		return
 	}
+	if p.Name == "" {
+		w.problem(name, line, "a part without a name")
+		return
+	}
 	p.Location = finding.Location{Path: name, Line: line}
 	if p.PURL == "" {
 		if u, ok := purl.Of(p, qualifiers); ok {

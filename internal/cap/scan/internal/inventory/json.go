@@ -27,6 +27,21 @@ func (r *jsonReader) Line() int {
 	return r.line
 }
 
+// NextLine is the line at which the next value begins.
+func (r *jsonReader) NextLine() int {
+	line := r.Line()
+	for _, c := range r.data[r.at:] {
+		switch c {
+		case '\n':
+			line++
+		case ' ', '\t', '\r', ',', ':':
+		default:
+			return line
+		}
+	}
+	return line
+}
+
 // object calls each with every key of the object that comes next; each must read the value. null is one without keys, unless it is
 // the whole document.
 func (r *jsonReader) object(each func(key string) error) error {

@@ -89,7 +89,7 @@ func composerLock(f *file) error {
 			return r.skip()
 		}
 		return r.array(func() error {
-			line := r.Line() + 1
+			line := r.NextLine()
 			var e struct {
 				Name, Version string
 				License       []string

@@ -44,13 +44,10 @@ func (l *pnpm) line(line, spaces int, text string) error {
 	if rest, ok := strings.CutPrefix(text, "? "); ok {
 		text = rest + ":" // a key longer than YAML allows before its colon
 	} else if text[0] == ':' {
-		return l.line(line, spaces+2, strings.TrimSpace(text[1:])+strings.Repeat(" ", 0))
+		text, spaces = strings.TrimSpace(text[1:]), spaces+2
 	}
 	depth := spaces / 2
-	if depth >= len(l.path) || strings.HasPrefix(text, "- ") {
-		return nil
-	}
-	if text == "" {
+	if text == "" || depth >= len(l.path) || strings.HasPrefix(text, "- ") {
 		return nil
 	}
 	key, value := pair(text)

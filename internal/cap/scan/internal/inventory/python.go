@@ -13,25 +13,28 @@ import (
 
 // requirements reads pip's requirements files and follows their -r and -c. Only "==" and "===" pin a version.
 func requirements(f *file) error {
-	text, n := "", 0
-	start := 0
+	var text strings.Builder // a logical line, which backslashes continue
+	n, start := 0, 0
+	flush := func() {
+		requirement(f, start, strings.TrimSpace(text.String()))
+		text.Reset()
+	}
 	for line := range strings.Lines(string(f.data)) {
 		n++
 		line = strings.TrimRight(line, "\r\n")
-		if text == "" {
+		if text.Len() == 0 {
 			start = n
 		}
 		if i := strings.Index(line, "#"); i == 0 || i > 0 && (line[i-1] == ' ' || line[i-1] == '\t') {
 			line = line[:i]
 		}
-		if part, more := strings.CutSuffix(line, `\`); more {
-			text += part + " "
-			continue
+		part, more := strings.CutSuffix(line, `\`)
+		text.WriteString(part + " ")
+		if !more {
+			flush()
 		}
-		requirement(f, start, strings.TrimSpace(text+line))
-		text = ""
 	}
-	requirement(f, start, strings.TrimSpace(text))
+	flush()
 	return nil
 }
 
