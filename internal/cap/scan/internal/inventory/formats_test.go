@@ -121,6 +121,8 @@ func TestInstalledParts(t *testing.T) {
 		"app/node_modules/@s/a/test/package.json":                "{\"name\":\"not installed\",\"version\":\"1.0.0\"}",
 		"app/node_modules/b/package.json":                        "{\"type\":\"module\"}",
 		"usr/lib/python3/site-packages/Foo-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: Foo.Bar\nVersion: 1.0\nLicense-Expression: MIT\nRequires-Dist: baz (>=1)\nRequires-Dist: t; extra == 'test'\n\nName: no\n",
+		"app/node_modules/b/yarn.lock":                           "c@1:\n  version \"1\"\n",
+		"root/go/pkg/mod/x.y/z@v1.0.0/go.mod":                    "module x.y/z\nrequire a.b/c v1.0.0\n",
 		"proc/x/go.mod":                                          "module m",
 		"usr/bin/sh":                                             "\x7fELF, but no program",
 	}), Options{RootFS: true})

@@ -69,7 +69,7 @@ func find(ctx context.Context, fsys fs.FS, o Options, lim limits) (Inventory, er
 			return Inventory{}, fmt.Errorf("read skip pattern %q: %w", p, err)
 		}
 	}
-	w := &walk{ctx: ctx, fsys: fsys, o: o, lim: lim, seen: map[string]bool{}}
+	w := &walk{ctx: ctx, fsys: fsys, o: o, lim: lim, seen: map[string]bool{}, faults: map[string]int{}}
 	if o.RootFS {
 		w.os = w.release()
 	}
@@ -96,11 +96,20 @@ type walk struct {
 	entries int
 	full    bool // the limit of parts was met and said
 	seen    map[string]bool
-	poms    []*pom // kept until the tree is known: a parent may stand anywhere
+	faults  map[string]int // problems of each file
+	poms    []*pom         // kept until the tree is known: a parent may stand anywhere
 }
 
+// maxProblems are those kept of one file.
+const maxProblems = 20
+
 func (w *walk) problem(name string, line int, why string) {
-	w.out.Problems = append(w.out.Problems, Problem{name, line, why})
+	switch w.faults[name]++; {
+	case w.faults[name] < maxProblems:
+		w.out.Problems = append(w.out.Problems, Problem{name, line, why})
+	case w.faults[name] == maxProblems:
+		w.out.Problems = append(w.out.Problems, Problem{name, line, why + " (and more like this: no further one is listed)"})
+	}
 }
 
 // visit is called for every entry of the tree.
@@ -264,13 +273,13 @@ func (f *file) bad(line int, why string) { f.problem(f.path, line, why) }
 // choose finds the extractor of a text file by its name.
 func (w *walk) choose(name string) extractor {
 	base := path.Base(name)
-	if x := byName(base); x != nil {
+	if x := byName(base); x != nil && !w.installed(name) {
 		return x
 	}
 	switch {
 	case strings.HasSuffix(base, ".deps.json"):
 		return depsJSON
-	case strings.HasSuffix(base, ".txt") && (strings.Contains(base, "requirements") || path.Base(path.Dir(name)) == "requirements"):
+	case strings.HasSuffix(base, ".txt") && (strings.Contains(base, "requirements") || path.Base(path.Dir(name)) == "requirements") && !w.installed(name):
 		return requirements
 	}
 	if !w.o.RootFS {
@@ -290,6 +299,16 @@ func (w *walk) choose(name string) extractor {
 		return pythonMetadata
 	}
 	return nil
+}
+
+// installed says whether a file came with an installed part: what its lock file asks for served its own authors, and needn't be here.
+func (w *walk) installed(name string) bool {
+	for _, dir := range []string{"/node_modules/", "/site-packages/", "/dist-packages/", "/pkg/mod/"} {
+		if w.o.RootFS && strings.Contains("/"+name, dir) {
+			return true
+		}
+	}
+	return false
 }
 
 func byName(base string) extractor {
