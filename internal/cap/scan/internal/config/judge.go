@@ -26,11 +26,12 @@ type verdicts struct {
 	findings []finding.Finding
 	problems []Problem
 	cost     uint64
+	budget   uint64 // of cost
 }
 
 // judge asks every rule about every subject of its scope. An error is ctx's only.
 func (set *ruleSet) judge(ctx context.Context, v *view) (*verdicts, error) {
-	out := &verdicts{}
+	out := &verdicts{budget: set.budget}
 	for _, r := range set.rules {
 		failed := false
 		for i := range v.subjects {
@@ -43,7 +44,7 @@ func (set *ruleSet) judge(ctx context.Context, v *view) (*verdicts, error) {
 				return out, nil
 			}
 			err := r.judge(ctx, s, v.path, out)
-			if out.cost > maxFileCost {
+			if out.cost > out.budget {
 				out.problems = append(out.problems, Problem{Message: fmt.Sprintf("the file takes too long to judge; rule %s and those after it weren't all asked", r.ID)})
 				return out, nil
 			}
@@ -73,7 +74,7 @@ func (r *rule) judge(ctx context.Context, s *subject, path string, out *verdicts
 	}
 	var failed error
 	for _, it := range items(s.value, steps(r.Each)) {
-		if len(out.findings) >= maxFindings || out.cost > maxFileCost {
+		if len(out.findings) >= maxFindings || out.cost > out.budget {
 			break // the caller says so
 		}
 		vars := with(s.vars, "item", it.value)

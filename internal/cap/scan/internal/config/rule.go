@@ -50,8 +50,9 @@ type example struct {
 
 // ruleSet is the compiled rules of one kind.
 type ruleSet struct {
-	kind  kind
-	rules []*rule
+	kind   kind
+	rules  []*rule
+	budget uint64 // of cost, for one file
 }
 
 // loadRules reads and compiles the rules of a kind; it takes some milliseconds.
@@ -60,7 +61,7 @@ func loadRules(k kind) (*ruleSet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load rules: %w", err)
 	}
-	set := &ruleSet{kind: k}
+	set := &ruleSet{kind: k, budget: maxFileCost}
 	dec := yaml.NewDecoder(bytes.NewReader(src))
 	dec.KnownFields(true)
 	if err := dec.Decode(&set.rules); err != nil {
