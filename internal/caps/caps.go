@@ -10,6 +10,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/sandbox"
 	"github.com/wardhq/ward/internal/cap/scan"
 	"github.com/wardhq/ward/internal/cap/secrets"
+	"github.com/wardhq/ward/internal/cap/update"
 	"github.com/wardhq/ward/internal/capability"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/prove"
@@ -17,7 +18,7 @@ import (
 
 // All are the capabilities: in the order of a request's way, then those of what the application is built from.
 func All() []capability.Capability {
-	return []capability.Capability{gateway.Capability(), identity.Capability(), mesh.Capability(), secrets.Capability(), sandbox.Capability(), scan.Capability()}
+	return []capability.Capability{gateway.Capability(), identity.Capability(), mesh.Capability(), secrets.Capability(), sandbox.Capability(), scan.Capability(), update.Capability()}
 }
 
 // Held is what attacks on a capability came to.
