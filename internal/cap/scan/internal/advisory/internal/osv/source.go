@@ -38,7 +38,7 @@ type Origin struct {
 	Fetched  bool      // downloaded now, so that Time is the data's
 }
 
-// Visit gets each entry's name and bytes, which are the callee's to keep; err says why there are none. It is called concurrently.
+// Visit gets each entry's name and bytes, which hold until it returns; err says why there are none. It is called concurrently.
 type Visit func(name string, b []byte, err error)
 
 // Reader reads sources.
@@ -174,6 +174,7 @@ type source struct {
 	newest  time.Time
 	entries atomic.Int64
 	bytes   atomic.Int64
+	buffers sync.Pool // of *bytes.Buffer
 }
 
 func (s *source) local(location string) error {
@@ -314,7 +315,14 @@ func (s *source) entry(name string, open func() (io.ReadCloser, error), sum *[sh
 	if s.entries.Add(1) > maxEntries {
 		return fmt.Errorf("there are more than %d entries", maxEntries)
 	}
-	b, err := readEntry(open)
+	buffer, _ := s.buffers.Get().(*bytes.Buffer)
+	if buffer == nil {
+		buffer = &bytes.Buffer{}
+	}
+	defer s.buffers.Put(buffer)
+	buffer.Reset()
+	err := readEntry(buffer, open)
+	b := buffer.Bytes()
 	if s.bytes.Add(int64(len(b))) > maxBytes {
 		return fmt.Errorf("the entries have more than %d GiB", maxBytes>>30)
 	}
@@ -328,13 +336,12 @@ func (s *source) entry(name string, open func() (io.ReadCloser, error), sum *[sh
 	return nil
 }
 
-func readEntry(open func() (io.ReadCloser, error)) ([]byte, error) {
+func readEntry(b *bytes.Buffer, open func() (io.ReadCloser, error)) error {
 	f, err := open()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
-	b := bytes.NewBuffer(make([]byte, 0, 8<<10))
 	_, err = b.ReadFrom(io.LimitReader(f, MaxEntry+1)) // one more than Parse takes
-	return b.Bytes(), err
+	return err
 }
