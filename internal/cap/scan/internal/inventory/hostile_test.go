@@ -96,6 +96,21 @@ func TestPropertiesThatGrowWithoutEnd(t *testing.T) {
 	}
 }
 
+func TestNestingIsLimited(t *testing.T) {
+	inv, err := Find(t.Context(), tree(map[string]string{
+		"Cargo.lock":        "x = " + strings.Repeat("[", 100) + strings.Repeat("]", 100),
+		"package-lock.json": strings.Repeat(`{"dependencies":{"a":`, 100) + `{"version":"1"}` + strings.Repeat("}}", 100),
+		"pom.xml":           "<project><properties><v>" + strings.Repeat("1", maxValue+1) + "</v></properties><dependencies><dependency><groupId>x</groupId><artifactId>y</artifactId><version>${v}</version></dependency></dependencies></project>",
+	}), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkProblems(t, []string{"Cargo.lock: read TOML: line 1: values are nested deeper", "package-lock.json: read npm's lock file: dependencies are nested deeper"}, inv.Problems)
+	if got := lines(inv); got != "pom.xml:1 Maven x:y  direct\n" {
+		t.Errorf("found %q", got)
+	}
+}
+
 func TestParentsInACircle(t *testing.T) {
 	pom := func(name, parent string) string {
 		return "<project><groupId>g</groupId><artifactId>" + name + "</artifactId><parent><groupId>g</groupId><artifactId>" + parent + "</artifactId></parent></project>"
@@ -157,7 +172,7 @@ func TestLinksAreNotFollowed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for link, to := range map[string]string{"loop": ".", "out": outside, "requirements.txt": filepath.Join(outside, "requirements.txt"), "self": "self"} {
+	for link, to := range map[string]string{"loop": ".", "out": outside, "requirements.txt": filepath.Join(outside, "requirements.txt"), "self": "self", "own-requirements.txt": "own.txt"} {
 		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
 			t.Fatal(err)
 		}

@@ -1,7 +1,7 @@
 // Package inventory finds which parts are in a tree: what lock files and manifests name, and in a root file system what is installed.
 //
 // Guarantee: a file that names parts and can't be read whole is a Problem, never silence; nothing outside of the file system is opened, and
-// no link is followed; time and memory are bounded by the limits below. Not guaranteed: parts that no such file names (copied source,
+// the walk follows no link; time and memory are bounded by the limits below. Not guaranteed: parts that no such file names (copied source,
 // a version chosen only at build time).
 package inventory
 

@@ -123,6 +123,10 @@ func TestFilesOfSourceTrees(t *testing.T) {
 			want: "more/base.in:2 PyPI inner 1 direct\nrequirements.txt:2 PyPI foo-bar-baz 1.0 direct\nrequirements.txt:4 PyPI low  direct\nrequirements.txt:5 PyPI both  direct\nrequirements.txt:6 PyPI star  direct\n" +
 				"requirements.txt:7 PyPI ex 2.0 direct\nrequirements.txt:12 PyPI eggy  direct\nrequirements.txt:13 PyPI at  direct\nrequirements.txt:15 PyPI last 3.0 direct\n",
 		},
+		"requirements: one that others include is read once": {
+			files: map[string]string{"a/requirements.txt": "-r ../b/requirements.txt\n", "b/requirements.txt": "x==1\n"},
+			want:  "b/requirements.txt:1 PyPI x 1 direct\n",
+		},
 		"requirements: an include that leads out, or isn't there, is a problem": {
 			files:    map[string]string{"requirements.txt": "-r ../../etc/passwd\n-rgone.txt\n???\n"},
 			problems: []string{"gone.txt: can't be read: file does not exist", "requirements.txt: names a requirements file outside", "requirements.txt: a requirement that names no package"},
