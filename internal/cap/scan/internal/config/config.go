@@ -245,7 +245,7 @@ func kindByName(p string) kind {
 	name := strings.ToLower(path.Base(p))
 	switch ext := path.Ext(name); {
 	case name == "dockerfile" || name == "containerfile" || ext == ".dockerfile" || ext == ".containerfile",
-		(strings.HasPrefix(name, "dockerfile.") || strings.HasPrefix(name, "containerfile.")) && ext != ".md" && ext != ".dockerignore":
+		(strings.HasPrefix(name, "dockerfile.") || strings.HasPrefix(name, "containerfile.")) && !isOtherLanguage(ext):
 		return docker
 	case ext != ".yml" && ext != ".yaml":
 		return ""
@@ -257,6 +257,11 @@ func kindByName(p string) kind {
 		return compose
 	}
 	return ""
+}
+
+// isOtherLanguage says whether an ending means something that is about Dockerfiles, and isn't one: dockerfile.go.
+func isOtherLanguage(ext string) bool {
+	return slices.Contains([]string{".cs", ".dockerignore", ".go", ".html", ".java", ".js", ".json", ".kt", ".md", ".php", ".py", ".rb", ".rs", ".rst", ".toml", ".ts", ".yaml", ".yml"}, ext)
 }
 
 func isComposeName(stem string) bool {

@@ -28,7 +28,7 @@ func TestFilesAreRecognisedByNameOrContent(t *testing.T) {
 		".github/workflows/ci.yml": workflow, "sub/.github/workflows/ci.yaml": workflow, "action.yml": "runs: {steps: []}\n", ".gitlab-ci.yml": "a: {script: [b]}\n",
 	}
 	no := map[string]string{
-		"Dockerfile.md": "# docs", "README": badPod, "values.yaml": "a: b\n", "composer.yaml": "a: b\n", "Dockerfiles": docker, "Dockerfile.dockerignore": "x",
+		"Dockerfile.md": "# docs", "README": badPod, "values.yaml": "a: b\n", "composer.yaml": "a: b\n", "Dockerfiles": docker, "Dockerfile.dockerignore": "x", "dockerfile.go": "package a", "dockerfile.yaml": "a: b",
 		"node_modules/a/Dockerfile": docker, ".git/Dockerfile": docker, "skipped/Dockerfile": docker, "data.json": `{"kind":1}`,
 	}
 	want := make([]string, 0, len(yes))

@@ -22,7 +22,7 @@ const (
 	maxFileCost = 50_000_000
 )
 
-// rule is one entry of rules/KIND.yaml.
+// rule is one entry of rules/rules-KIND.yaml.
 type rule struct {
 	ID        string  `yaml:"id"`
 	Title     string  `yaml:"title"` // said of the subject: "runs privileged"; {item} is the item's text
@@ -57,7 +57,7 @@ type ruleSet struct {
 
 // loadRules reads and compiles the rules of a kind; it takes some milliseconds.
 func loadRules(k kind) (*ruleSet, error) {
-	src, err := ruleFiles.ReadFile("rules/" + string(k) + ".yaml")
+	src, err := ruleFiles.ReadFile("rules/rules-" + string(k) + ".yaml")
 	if err != nil {
 		return nil, fmt.Errorf("load rules: %w", err)
 	}
