@@ -4,8 +4,8 @@
 //
 // Guarantee: each file that is one of these by name or content was judged by every rule of its kind, or a Problem says which wasn't and
 // why; a finding points at the offending line. Size, depth, aliases, commands and the cost of a rule are bounded. Not guaranteed:
-// what templates (Helm, Kustomize patches, Jinja) become, and what a script does that hides its commands. A Package isn't needed, and
-// nothing is run or fetched.
+// what templates (Helm, Kustomize patches, Jinja) become, and what a script does that hides its commands.
+// Nothing is run or fetched.
 package config
 
 import (

@@ -149,8 +149,10 @@ func isSensitivePath(p string) bool {
 	if slices.Contains([]string{"/", "/home", "/media", "/mnt", "/opt", "/srv", "/var", "/var/lib", "/var/spool"}, p) {
 		return true
 	}
-	for _, dir := range []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/usr", "/var/lib/containerd", "/var/lib/docker",
-		"/var/lib/etcd", "/var/lib/kubelet", "/var/log", "/var/run", "/var/spool/cron"} {
+	for _, dir := range []string{
+		"/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/usr", "/var/lib/containerd", "/var/lib/docker",
+		"/var/lib/etcd", "/var/lib/kubelet", "/var/log", "/var/run", "/var/spool/cron",
+	} {
 		if p == dir || strings.HasPrefix(p, dir+"/") {
 			return true
 		}
