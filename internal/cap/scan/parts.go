@@ -59,8 +59,9 @@ func (s *scanner) dependencies(ctx context.Context) (int, error) {
 	}
 	defer db.Close()
 	s.out.Data = dataOf(db)
-	found, err := vulnerable(db, s.out.Packages)
+	found, missing, err := vulnerable(db, s.out.Packages)
 	s.out.Findings = append(s.out.Findings, found...)
+	s.blind(missing)
 	return len(inv.Files), err
 }
 
@@ -76,18 +77,15 @@ func (s *scanner) skips() []string {
 	return out
 }
 
-// vulnerable looks every part up. Parts of ecosystems without data are an error that names all of them.
-func vulnerable(db *advisory.DB, packages []finding.Package) ([]finding.Finding, error) {
-	var out []finding.Finding
-	missing := map[string]int{}
+// vulnerable looks every part up. missing counts the parts of ecosystems without data, of which only the malicious ones are known.
+func vulnerable(db *advisory.DB, packages []finding.Package) (out []finding.Finding, missing map[string]int, err error) {
+	missing = map[string]int{}
 	for _, p := range packages {
 		found, err := db.Find(p)
 		if none, ok := errors.AsType[advisory.NoDataError](err); ok {
 			missing[none.Ecosystem]++
-			continue
-		}
-		if err != nil {
-			return nil, err
+		} else if err != nil {
+			return nil, nil, err
 		}
 		for i := range found {
 			if found[i].Fix == "" {
@@ -96,15 +94,19 @@ func vulnerable(db *advisory.DB, packages []finding.Package) ([]finding.Finding,
 		}
 		out = append(out, found...)
 	}
-	if len(missing) == 0 {
-		return out, nil
-	}
+	return out, missing, nil
+}
+
+// blind says that nothing is known of some ecosystems: whatever else was found, the scan fails.
+func (s *scanner) blind(missing map[string]int) {
 	var names []string
 	for name, n := range missing {
 		names = append(names, fmt.Sprintf("%s (%d parts)", name, n))
 	}
 	slices.Sort(names)
-	return nil, fault.New(fault.Invalid, fmt.Sprintf("the advisories hold nothing of %s, so nothing could be said of it; bring them in with 'ward scan db update'", strings.Join(names, ", ")))
+	if len(names) > 0 {
+		s.out.Blind = fmt.Sprintf("the advisories hold nothing of %s, so nothing is known of them; bring them in with 'ward scan db update'", strings.Join(names, ", "))
+	}
 }
 
 func fixOf(f *finding.Finding) string {

@@ -157,6 +157,8 @@ func judge(r *Report, fail string) {
 		}
 	}
 	switch {
+	case r.Blind != "":
+		r.Fails, r.FailsBy = true, "fails: "+r.Blind
 	case n > 0:
 		r.Fails, r.FailsBy = true, fmt.Sprintf("fails: %d of them %s or worse (scan: fail)", n, rank.Rating(lowest))
 	case len(r.Problems) > 0 && fail != "never":

@@ -116,8 +116,12 @@ func TestNoAdvisoriesAreAnErrorAndNeverClean(t *testing.T) {
 		}
 	}
 	r := request(t, map[string]string{"Cargo.lock": "version = 3\n[[package]]\nname = \"time\"\nversion = \"0.1.0\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n"})
-	if _, err := scan.Run(t.Context(), r); err == nil || !strings.Contains(err.Error(), "crates.io (1 parts)") {
-		t.Errorf("an ecosystem without data: %v", err)
+	r.Model = &model.Model{Scan: model.Scan{Fail: "never"}}
+	if out := run(t, r); !out.Fails || !strings.Contains(out.FailsBy, "crates.io (1 parts)") {
+		t.Errorf("an ecosystem without data: %+v", out)
+	}
+	if _, err := scan.Exploited(t.Context(), r); err == nil || !strings.Contains(err.Error(), "crates.io") {
+		t.Errorf("an ecosystem without data, before a start: %v", err)
 	}
 }
 
