@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/scan/internal/config"
 	"github.com/wardhq/ward/internal/cap/scan/internal/posture"
 	"github.com/wardhq/ward/internal/cap/scan/internal/report"
 	"github.com/wardhq/ward/internal/cap/scan/internal/sarif"
@@ -93,6 +94,13 @@ func Rules() ([]RuleInfo, error) {
 	var out []RuleInfo
 	for _, r := range posture.Rules() {
 		out = append(out, RuleInfo{r.ID, "ward.yaml", r.Title, r.Severity, r.Reason, r.Reference, r.Fix})
+	}
+	all, err := config.Rules()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range all {
+		out = append(out, RuleInfo{r.ID, r.About, r.Title, r.Severity, r.Reason, strings.TrimSpace(r.Reference + " " + r.URL), r.Fix})
 	}
 	return out, nil
 }

@@ -1,14 +1,12 @@
 package config
 
 import (
-	"bytes"
 	"embed"
 	"fmt"
 	"strings"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/ext"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/wardhq/ward/internal/finding"
 )
@@ -57,16 +55,11 @@ type ruleSet struct {
 
 // loadRules reads and compiles the rules of a kind; it takes some milliseconds.
 func loadRules(k kind) (*ruleSet, error) {
-	src, err := ruleFiles.ReadFile("rules/rules-" + string(k) + ".yaml")
+	rules, err := readRules(k)
 	if err != nil {
-		return nil, fmt.Errorf("load rules: %w", err)
+		return nil, err
 	}
-	set := &ruleSet{kind: k, budget: maxFileCost}
-	dec := yaml.NewDecoder(bytes.NewReader(src))
-	dec.KnownFields(true)
-	if err := dec.Decode(&set.rules); err != nil {
-		return nil, fmt.Errorf("load rules of %s: %w", k, err)
-	}
+	set := &ruleSet{kind: k, budget: maxFileCost, rules: rules}
 	env, err := language()
 	if err != nil {
 		return nil, err
