@@ -298,6 +298,14 @@ func TestSecretsAreFoundWhereTheyMustNotBe(t *testing.T) {
 	if code != 1 || !strings.Contains(out, "config.txt:2  secret session (raw)") || strings.Contains(out, value) {
 		t.Errorf("leaks: %d %s", code, out)
 	}
+	// A scan of the application's own folder knows the secrets of what runs there, too.
+	if err := os.WriteFile(filepath.Join(w.Dir, "config.txt"), []byte("password = "+value+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var scanned bytes.Buffer
+	if code := run(cli.Env{Out: &scanned, Err: &scanned}, []string{"scan", w.Dir, "--only", "secrets"}); code != 1 || !strings.Contains(scanned.String(), "critical  ward-known-secret  web  config.txt:1") || strings.Contains(scanned.String(), value) {
+		t.Errorf("scan: %d %s", code, scanned.String())
+	}
 	if code, out := runWard(t, w, "", "secrets", "leaks", t.TempDir()); code != 0 {
 		t.Errorf("an empty folder: %d %s", code, out)
 	}

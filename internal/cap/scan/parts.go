@@ -25,11 +25,17 @@ import (
 	"github.com/wardhq/ward/internal/finding"
 )
 
+// state is the folder of a running application's own state, beside its ward.yaml.
+const state = ".ward"
+
 // base is the folder of ward.yaml in the tree.
 func (s *scanner) base() string { return path.Dir(s.File) }
 
-// skip tells whether ward.yaml leaves a file or folder out.
+// skip tells whether a file or folder is left out: by ward.yaml, or because it is Ward's own state.
 func (s *scanner) skip(name string) bool {
+	if path.Base(name) == state || strings.Contains("/"+name, "/"+state+"/") {
+		return true
+	}
 	return s.Model != nil && slices.ContainsFunc(s.Model.Scan.Skip, func(p string) bool {
 		p = path.Join(s.base(), p)
 		return name == p || strings.HasPrefix(name, p+"/")
@@ -67,10 +73,10 @@ func (s *scanner) dependencies(ctx context.Context) (int, error) {
 
 // skips are the same places as patterns.
 func (s *scanner) skips() []string {
+	out := []string{state}
 	if s.Model == nil {
-		return nil
+		return out
 	}
-	var out []string
 	for _, p := range s.Model.Scan.Skip {
 		out = append(out, path.Join(s.base(), p))
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/scan/internal/rank"
 	"github.com/wardhq/ward/internal/cap/scan/internal/report"
 	"github.com/wardhq/ward/internal/finding"
+	"github.com/wardhq/ward/internal/leak"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 )
@@ -45,7 +46,9 @@ type Request struct {
 	// Baseline are the fingerprints of findings that were there before, Since says where.
 	Baseline map[string]bool
 	Since    string
-	Now      time.Time
+	// Known are the fingerprints of the secrets that the running application has; nil if none runs.
+	Known *leak.Fingerprints
+	Now   time.Time
 	// Progress is told what is looked at now; it may be nil.
 	Progress func(string)
 }
@@ -59,6 +62,7 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"dependencies", (*scanner).dependencies},
+		{"secrets", (*scanner).secrets},
 		{"configuration", (*scanner).configuration},
 		{"model", (*scanner).model},
 	}

@@ -17,7 +17,9 @@ import (
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/scan"
+	"github.com/wardhq/ward/internal/leak"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/up"
 )
 
 // options are the flags of `ward scan`.
@@ -132,7 +134,21 @@ func (o *options) model(e cli.Env, r *scan.Request) error {
 		return cli.ErrFindings
 	}
 	r.Model, r.Said, r.File = m, said, filepath.ToSlash(rel)
-	return nil
+	r.Known, err = known(file)
+	return err
+}
+
+// known are the fingerprints of the secrets of the application that runs from a file, nil if none does.
+func known(file string) (*leak.Fingerprints, error) {
+	p, err := up.FindPaths(file)
+	if err != nil || p.Runs() == nil {
+		return nil, nil //nolint:nilerr // nothing runs here
+	}
+	told, err := p.Admin().Fingerprints(context.Background(), "")
+	if err != nil {
+		return nil, fault.Wrap(fault.Unavailable, "ask the application that runs for its secrets' fingerprints", err)
+	}
+	return leak.Unmarshal(told.Prints)
 }
 
 func (o *options) write(e cli.Env, r *scan.Report) error {

@@ -212,6 +212,8 @@ func (s *System) priority(f *finding.Finding, at *place) int {
 		v = max(v, 60) + 15
 	}
 	switch {
+	case f.Called == finding.Called && f.Kind == finding.Secret: // in use by what runs now, not just of the right form
+		v += 25
 	case f.Called == finding.Called:
 		v += 10
 	case f.Called == finding.NotCalled:
