@@ -48,7 +48,7 @@ func wardEngine(t testing.TB, p *plan.Plan, qs []Query) engine {
 		tables[i] = set.Outbound(qs[i].Caller)
 		peers[i] = tables[i].Peer(qs[i].Target)
 	}
-	return func(i int) bool { return tables[i].Decide(peers[i], port, &qs[i].Request).Allow }
+	return func(i int) bool { return tables[i].Decide(peers[i], port, &qs[i].Request, nil).Allow }
 }
 
 // wardByName looks both names up for each request, as the other engines must.
@@ -59,7 +59,7 @@ func wardByName(t testing.TB, p *plan.Plan, qs []Query) engine {
 	}
 	return func(i int) bool {
 		out := set.Outbound(qs[i].Caller)
-		return out.Decide(out.Peer(qs[i].Target), port, &qs[i].Request).Allow
+		return out.Decide(out.Peer(qs[i].Target), port, &qs[i].Request, nil).Allow
 	}
 }
 
@@ -80,7 +80,7 @@ func cedarEngine(t testing.TB, p *plan.Plan, qs []Query) engine {
 func cedarRequests(qs []Query) []cedar.Request {
 	out := make([]cedar.Request, 0, len(qs))
 	for i := range qs {
-		out = append(out, CedarRequest(qs[i].Caller, qs[i].Target, port, &qs[i].Request))
+		out = append(out, CedarRequest(qs[i].Caller, qs[i].Target, port, &qs[i].Request, nil))
 	}
 	return out
 }

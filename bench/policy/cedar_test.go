@@ -74,9 +74,9 @@ func differ(t *testing.T, p *plan.Plan, caller, target string, q *canon.Request)
 	}
 	out, in := set.Outbound(caller), set.Inbound(target)
 	for port := 80; port <= 84; port++ {
-		d, _ := cedar.Authorize(ps, cedar.EntityMap{}, CedarRequest(caller, target, port, q))
-		a := out.Decide(out.Peer(target), port, q)
-		b := in.Decide(in.Peer(caller), port, q)
+		d, _ := cedar.Authorize(ps, cedar.EntityMap{}, CedarRequest(caller, target, port, q, nil))
+		a := out.Decide(out.Peer(target), port, q, nil)
+		b := in.Decide(in.Peer(caller), port, q, nil)
 		if want := d == cedar.Allow; a.Allow != want || b.Allow != want {
 			t.Fatalf("%s -> %s:%d %+v: cedar %v, outbound %+v, inbound %+v\n%s", caller, target, port, *q, d, a, b, text)
 		}

@@ -27,7 +27,7 @@ type Report struct {
 	Parts    int               `json:"parts"` // dependencies that were found
 	Packages []finding.Package `json:"-"`     // the same, for bills of materials
 	Looked   []Section         `json:"looked"`
-	Data     *Data             `json:"data,omitempty"` // nil where no advisories were needed
+	Data     *Data             `json:"data,omitempty"`  // nil where no advisories were needed
 	Blind    string            `json:"blind,omitempty"` // parts of which nothing is known at all, in one sentence
 	Fails    bool              `json:"fails"`
 	FailsBy  string            `json:"fails_by,omitempty"` // why, in one sentence
