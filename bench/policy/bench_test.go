@@ -80,7 +80,7 @@ func cedarEngine(t testing.TB, p *plan.Plan, qs []Query) engine {
 func cedarRequests(qs []Query) []cedar.Request {
 	out := make([]cedar.Request, 0, len(qs))
 	for i := range qs {
-		out = append(out, CedarRequest(qs[i].Caller, qs[i].Target, port, &qs[i].Request, nil))
+		out = append(out, CedarRequest(qs[i].Caller, qs[i].Target, port, &qs[i].Request))
 	}
 	return out
 }

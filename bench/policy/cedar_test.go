@@ -74,7 +74,7 @@ func differ(t *testing.T, p *plan.Plan, caller, target string, q *canon.Request)
 	}
 	out, in := set.Outbound(caller), set.Inbound(target)
 	for port := 80; port <= 84; port++ {
-		d, _ := cedar.Authorize(ps, cedar.EntityMap{}, CedarRequest(caller, target, port, q, nil))
+		d, _ := cedar.Authorize(ps, cedar.EntityMap{}, CedarRequest(caller, target, port, q))
 		a := out.Decide(out.Peer(target), port, q, nil)
 		b := in.Decide(in.Peer(caller), port, q, nil)
 		if want := d == cedar.Allow; a.Allow != want || b.Allow != want {
