@@ -59,10 +59,12 @@ func BenchmarkKeysAPI(b *testing.B) {
 	for _, batch := range []int{1, 100} {
 		b.Run(fmt.Sprintf("encrypt-%d", batch), func(b *testing.B) {
 			w, _, control, agent := running(b)
+			client := wardtest.Client()
+			client.Timeout = 5 * time.Minute // one request asks for the whole load
 			load := func(n int) {
 				q := url.Values{"n": {strconv.Itoa(n)}, "callers": {"32"}, "batch": {strconv.Itoa(batch)}}
 				u := "http://orders:8080/load?" + q.Encode()
-				resp, err := wardtest.Client().Get(w.URL + "/relay?url=" + url.QueryEscape(u))
+				resp, err := client.Get(w.URL + "/relay?url=" + url.QueryEscape(u))
 				if err != nil {
 					b.Fatal(err)
 				}
