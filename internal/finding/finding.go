@@ -143,7 +143,10 @@ type Finding struct {
 	KEV      bool     `json:"exploited,omitempty"` // in a catalogue of vulnerabilities that are exploited in the wild
 	Package  *Package `json:"package,omitempty"`
 	// Fixed are the versions that mend it, lowest first; empty if there is none.
-	Fixed    []string `json:"fixed,omitempty"`
+	Fixed []string `json:"fixed,omitempty"`
+	// Clean is the lowest version of those that any advisory on the part names as mended, and that none of them affects: the same for all
+	// findings on a part; "" if there is none.
+	Clean    string   `json:"clean,omitempty"`
 	Location Location `json:"location"`
 	// Unsure says why it can't be told whether this holds at all ("the version can't be ordered"); "" where it can.
 	Unsure  string   `json:"unsure,omitempty"`

@@ -93,8 +93,13 @@ func vulnerable(db *advisory.DB, packages []finding.Package) (out []finding.Find
 		} else if err != nil {
 			return nil, nil, err
 		}
-		for i := range found {
-			if found[i].Fix == "" {
+		if len(found) > 0 {
+			clean, err := db.Clean(p, found)
+			if err != nil && missing[p.Ecosystem] == 0 {
+				return nil, nil, err
+			}
+			for i := range found {
+				found[i].Clean = clean
 				found[i].Fix = fixOf(&found[i])
 			}
 		}
@@ -119,6 +124,8 @@ func fixOf(f *finding.Finding) string {
 	switch {
 	case f.Kind == finding.Malicious:
 		return "Remove " + f.Package.Name + ", and take every secret that was within its reach for stolen."
+	case f.Clean != "" && len(f.Fixed) > 0 && f.Clean != f.Fixed[0]:
+		return fmt.Sprintf("Update %s to %s, the lowest version without a known hole (%s mends this one).", f.Package.Name, f.Clean, f.Fixed[0])
 	case len(f.Fixed) > 0:
 		return fmt.Sprintf("Update %s to %s, the lowest version that mends it.", f.Package.Name, f.Fixed[0])
 	}

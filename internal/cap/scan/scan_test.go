@@ -262,3 +262,28 @@ func TestBillsOfMaterialsAndVEXGoOutAndIn(t *testing.T) {
 		t.Errorf("%+v in %s", f.Suppressed, b.String())
 	}
 }
+
+// The version to update to must mend every hole: one advisory's own answer may lie in the other's range.
+func TestTheFixIsFreeOfTheOthersHoles(t *testing.T) {
+	hole := func(id, events string) string {
+		return `{"schema_version":"1.7.0","id":"` + id + `","modified":"2026-11-21T00:00:00Z","affected":[{"package":{"ecosystem":"npm","name":"left-pad"},"ranges":[{"type":"SEMVER","events":[` + events + `]}]}]}`
+	}
+	source := folder(t, map[string]string{
+		"a.json": hole("GHSA-aaaa-aaaa-aaaa", `{"introduced":"0"},{"fixed":"1.3.5"},{"introduced":"2.0.0"},{"fixed":"2.0.1"}`),
+		"b.json": hole("GHSA-bbbb-bbbb-bbbb", `{"introduced":"0"},{"fixed":"2.0.0"}`),
+	})
+	r := request(t, map[string]string{"package-lock.json": lock})
+	r.DB = filepath.Join(t.TempDir(), "db")
+	if _, err := scan.BuildData(t.Context(), r.DB, []scan.DataSource{{Location: source}}, scan.DataOptions{Clock: clock.Func(day)}); err != nil {
+		t.Fatal(err)
+	}
+	out := run(t, r)
+	if len(out.Findings) != 2 {
+		t.Fatalf("%+v", out.Findings)
+	}
+	for _, f := range out.Findings {
+		if f.Clean != "2.0.1" || !strings.Contains(f.Fix, "2.0.1") {
+			t.Errorf("%s: to %q: %s", f.ID, f.Clean, f.Fix)
+		}
+	}
+}

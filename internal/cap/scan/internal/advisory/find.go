@@ -379,3 +379,29 @@ func page(id string) string {
 	}
 	return "https://osv.dev/vulnerability/" + id
 }
+
+// Clean returns the lowest of the versions that mend any of the findings on p, and in which none is left; "" if there is none. It asks Find
+// for each, so that versions of several branches are judged as they are.
+func (d *DB) Clean(p finding.Package, found []finding.Finding) (string, error) {
+	name, _ := order.Split(p.Ecosystem)
+	var all []string
+	for i := range found {
+		all = append(all, found[i].Fixed...)
+	}
+	slices.Sort(all)
+	for _, v := range order.Sort(name, slices.Compact(all)) {
+		next := p
+		next.Version = v
+		if order.BySource(name) {
+			next.SourceVersion = v
+		}
+		left, err := d.Find(next)
+		if err != nil {
+			return "", err
+		}
+		if len(left) == 0 {
+			return v, nil
+		}
+	}
+	return "", nil
+}

@@ -131,7 +131,10 @@ func what(f *finding.Finding) string {
 		return ""
 	}
 	out := strings.TrimSpace(f.Package.Name + " " + f.Package.Version)
-	if len(f.Fixed) > 0 {
+	switch {
+	case f.Clean != "":
+		out += " → " + f.Clean
+	case len(f.Fixed) > 0:
 		out += " → " + f.Fixed[0]
 	}
 	return out

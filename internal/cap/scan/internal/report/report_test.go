@@ -131,3 +131,22 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+func TestTableShowsTheHolesOfOnePartTogether(t *testing.T) {
+	r := example()
+	for i, id := range []string{"GO-2", "GO-3"} {
+		f := r.Findings[0]
+		f.ID, f.Priority = id, 50-i
+		r.Findings = append(r.Findings, f)
+	}
+	other := r.Findings[0]
+	other.ID, other.Location.Path = "GO-4", "elsewhere"
+	r.Findings = append(r.Findings, other)
+	var b bytes.Buffer
+	if err := report.Table(&b, r, false, false); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.String(); strings.Count(s, "x 1.0.0 → 1.2.0") != 2 || !strings.Contains(s, "and GO-2, GO-3\n") || !strings.Contains(s, "4 findings") {
+		t.Error(s)
+	}
+}

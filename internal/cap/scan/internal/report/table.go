@@ -11,14 +11,14 @@ import (
 	"github.com/wardhq/ward/internal/finding"
 )
 
+// maxIDs is how many names of further findings a row shows.
+const maxIDs = 6
+
 // Table writes the report for people: the most dangerous first. Suppressed findings are only counted, unless all is set.
 func Table(w io.Writer, r *Report, color, all bool) error {
 	b := bufio.NewWriter(w)
-	for i := range r.Findings {
-		f := &r.Findings[i]
-		if f.Suppressed == nil || all {
-			row(b, f, color)
-		}
+	for _, g := range groups(r.Findings, all) {
+		row(b, g, color)
 	}
 	for _, p := range r.Problems {
 		fmt.Fprintf(b, "could not look at %s: %s\n", plain(p.Path), plain(p.Reason))
@@ -37,7 +37,36 @@ func Table(w io.Writer, r *Report, color, all bool) error {
 	return nil
 }
 
-func row(b *bufio.Writer, f *finding.Finding, color bool) {
+// groups puts the findings of one part at one place together, where its most dangerous one stands: they are mended together. What is
+// suppressed stands alone, or not at all.
+func groups(findings []finding.Finding, all bool) [][]*finding.Finding {
+	type key struct{ ecosystem, name, version, path string }
+	var out [][]*finding.Finding
+	at := map[key]int{}
+	for i := range findings {
+		f := &findings[i]
+		if f.Suppressed != nil {
+			if all {
+				out = append(out, []*finding.Finding{f})
+			}
+			continue
+		}
+		if p := f.Package; p != nil {
+			k := key{p.Ecosystem, p.Name, p.Version, f.Location.Path}
+			if j, ok := at[k]; ok {
+				out[j] = append(out[j], f)
+				continue
+			}
+			at[k] = len(out)
+		}
+		out = append(out, []*finding.Finding{f})
+	}
+	return out
+}
+
+// row writes a group: its most dangerous finding, and the names of the others.
+func row(b *bufio.Writer, group []*finding.Finding, color bool) {
+	f := group[0]
 	rating := rank.Rating(f.Priority)
 	head := fmt.Sprintf("%3d %-8s", f.Priority, rating)
 	if f.Suppressed != nil {
@@ -63,6 +92,16 @@ func row(b *bufio.Writer, f *finding.Finding, color bool) {
 		title += " [" + f.Tool + "]"
 	}
 	line(title)
+	if len(group) > 1 {
+		var ids []string
+		for _, o := range group[1:] {
+			ids = append(ids, o.ID)
+		}
+		if n := len(ids) - maxIDs; n > 0 {
+			ids = append(ids[:maxIDs], fmt.Sprintf("%d more", n))
+		}
+		line("and " + strings.Join(ids, ", "))
+	}
 	line(f.Why)
 	if f.Unsure != "" {
 		line("not sure: " + f.Unsure)
