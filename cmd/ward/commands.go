@@ -44,5 +44,6 @@ func commands(e cli.Env) []*cobra.Command {
 		newDemoCommand(e),
 		newRoleCommand(e),
 		newDemoServiceCommand(e),
+		scanning.Analyse(e),
 	}
 }

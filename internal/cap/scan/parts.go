@@ -68,7 +68,10 @@ func (s *scanner) dependencies(ctx context.Context) (int, error) {
 	found, missing, err := vulnerable(db, s.out.Packages)
 	s.out.Findings = append(s.out.Findings, found...)
 	s.blind(missing)
-	return len(inv.Files), err
+	if err != nil {
+		return 0, err
+	}
+	return len(inv.Files), s.calls(ctx, db)
 }
 
 // skips are the same places as patterns.

@@ -39,6 +39,8 @@ type Request struct {
 	DB string
 	// MaxAge is how old its advisories may be; 0 for what the model says, or a week.
 	MaxAge time.Duration
+	// Analyser starts this program so that it calls AnalyseCalls with the arguments that follow; empty: whether code is called isn't asked.
+	Analyser []string
 	// Parts are the kinds of scan to make, by name; empty for all of Parts().
 	Parts []string
 	// SARIF are logs of other analysers, VEX are OpenVEX documents, SBOM are bills of materials whose parts count too: files.

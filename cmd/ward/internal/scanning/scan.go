@@ -26,7 +26,7 @@ import (
 type options struct {
 	file, format, output, since, db string
 	only, sarif, vex, sbom          []string
-	all                             bool
+	all, noCalls                    bool
 	maxAge                          int
 }
 
@@ -58,6 +58,7 @@ vulnerable and malicious dependencies, weak configuration, and what ward.yaml it
 	f.StringArrayVar(&o.sarif, "sarif", nil, "take in what another analyser found")
 	f.StringArrayVar(&o.vex, "vex", nil, "an OpenVEX document whose statements count")
 	f.StringArrayVar(&o.sbom, "sbom", nil, "a bill of materials (CycloneDX or SPDX, JSON) whose parts count, too")
+	f.BoolVar(&o.noCalls, "no-calls", false, "don't ask which weak functions Go code calls; it takes seconds a module")
 	f.BoolVar(&o.all, "all", false, "show suppressed findings in the table, too")
 	c.AddCommand(newDB(e), newRules(e), newReady(e))
 	return c
@@ -101,6 +102,13 @@ func (o *options) request(e cli.Env, dir string) (scan.Request, error) {
 		if r.DB, err = defaultDB(); err != nil {
 			return scan.Request{}, err
 		}
+	}
+	if !o.noCalls {
+		self, err := os.Executable()
+		if err != nil {
+			return scan.Request{}, fault.Wrap(fault.Internal, "find this program", err)
+		}
+		r.Analyser = []string{self, analyseVerb}
 	}
 	if cli.IsTerminal(e.Err) {
 		r.Progress = func(what string) { fmt.Fprintf(e.Err, "looking at %s …\n", what) }
@@ -182,4 +190,17 @@ func defaultDB() (string, error) {
 		return "", fault.New(fault.Usage, "there is no folder for caches ($HOME is not set); say where the advisories lie with --db or $WARD_ADVISORIES")
 	}
 	return filepath.Join(dir, "ward", "advisories.db"), nil
+}
+
+// analyseVerb is the hidden verb of the process that analyses calls.
+const analyseVerb = "analyse-calls"
+
+// Analyse is that process; a scan starts it, nobody else.
+func Analyse(e cli.Env) *cobra.Command {
+	return &cobra.Command{
+		Use: analyseVerb, Hidden: true, DisableFlagParsing: true,
+		RunE: func(c *cobra.Command, args []string) error {
+			return scan.AnalyseCalls(cli.Background(c), args, e.Out, e.Err)
+		},
+	}
 }

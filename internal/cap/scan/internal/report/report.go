@@ -24,6 +24,7 @@ type Report struct {
 	At       time.Time         `json:"at"`
 	Findings []finding.Finding `json:"findings"` // in the order of their ranking
 	Problems []finding.Problem `json:"problems"`
+	Notes    []finding.Problem `json:"notes,omitempty"` // what couldn't be told of findings that count all the same
 	Parts    int               `json:"parts"` // dependencies that were found
 	Packages []finding.Package `json:"-"`     // the same, for bills of materials
 	Looked   []Section         `json:"looked"`

@@ -23,7 +23,10 @@ func Table(w io.Writer, r *Report, color, all bool) error {
 	for _, p := range r.Problems {
 		fmt.Fprintf(b, "could not look at %s: %s\n", plain(p.Path), plain(p.Reason))
 	}
-	if len(r.Problems) > 0 {
+	for _, n := range r.Notes {
+		fmt.Fprintf(b, "note on %s: %s\n", plain(n.Path), plain(n.Reason))
+	}
+	if len(r.Problems)+len(r.Notes) > 0 {
 		b.WriteByte('\n')
 	}
 	b.WriteString(r.summary() + "\n")

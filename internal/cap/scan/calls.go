@@ -1,0 +1,45 @@
+package scan
+
+import (
+	"context"
+	"io"
+	"path"
+
+	"github.com/wardhq/ward/internal/cap/scan/internal/advisory"
+	"github.com/wardhq/ward/internal/cap/scan/internal/callgraph"
+)
+
+// AnalyseCalls is the process that Request.Analyser starts.
+func AnalyseCalls(ctx context.Context, args []string, out, errs io.Writer) error {
+	return callgraph.Main(ctx, args, out, errs)
+}
+
+// calls asks of each Go module that has findings which of the weak functions its code calls. What can't be told is noted, and stays unknown.
+func (s *scanner) calls(ctx context.Context, db *advisory.DB) error {
+	if len(s.Analyser) == 0 {
+		return nil
+	}
+	var modules []string
+	seen := map[string]bool{}
+	for i := range s.out.Findings {
+		f := &s.out.Findings[i]
+		dir, file := path.Split(f.Location.Path)
+		if dir = path.Clean(dir); f.Package != nil && f.Package.Ecosystem == "Go" && file == "go.mod" && !seen[dir] {
+			seen[dir] = true
+			modules = append(modules, dir)
+		}
+	}
+	if len(modules) == 0 {
+		return nil
+	}
+	if s.Progress != nil {
+		s.Progress("what the code calls")
+	}
+	said, err := callgraph.Analyser{Argv: s.Analyser}.Go(ctx, s.Dir, db, modules)
+	if err != nil {
+		return err
+	}
+	said.Mark(s.out.Findings)
+	s.out.Notes = append(s.out.Notes, said.Problems...)
+	return nil
+}
