@@ -6,20 +6,27 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/wardhq/ward/internal/cap/scan/internal/credential"
 	"github.com/wardhq/ward/internal/finding"
 	"github.com/wardhq/ward/internal/leak"
 )
 
-// secrets looks for what must not lie in a repository: secrets that Ward itself keeps, known by their fingerprints.
+// secrets looks for what must not lie in a repository: credentials by their form, and secrets that Ward itself keeps, by their fingerprints.
 func (s *scanner) secrets(ctx context.Context) (int, error) {
-	if s.Known == nil {
-		return 0, nil
+	res, err := credential.Find(ctx, s.tree, credential.Options{Skip: s.skip})
+	if err != nil {
+		return 0, err
 	}
-	return s.known(ctx)
+	s.out.Findings = append(s.out.Findings, res.Findings...)
+	s.out.Problems = append(s.out.Problems, res.Problems...)
+	if s.Known == nil {
+		return res.Files, nil
+	}
+	return res.Files, s.known(ctx)
 }
 
 // known finds secrets that Ward keeps, in the tree and in its history.
-func (s *scanner) known(ctx context.Context) (int, error) {
+func (s *scanner) known(ctx context.Context) error {
 	seen := map[string]bool{}
 	take := func(p leak.Place) {
 		if p.Secret == "" || p.Commit == "" && s.skip(p.Path) { // without a name it is a card's number, of which test data is full
@@ -33,19 +40,19 @@ func (s *scanner) known(ctx context.Context) (int, error) {
 	}
 	skipped, err := s.Known.Tree(ctx, s.Dir, take)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if _, err := os.Stat(filepath.Join(s.Dir, ".git")); err == nil {
 		more, err := s.Known.History(ctx, s.Dir, take)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		skipped += more
 	}
 	if skipped > 0 {
 		s.problem(".", fmt.Sprintf("%d files or objects of git are too long, or can't be read, to look for known secrets in them", skipped))
 	}
-	return 0, nil
+	return nil
 }
 
 func knownFinding(p leak.Place) finding.Finding {

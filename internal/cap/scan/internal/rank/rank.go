@@ -214,6 +214,8 @@ func (s *System) priority(f *finding.Finding, at *place) int {
 	switch {
 	case f.Called == finding.Called && f.Kind == finding.Secret: // in use by what runs now, not just of the right form
 		v += 25
+	case f.Kind == finding.Secret && f.Unsure == "": // it works from anywhere, whoever has read it
+		v += 15
 	case f.Called == finding.Called:
 		v += 10
 	case f.Called == finding.NotCalled:
@@ -247,6 +249,9 @@ func (s *System) exposed(at *place) float64 {
 // why is two sentences: who can come to it, and what they would have then.
 func (s *System) why(f *finding.Finding, at *place) string {
 	first := s.whoComes(f, at)
+	if f.Kind == finding.Secret && at == nil {
+		return first
+	}
 	if at == nil {
 		return first + " " + called(f)
 	}
