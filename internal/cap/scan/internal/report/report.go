@@ -25,8 +25,8 @@ type Report struct {
 	Findings []finding.Finding `json:"findings"` // in the order of their ranking
 	Problems []finding.Problem `json:"problems"`
 	Notes    []finding.Problem `json:"notes,omitempty"` // what couldn't be told of findings that count all the same
-	Parts    int               `json:"parts"` // dependencies that were found
-	Packages []finding.Package `json:"-"`     // the same, for bills of materials
+	Parts    int               `json:"parts"`           // dependencies that were found
+	Packages []finding.Package `json:"-"`               // the same, for bills of materials
 	Looked   []Section         `json:"looked"`
 	Data     *Data             `json:"data,omitempty"`  // nil where no advisories were needed
 	Blind    string            `json:"blind,omitempty"` // parts of which nothing is known at all, in one sentence

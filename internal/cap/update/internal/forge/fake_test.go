@@ -83,8 +83,10 @@ func newGitHubFake(t *testing.T) (*fake, *httptest.Server) {
 			f.answer(w, 422, map[string]any{"message": "Validation Failed", "errors": []map[string]any{{"message": "head is invalid"}}})
 			return
 		}
-		p := map[string]any{"number": f.nextIID, "html_url": "https://github.example/o/r/pull/" + strconv.Itoa(f.nextIID), "title": b["title"], "body": b["body"],
-			"head": map[string]any{"ref": b["head"], "sha": f.heads[b["head"].(string)], "repo": map[string]any{"full_name": "o/r"}}}
+		p := map[string]any{
+			"number": f.nextIID, "html_url": "https://github.example/o/r/pull/" + strconv.Itoa(f.nextIID), "title": b["title"], "body": b["body"],
+			"head": map[string]any{"ref": b["head"], "sha": f.heads[b["head"].(string)], "repo": map[string]any{"full_name": "o/r"}},
+		}
 		f.nextIID++
 		f.pulls = append(f.pulls, p)
 		f.answer(w, 201, p)

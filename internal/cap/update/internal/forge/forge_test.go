@@ -128,8 +128,10 @@ func TestTheTokenStaysWhereItBelongs(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		for _, bad := range []Config{
-			{API: "http://forge.example", Project: "o/r", Token: secret.New([]byte(token))}, {API: "https://u:p@forge.example", Project: "o/r", Token: secret.New([]byte(token))},
-			{Project: "nothing", Token: secret.New([]byte(token))}, {Project: "o/r"},
+			{API: "http://forge.example", Project: "o/r", Token: secret.New([]byte(token))},
+			{API: "https://u:p@forge.example", Project: "o/r", Token: secret.New([]byte(token))},
+			{Project: "nothing", Token: secret.New([]byte(token))},
+			{Project: "o/r"},
 		} {
 			if _, err := make(bad); err == nil {
 				t.Errorf("%s: taken: %+v", name, bad)
