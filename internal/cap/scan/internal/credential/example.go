@@ -56,6 +56,9 @@ func isExample(s string) bool {
 			return true
 		}
 	}
+	if len(s) > 1 && strings.Contains("{}<>[]", s[:1]+s[len(s)-1:]) {
+		return true
+	}
 	return len(s) > 0 && strings.Count(s, s[:1]) == len(s)
 }
 

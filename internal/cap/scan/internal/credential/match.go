@@ -118,14 +118,14 @@ func (r *rule) atToken(src []byte, start int) (hit, bool) {
 			start--
 		}
 	}
-	if start > 0 && isWord(src[start]) && (isWord(src[start-1]) && !escaped(src, start-1) || src[start-1] == '.' && start > 1 && isWord(src[start-2])) {
-		return hit{}, false // the middle of a longer word, or a field
+	if start > 0 && isWord(src[start]) && (isWord(src[start-1]) && !escaped(src, start-1) || src[start-1] == '+' || src[start-1] == '.' && start > 1 && isWord(src[start-2])) {
+		return hit{}, false // the middle of a longer word or of base64, or a field
 	}
 	loc := r.token().FindSubmatchIndex(src[start:min(start+maxToken, len(src))])
 	if loc == nil {
 		return hit{}, false
 	}
-	if end := start + loc[1]; end < len(src) && isWord(src[end]) && (r.Back || isWord(src[end-1])) {
+	if end := start + loc[1]; end < len(src) && (isWord(src[end]) && (r.Back || isWord(src[end-1])) || src[end] == '+') {
 		return hit{}, false
 	}
 	return r.hit(src, start, loc)
@@ -136,7 +136,11 @@ func escaped(src []byte, i int) bool {
 	return i > 0 && src[i-1] == '\\' && strings.IndexByte("nrt", src[i]) >= 0 || i > 1 && src[i-2] == '%'
 }
 
+// atValue tries what a name has as its value; what is called or has no digit is a name itself.
 func (r *rule) atValue(src []byte, start, end int) (hit, bool) {
+	if end < len(src) && (src[end] == '(' || src[end] == '[') || !bytes.ContainsAny(src[start:end], "0123456789") {
+		return hit{}, false
+	}
 	loc := r.value().FindSubmatchIndex(src[start:end])
 	if loc == nil || loc[1] != end-start {
 		return hit{}, false
