@@ -140,9 +140,10 @@ func cloneTree(m spec.Mount, idMaps []*os.File) (tree, error) {
 	if !strings.HasPrefix(m.Target, "/dev/") {
 		attr.Attr_set |= unix.MOUNT_ATTR_NODEV
 	}
-	if !m.Write {
+	switch {
+	case !m.Write:
 		attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
-	} else {
+	case !m.Exec:
 		attr.Attr_set |= unix.MOUNT_ATTR_NOEXEC
 	}
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {

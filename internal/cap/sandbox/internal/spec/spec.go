@@ -52,6 +52,8 @@ type Mount struct {
 	OwnerUID int `json:"owner_uid"`
 	OwnerGID int `json:"owner_gid"`
 	IDMap    int `json:"id_map,omitempty"`
+	// Exec lets what is in a writable folder be executed: what a job builds, it runs.
+	Exec bool `json:"exec,omitempty"`
 	// Socket marks a folder with a Unix socket in it that the service may use.
 	Socket bool `json:"socket,omitempty"`
 }
