@@ -54,7 +54,7 @@ func (s *scanner) dependencies(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.out.Packages = append(inv.Packages, more...)
+	s.out.Packages = append(append(s.out.Packages, inv.Packages...), more...)
 	s.out.Parts = len(s.out.Packages)
 	if s.out.Parts == 0 {
 		return len(inv.Files), nil
@@ -118,7 +118,7 @@ func (s *scanner) blind(missing map[string]int) {
 		names = append(names, fmt.Sprintf("%s (%d parts)", name, n))
 	}
 	slices.Sort(names)
-	if len(names) > 0 {
+	if len(names) > 0 && s.out.Blind == "" {
 		s.out.Blind = fmt.Sprintf("the advisories hold nothing of %s, so nothing is known of them; bring them in with 'ward scan db update'", strings.Join(names, ", "))
 	}
 }

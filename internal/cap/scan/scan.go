@@ -43,6 +43,8 @@ type Request struct {
 	Analyser []string
 	// Parts are the kinds of scan to make, by name; empty for all of Parts().
 	Parts []string
+	// Images are container images: archives, folders with an OCI layout, or names in a registry.
+	Images []string
 	// SARIF are logs of other analysers, VEX are OpenVEX documents, SBOM are bills of materials whose parts count too: files.
 	SARIF, VEX, SBOM []string
 	// Baseline are the fingerprints of findings that were there before, Since says where.
@@ -67,6 +69,7 @@ func parts() []part {
 		{"secrets", (*scanner).secrets},
 		{"configuration", (*scanner).configuration},
 		{"model", (*scanner).model},
+		{"images", (*scanner).images},
 	}
 }
 

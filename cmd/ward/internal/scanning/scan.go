@@ -25,7 +25,7 @@ import (
 // options are the flags of `ward scan`.
 type options struct {
 	file, format, output, since, db string
-	only, sarif, vex, sbom          []string
+	only, sarif, vex, sbom, images  []string
 	all, noCalls                    bool
 	maxAge                          int
 }
@@ -43,6 +43,8 @@ vulnerable and malicious dependencies, weak configuration, and what ward.yaml it
 			dir := "."
 			if len(args) == 1 {
 				dir = args[0]
+			} else if len(o.images) > 0 && len(o.only) == 0 {
+				o.only = []string{"images"}
 			}
 			return o.run(cli.Background(c), e, dir)
 		},
@@ -57,6 +59,7 @@ vulnerable and malicious dependencies, weak configuration, and what ward.yaml it
 	f.StringSliceVar(&o.only, "only", nil, "scan only these: "+strings.Join(scan.Parts(), ", "))
 	f.StringArrayVar(&o.sarif, "sarif", nil, "take in what another analyser found")
 	f.StringArrayVar(&o.vex, "vex", nil, "an OpenVEX document whose statements count")
+	f.StringArrayVar(&o.images, "image", nil, "look into a container image: an archive, a folder with an OCI layout, or a name in a registry; without DIR into nothing else")
 	f.StringArrayVar(&o.sbom, "sbom", nil, "a bill of materials (CycloneDX or SPDX, JSON) whose parts count, too")
 	f.BoolVar(&o.noCalls, "no-calls", false, "don't ask which weak functions Go code calls; it takes seconds a module")
 	f.BoolVar(&o.all, "all", false, "show suppressed findings in the table, too")
@@ -97,7 +100,7 @@ func (o *options) request(e cli.Env, dir string) (scan.Request, error) {
 	if st, err := os.Stat(abs); err != nil || !st.IsDir() {
 		return scan.Request{}, fault.New(fault.Usage, dir+" is no folder")
 	}
-	r := scan.Request{Dir: abs, Name: dir, Now: time.Now(), Parts: o.only, SARIF: o.sarif, VEX: o.vex, SBOM: o.sbom, DB: o.db, MaxAge: time.Duration(o.maxAge) * 24 * time.Hour}
+	r := scan.Request{Dir: abs, Name: dir, Now: time.Now(), Parts: o.only, SARIF: o.sarif, VEX: o.vex, SBOM: o.sbom, Images: o.images, DB: o.db, MaxAge: time.Duration(o.maxAge) * 24 * time.Hour}
 	if r.DB == "" {
 		if r.DB, err = defaultDB(); err != nil {
 			return scan.Request{}, err
