@@ -31,7 +31,7 @@ func newNPMKit(c Config) (*npmKit, error) {
 func (n *npmKit) env(a *attempt) []string {
 	env := []string{
 		"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + inHome, "TMPDIR=" + inTmp, "LANG=C.UTF-8", "USER=job", "CI=1",
-		"npm_config_cache=" + inNPM, "npm_config_userconfig=" + inHome + "/none", "npm_config_globalconfig=" + inHome + "/none",
+		"npm_config_cache=" + inNPM, "npm_config_userconfig=" + inHome + "/none", "npm_config_globalconfig=" + inHome + "/none-either",
 		"npm_config_registry=" + n.config.NPM.Registry, "npm_config_audit=false", "npm_config_fund=false", "npm_config_update_notifier=false",
 		"npm_config_ignore_scripts=" + strconv.FormatBool(a.net), "npm_config_logs_max=0", "npm_config_offline=" + strconv.FormatBool(!a.net),
 	}
@@ -77,13 +77,8 @@ func (n *npmKit) update(ctx context.Context, a *attempt, changes []choose.Change
 			return err
 		}
 	}
-	if len(override) > 0 {
-		if err := n.against(ctx, a, override); err != nil {
-			return err
-		}
-	}
-	if len(lock) > 0 {
-		if err := n.within(ctx, a, lock); err != nil {
+	if len(override)+len(lock) > 0 {
+		if err := n.override(ctx, a, override, lock); err != nil {
 			return err
 		}
 	}
@@ -92,17 +87,17 @@ func (n *npmKit) update(ctx context.Context, a *attempt, changes []choose.Change
 
 func overrideOf(ch choose.Change) string { return fmt.Sprintf("overrides[%s]=%s", ch.Name, ch.To) }
 
-// against makes overrides stay.
-func (n *npmKit) against(ctx context.Context, a *attempt, overrides []string) error {
-	if err := n.npm(ctx, a, append([]string{"pkg", "set"}, overrides...)...); err != nil {
-		return err
+// override sets overrides that stay, and others that only make the lock file hold exact versions which the ranges admit: npm has no word
+// for that, but a lock file that was made by an override stays as it is when that goes.
+func (n *npmKit) override(ctx context.Context, a *attempt, stay, pass []string) error {
+	if len(stay) > 0 {
+		if err := n.npm(ctx, a, append([]string{"pkg", "set"}, stay...)...); err != nil {
+			return err
+		}
 	}
-	return n.resolve(ctx, a)
-}
-
-// within makes the lock file hold exact versions that the ranges admit: npm has no word for it, but a lock file that was made by an
-// override stays as it is when that goes.
-func (n *npmKit) within(ctx context.Context, a *attempt, overrides []string) error {
+	if len(pass) == 0 {
+		return n.resolve(ctx, a)
+	}
 	root, err := os.OpenRoot(filepath.Join(a.dir, "tree"))
 	if err != nil {
 		return fmt.Errorf("change lock file: %w", err)
@@ -113,7 +108,10 @@ func (n *npmKit) within(ctx context.Context, a *attempt, overrides []string) err
 	if err != nil {
 		return fmt.Errorf("change lock file: %w", err)
 	}
-	if err := n.against(ctx, a, overrides); err != nil {
+	if err := n.npm(ctx, a, append([]string{"pkg", "set"}, pass...)...); err != nil {
+		return err
+	}
+	if err := n.resolve(ctx, a); err != nil {
 		return err
 	}
 	if err := root.WriteFile(manifest, before, 0o644); err != nil {
@@ -128,20 +126,23 @@ func (n *npmKit) build(ctx context.Context, a *attempt) error {
 			return err
 		}
 	}
-	return n.npm(ctx, a, "run", "build", "--if-present")
+	if !n.script(a, "build") {
+		return nil
+	}
+	return n.npm(ctx, a, "run", "build")
 }
 
-// tested tells whether the project has tests.
-func (n *npmKit) tested(a *attempt) bool {
+// script tells whether the project has a script of a name.
+func (n *npmKit) script(a *attempt, name string) bool {
 	var m struct{ Scripts map[string]any }
-	return json.Unmarshal(a.before[path.Join(a.config.Dir, "package.json")], &m) == nil && m.Scripts["test"] != nil
+	return json.Unmarshal(a.before[path.Join(a.config.Dir, "package.json")], &m) == nil && m.Scripts[name] != nil
 }
 
 // test has one result: npm knows no more.
 func (n *npmKit) test(ctx context.Context, a *attempt) (results, error) {
 	const name = "npm test"
 	r := results{passed: map[string]bool{}, failed: map[string]bool{}}
-	if !n.tested(a) {
+	if !n.script(a, "test") {
 		return r, nil
 	}
 	err := n.npm(ctx, a, "run", "test")
