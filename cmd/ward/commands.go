@@ -30,6 +30,7 @@ func commands(e cli.Env) []*cobra.Command {
 		safe.Backup(e),
 		safe.Restore(e),
 		scanning.Scan(e),
+		scanning.Update(e),
 		newUpCommand(e),
 		newStatusCommand(e),
 		newLogsCommand(e),

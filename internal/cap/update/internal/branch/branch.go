@@ -52,6 +52,24 @@ func (r Repo) Root(ctx context.Context) (string, error) {
 	return r.git(ctx, nil, nil, "rev-parse", "--show-toplevel")
 }
 
+// Changed tells whether a file of the work tree is another than in a commit; a file that git doesn't track is.
+func (r Repo) Changed(ctx context.Context, commit, path string) (bool, error) {
+	root, err := r.Root(ctx)
+	if err != nil {
+		return false, err
+	}
+	now, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(path)))
+	if err != nil {
+		return false, fmt.Errorf("compare %s: %w", path, err)
+	}
+	then, err := r.git(ctx, nil, nil, "cat-file", "blob", commit+":"+path)
+	if err != nil {
+		return true, nil //nolint:nilerr // it isn't in the commit
+	}
+	// git prints the file as it is; only the last newline was cut off.
+	return strings.TrimSuffix(string(now), "\n") != then, nil
+}
+
 // Put makes the commit, and points the branch at it. It returns the commit's ID; the same one again if the branch holds the same files already.
 func (r Repo) Put(ctx context.Context, c Commit) (string, error) {
 	if !strings.HasPrefix(c.Branch, Prefix) || strings.Contains(c.Branch, "..") || len(c.Files) == 0 {

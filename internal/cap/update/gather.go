@@ -1,0 +1,176 @@
+package update
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"sync"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/update/internal/choose"
+	"github.com/wardhq/ward/internal/cap/update/internal/npmlock"
+	"github.com/wardhq/ward/internal/cap/update/internal/registry"
+	"github.com/wardhq/ward/internal/cap/update/internal/seen"
+	"github.com/wardhq/ward/internal/cap/update/internal/trial"
+	"github.com/wardhq/ward/internal/finding"
+)
+
+// sources are where releases come from.
+type sources struct {
+	goEnv  registry.GoEnv
+	npmEnv registry.NPMEnv
+	ca     string
+	set    bool
+}
+
+// env is where a project's releases come from: what its own tools are configured for.
+func (u *run) env(ctx context.Context, p project) (sources, error) {
+	if u.sources.set {
+		return u.sources, nil
+	}
+	var s sources
+	var err error
+	if p.ecosystem == choose.Go {
+		s.goEnv, err = registry.ReadGoEnv(ctx)
+	} else {
+		s.npmEnv, err = registry.ReadNPMEnv(ctx, filepath.Join(u.root, filepath.FromSlash(p.dir)))
+	}
+	return s, err
+}
+
+func (u *run) registry(ctx context.Context, p project) (registry.Registry, error) {
+	s, err := u.env(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if p.ecosystem == choose.Go {
+		return registry.NewGo(s.goEnv, nil)
+	}
+	return registry.NewNPM(s.npmEnv, nil), nil
+}
+
+// atOnce is how many questions to registries are under way.
+const atOnce = 8
+
+// gather makes of the parts that matter what the choice needs: those with findings, those that the project asks for itself where everything is wanted,
+// and the direct ones of npm projects with findings, which may have to be raised for others' sake.
+func (u *run) gather(ctx context.Context, dir string, parts []finding.Package, found []finding.Finding) ([]choose.Part, error) {
+	type key struct{ ecosystem, name, version, path string }
+	of := func(p *finding.Package) key { return key{p.Ecosystem, p.Name, p.Version, p.Location.Path} }
+	weak, troubled := map[key][]finding.Finding{}, map[string]bool{}
+	for _, f := range found {
+		if f.Package != nil && f.Suppressed == nil {
+			weak[of(f.Package)] = append(weak[of(f.Package)], f)
+			troubled[f.Package.Location.Path] = true
+		}
+	}
+	var out []choose.Part
+	asks := map[string]npmlock.Asks{}
+	for i := range parts {
+		p := &parts[i]
+		if !(len(weak[of(p)]) > 0 || u.All && p.Direct || p.Direct && p.Ecosystem == choose.NPM && troubled[p.Location.Path]) {
+			continue
+		}
+		part := choose.Part{Package: *p, Findings: weak[of(p)]}
+		if p.Ecosystem == choose.NPM && path.Base(p.Location.Path) == "package-lock.json" {
+			if asks[p.Location.Path] == nil {
+				b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(p.Location.Path)))
+				if err != nil {
+					return nil, fmt.Errorf("read who asks for what: %w", err)
+				}
+				if asks[p.Location.Path], err = npmlock.Parse(b); err != nil {
+					return nil, fault.Wrap(fault.Invalid, p.Location.Path, err)
+				}
+			}
+			for _, a := range asks[p.Location.Path].Of(p.Name, p.Version) {
+				part.Asks = append(part.Asks, choose.Ask(a))
+			}
+		}
+		out = append(out, part)
+	}
+	return out, u.releases(ctx, out)
+}
+
+// releases fills in what registries list, and since when each of it counts. A registry that doesn't answer about one part keeps that one back, by
+// having no release to choose.
+func (u *run) releases(ctx context.Context, parts []choose.Part) error {
+	log := seen.Open(u.SeenLog, u.Clock)
+	var mu sync.Mutex // guards registries and failed
+	registries, failed := map[project]registry.Registry{}, []error{}
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for i := range parts {
+		p := &parts[i]
+		if p.Ecosystem != choose.Go && p.Ecosystem != choose.NPM {
+			continue
+		}
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			where := project{p.Ecosystem, path.Dir(p.Location.Path)}
+			mu.Lock()
+			reg := registries[where]
+			var err error
+			if reg == nil {
+				if reg, err = u.registry(ctx, where); err == nil {
+					registries[where] = reg
+				}
+			}
+			mu.Unlock()
+			if err == nil {
+				if p.Releases, err = reg.Releases(ctx, p.Name, p.Version); err == nil {
+					p.Since, err = log.Note(p.Ecosystem, p.Name, p.Releases)
+				}
+			}
+			if err != nil {
+				mu.Lock()
+				failed = append(failed, fmt.Errorf("%s: %w", p.Name, err))
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if len(failed) > 0 && (len(failed) == len(parts) || ctx.Err() != nil) {
+		return errors.Join(failed...)
+	}
+	for _, err := range failed {
+		u.say(err.Error())
+	}
+	return nil
+}
+
+// grown compares what two versions can do, by what was published.
+func (u *run) grown(ctx context.Context) func(ecosystem, name, from, to string) ([]string, error) {
+	return nil
+}
+
+// overlay is a folder with the manifests and lock files of the commit, exchanged by others.
+func (u *run) overlay(ctx context.Context, files map[string][]byte) (dir string, remove func(), err error) {
+	if dir, err = os.MkdirTemp(u.Scratch, "look-"); err != nil {
+		return "", nil, fmt.Errorf("look at the changed manifests: %w", err)
+	}
+	remove = func() { _ = os.RemoveAll(dir) } // our own scratch folder
+	err = trial.Checkout(ctx, u.root, u.base, dir)
+	var root *os.Root
+	if err == nil {
+		if root, err = os.OpenRoot(dir); err == nil {
+			defer root.Close()
+		}
+	}
+	for name, b := range files {
+		if err == nil {
+			if err = root.MkdirAll(path.Dir(name), 0o755); err == nil || errors.Is(err, fs.ErrExist) {
+				err = root.WriteFile(name, b, 0o644)
+			}
+		}
+	}
+	if err != nil {
+		remove()
+		return "", nil, fmt.Errorf("look at the changed manifests: %w", err)
+	}
+	return dir, remove, nil
+}

@@ -1,0 +1,404 @@
+package update
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/update/internal/branch"
+	"github.com/wardhq/ward/internal/cap/update/internal/choose"
+	"github.com/wardhq/ward/internal/cap/update/internal/forge"
+	"github.com/wardhq/ward/internal/cap/update/internal/trial"
+	"github.com/wardhq/ward/internal/finding"
+	"github.com/wardhq/ward/internal/model"
+)
+
+// Scanner tells which parts a folder has, and what is weak in them.
+type Scanner interface {
+	Look(ctx context.Context, dir string) (parts []finding.Package, found []finding.Finding, err error)
+}
+
+type (
+	// Sandbox runs one command with nothing but what it says.
+	Sandbox = trial.Sandbox
+	// Job is such a command.
+	Job = trial.Job
+	// Change is one part's new version, Held one that isn't taken, with the reason.
+	Change = choose.Change
+	Held   = choose.Held
+)
+
+// Request says what to bring up to date.
+type Request struct {
+	Dir     string // in a git repository, absolute
+	Policy  model.Update
+	Scanner Scanner
+	Sandbox Sandbox
+	SeenLog string // the file of first-seen releases
+	Scratch string // a folder for trials, of ours; its way must be open to the sandbox's user
+	Cache   string // a folder that keeps Go's builds warm from one trial to the next; "" for none
+	Forge   forge.Forge
+	Remote  string // where branches are pushed, for Forge
+	All     bool   // bring up to date what has no finding, too
+	Major   bool   // leap to other major versions where nothing needs it
+	Plan    bool   // only say what would be tried
+	Clock   clock.Clock
+	// Progress is told what is done now; it may be nil.
+	Progress func(string)
+	sources  sources // for tests; zero for the real registries
+}
+
+// Proposal is a set of changes that stood its trial.
+type Proposal struct {
+	Branch  string            `json:"branch,omitempty"`
+	Commit  string            `json:"commit,omitempty"`
+	URL     string            `json:"url,omitempty"` // on the forge
+	Title   string            `json:"title"`
+	Body    string            `json:"body"`
+	Risk    string            `json:"risk"`
+	Changes []Change          `json:"changes"`
+	Tests   int               `json:"tests"`  // that count, and passed
+	Unsure  int               `json:"unsure"` // that failed or flapped before the change, too
+	Cleared []finding.Finding `json:"cleared,omitempty"`
+	New     []finding.Finding `json:"new,omitempty"`
+	Merged  bool              `json:"merged,omitempty"`
+	Note    string            `json:"note,omitempty"` // why it wasn't merged, or not proposed
+	files   map[string][]byte
+}
+
+// Report is what came of it.
+type Report struct {
+	Base      string     `json:"base"` // the commit
+	Planned   []Planned  `json:"planned,omitempty"`
+	Proposals []Proposal `json:"proposals"`
+	Held      []Held     `json:"held"`
+	// Before and After count the findings that aren't suppressed: in the commit, and if all proposals were merged.
+	Before int `json:"before"`
+	After  int `json:"after"`
+}
+
+// Planned is a group that would be tried.
+type Planned struct {
+	Risk    string   `json:"risk"`
+	Changes []Change `json:"changes"`
+}
+
+// run is one update under way.
+type run struct {
+	Request
+	repo   branch.Repo
+	root   string
+	base   string
+	onto   string // the branch that is checked out
+	report Report
+}
+
+// maxRounds bounds how often the result of changes is looked at again for what they brought in.
+const maxRounds = 4
+
+// Run looks, chooses, tries, and puts what passed on branches: each group of changes by itself.
+func Run(ctx context.Context, r Request) (*Report, error) {
+	u := &run{Request: r, repo: branch.Repo{Dir: r.Dir}}
+	u.report.Proposals, u.report.Held = []Proposal{}, []Held{}
+	var err error
+	if u.base, u.onto, err = u.repo.Head(ctx); err != nil {
+		return nil, err
+	}
+	if u.root, err = u.repo.Root(ctx); err != nil {
+		return nil, err
+	}
+	u.report.Base = u.base
+	u.say("looking at the parts and their releases")
+	parts, found, err := u.Scanner.Look(ctx, u.root)
+	if err != nil {
+		return nil, err
+	}
+	u.report.Before = counted(found)
+	u.report.After = u.report.Before
+	if err := u.clean(ctx, parts); err != nil {
+		return nil, err
+	}
+	choice, err := u.choose(ctx, u.root, parts, found)
+	if err != nil {
+		return nil, err
+	}
+	u.report.Held = append(u.report.Held, choice.Held...)
+	if r.Plan {
+		for _, g := range choice.Groups {
+			u.report.Planned = append(u.report.Planned, Planned{g.Risk.String(), g.Changes})
+		}
+		return &u.report, nil
+	}
+	return &u.report, u.try(ctx, choice.Groups)
+}
+
+func (u *run) say(what string) {
+	if u.Progress != nil {
+		u.Progress(what)
+	}
+}
+
+// counted is how many findings count.
+func counted(found []finding.Finding) int {
+	n := 0
+	for i := range found {
+		if found[i].Suppressed == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// clean makes sure that the manifests are those of the commit: what isn't committed would be lost on the branch.
+func (u *run) clean(ctx context.Context, parts []finding.Package) error {
+	seen := map[string]bool{}
+	for i := range parts {
+		p := parts[i].Location.Path
+		if seen[p] {
+			continue
+		}
+		seen[p] = true
+		if changed, err := u.repo.Changed(ctx, u.base, p); err != nil {
+			return err
+		} else if changed {
+			return fault.New(fault.Refused, p+" has changes that aren't committed: commit them first, or undo them")
+		}
+	}
+	return nil
+}
+
+// choose asks the registries about the parts that matter, and makes the choice.
+func (u *run) choose(ctx context.Context, dir string, parts []finding.Package, found []finding.Finding) (choose.Choice, error) {
+	asked, err := u.gather(ctx, dir, parts, found)
+	if err != nil {
+		return choose.Choice{}, err
+	}
+	p := choose.Policy{
+		Now: u.Clock.Now(), Wait: time.Duration(u.Policy.WaitDays) * 24 * time.Hour, All: u.All, Major: u.Major, Grown: u.grown(ctx),
+	}
+	for _, i := range u.Policy.Ignore {
+		until, err := time.Parse(time.DateOnly, i.Until)
+		if err != nil {
+			return choose.Choice{}, fault.New(fault.Invalid, fmt.Sprintf("update: ignore of %s: %q is no day", i.Package, i.Until))
+		}
+		p.Ignore = append(p.Ignore, choose.Ignore{Name: i.Package, Reason: i.Reason, Until: until.AddDate(0, 0, 1)})
+	}
+	if u.Forge != nil {
+		open, err := u.Forge.List(ctx, branch.Prefix)
+		if err != nil {
+			return choose.Choice{}, err
+		}
+		// Our own open ones are refreshed, not added to; what is over the limit waits.
+		p.Limit = max(cmp.Or(u.Policy.Limit, defaultLimit), len(open))
+	}
+	return choose.Choose(asked, p), nil
+}
+
+const defaultLimit = 5
+
+// project is one folder of one ecosystem.
+type project struct{ ecosystem, dir string }
+
+func projectOf(ch *Change) project { return project{ch.Ecosystem, path.Dir(ch.Path)} }
+
+// try tries each group in its project's sandbox, and proposes what passes.
+func (u *run) try(ctx context.Context, groups []choose.Group) error {
+	trials := map[project]*trial.Trial{}
+	defer func() {
+		for _, t := range trials {
+			_ = t.Close() // what is left lies in our scratch folder
+		}
+	}()
+	for _, g := range groups {
+		where := projectOf(&g.Changes[0])
+		t := trials[where]
+		if t == nil {
+			u.say("the project as it is: " + path.Join(where.dir, "…"))
+			var err error
+			if t, err = u.begin(ctx, where); err != nil {
+				u.hold(g.Changes, err.Error())
+				if ctx.Err() != nil {
+					return err
+				}
+				continue
+			}
+			trials[where] = t
+		}
+		p, err := u.group(ctx, t, g)
+		if err != nil {
+			return err
+		}
+		if p == nil {
+			continue
+		}
+		if err := u.propose(ctx, p); err != nil {
+			return err
+		}
+		u.report.Proposals = append(u.report.Proposals, *p)
+		u.report.After += counted(p.New) - counted(p.Cleared)
+	}
+	return nil
+}
+
+func (u *run) hold(changes []Change, reason string) {
+	for _, ch := range changes {
+		u.report.Held = append(u.report.Held, Held{Ecosystem: ch.Ecosystem, Name: ch.Name, Version: ch.From, To: ch.To, Path: ch.Path, Findings: ch.Mends, Reason: reason})
+	}
+}
+
+func (u *run) begin(ctx context.Context, p project) (*trial.Trial, error) {
+	s, err := u.env(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return trial.Begin(ctx, trial.Config{
+		Repo: u.root, Commit: u.base, Dir: p.dir, Ecosystem: p.ecosystem, Go: s.goEnv, NPM: s.npmEnv, CA: s.ca, Scratch: u.Scratch, BuildCache: u.Cache,
+		Sandbox: u.Sandbox, Scanner: lookOnly{u.Scanner}, Progress: u.Progress,
+	})
+}
+
+// lookOnly is the trial's view of a scanner.
+type lookOnly struct{ Scanner }
+
+func (l lookOnly) Scan(ctx context.Context, dir string) ([]finding.Finding, error) {
+	_, found, err := l.Look(ctx, dir)
+	return found, err
+}
+
+// group tries one group until nothing is left to mend of what it brings in itself, and says what passed; nil if nothing did.
+func (u *run) group(ctx context.Context, t *trial.Trial, g choose.Group) (*Proposal, error) {
+	var last *Proposal
+	changes := g.Changes
+	for range maxRounds {
+		u.say("trying " + titleOf(changes))
+		out, err := t.Try(ctx, changes)
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range out.Held {
+			u.hold([]Change{h.Change}, h.Reason)
+		}
+		if len(out.Passed) == 0 || len(out.Files) == 0 {
+			return last, nil
+		}
+		last = &Proposal{
+			Risk: g.Risk.String(), Changes: out.Passed, Tests: out.Tests, Unsure: out.Unsure, Cleared: out.Cleared, New: out.New, files: out.Files,
+		}
+		more, err := u.brought(ctx, out, g.Risk)
+		if err != nil || len(more) == 0 {
+			return last, err
+		}
+		changes = append(slices.Clone(out.Passed), more...)
+	}
+	return last, nil
+}
+
+// brought are the changes that mend what a set of changes brought in: transitive parts may be weak in their turn.
+func (u *run) brought(ctx context.Context, out *trial.Outcome, risk choose.Risk) ([]Change, error) {
+	if counted(out.New) == 0 {
+		return nil, nil
+	}
+	dir, remove, err := u.overlay(ctx, out.Files)
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
+	parts, found, err := u.Scanner.Look(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	fresh := map[string]bool{}
+	for i := range out.New {
+		fresh[out.New[i].Fingerprint()] = true
+	}
+	found = slices.DeleteFunc(found, func(f finding.Finding) bool { return !fresh[f.Fingerprint()] })
+	choice, err := u.choose(ctx, dir, parts, found)
+	if err != nil {
+		return nil, err
+	}
+	u.report.Held = append(u.report.Held, choice.Held...)
+	var more []Change
+	for _, g := range choice.Groups {
+		if g.Security && g.Risk <= max(risk, choose.Minor) {
+			for _, ch := range g.Changes {
+				if !slices.ContainsFunc(out.Passed, func(o Change) bool { return o.Name == ch.Name && o.To == ch.To }) {
+					more = append(more, ch)
+				}
+			}
+		}
+	}
+	return more, nil
+}
+
+// propose puts a proposal on its branch, and on the forge if there is one.
+func (u *run) propose(ctx context.Context, p *Proposal) error {
+	p.Title, p.Body = titleOf(p.Changes), bodyOf(p)
+	p.Branch = branchOf(p)
+	var err error
+	p.Commit, err = u.repo.Put(ctx, branch.Commit{Branch: p.Branch, Base: u.base, Message: p.Title + "\n\n" + p.Body, Files: p.files, Now: u.Clock.Now()})
+	if fault.KindOf(err) == fault.Conflict {
+		p.Note, p.Branch = err.Error(), ""
+		return nil
+	}
+	if err != nil || u.Forge == nil {
+		return err
+	}
+	if u.onto == "" {
+		return fault.New(fault.Usage, "no branch is checked out, so nobody knows into what to propose")
+	}
+	if err := u.repo.Push(ctx, u.Remote, p.Branch); err != nil {
+		return err
+	}
+	made, err := u.Forge.Propose(ctx, forge.Proposal{Branch: p.Branch, Base: u.onto, Title: p.Title, Body: p.Body})
+	if err != nil {
+		return err
+	}
+	p.URL = made.URL
+	if !u.mayMerge(p) {
+		return nil
+	}
+	if err := u.Forge.Merge(ctx, made, p.Commit); err != nil {
+		p.Note = err.Error() // it stays open for people
+		return nil
+	}
+	p.Merged = true
+	return nil
+}
+
+// mayMerge tells whether the policy lets a proposal be merged without a person: by its risk, and only if it brought in nothing new.
+func (u *run) mayMerge(p *Proposal) bool {
+	highest := choose.RiskUnknown
+	for i := range p.Changes {
+		highest = max(highest, p.Changes[i].Risk)
+		if p.Changes[i].Waived || p.Changes[i].Risk == choose.RiskUnknown {
+			return false
+		}
+	}
+	allowed := map[string]choose.Risk{"patch": choose.Patch, "minor": choose.Minor}[u.Policy.Merge]
+	return allowed != choose.RiskUnknown && highest <= allowed && counted(p.New) == 0 && p.Tests > 0
+}
+
+// Proposals go on one branch for each set of parts, whatever their versions: a newer version refreshes the proposal.
+func branchOf(p *Proposal) string {
+	ch := p.Changes[0]
+	name := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(ch.Name))
+	if len(p.Changes) > 1 {
+		name = strings.ReplaceAll(p.Risk, " ", "-")
+	}
+	if dir := path.Dir(ch.Path); dir != "." {
+		name = strings.ReplaceAll(strings.Trim(filepath.ToSlash(dir), "./"), "/", "-") + "-" + name
+	}
+	return branch.Prefix + strings.ToLower(ch.Ecosystem) + "-" + strings.Trim(name, "-")
+}
