@@ -1,5 +1,5 @@
 // Package callgraph tells whether the weak code of a part can run at all: for Go through the call graph of golang.org/x/vuln (govulncheck), from
-// source or from a program's symbols; for npm and Python by what the project's own code imports.
+// source or from a program's symbols; for npm by whether anything names it.
 //
 // Guarantee: "not called" is only said where the analysis was whole: each doubt (code that doesn't load, C, a stripped program, an advisory that
 // names no functions, another version than the one analysed) leaves "unknown". It has no network, and runs nothing of the project's code.
