@@ -63,6 +63,9 @@ func bodyOf(p *Proposal) string {
 	for _, f := range p.New {
 		fmt.Fprintf(&b, "  - new: %s in %s %s: %s\n", plain(f.ID), plain(f.Package.Name), plain(f.Package.Version), plain(f.Title))
 	}
+	for _, n := range p.Notices {
+		fmt.Fprintf(&b, "- %s\n", n)
+	}
 	return b.String()
 }
 

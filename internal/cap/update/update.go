@@ -68,6 +68,7 @@ type Proposal struct {
 	Unsure  int               `json:"unsure"` // that failed or flapped before the change, too
 	Cleared []finding.Finding `json:"cleared,omitempty"`
 	New     []finding.Finding `json:"new,omitempty"`
+	Notices []string          `json:"notices,omitempty"` // what else changes: new parts, licences, install scripts, the language's version
 	Merged  bool              `json:"merged,omitempty"`
 	Note    string            `json:"note,omitempty"` // why it wasn't merged, or not proposed
 	files   map[string][]byte
@@ -97,6 +98,7 @@ type run struct {
 	root   string
 	base   string
 	onto   string // the branch that is checked out
+	parts  []finding.Package
 	report Report
 }
 
@@ -121,7 +123,7 @@ func Run(ctx context.Context, r Request) (*Report, error) {
 		return nil, err
 	}
 	u.report.Before = counted(found)
-	u.report.After = u.report.Before
+	u.report.After, u.parts = u.report.Before, parts
 	if err := u.clean(ctx, parts); err != nil {
 		return nil, err
 	}
@@ -291,7 +293,7 @@ func (u *run) group(ctx context.Context, t *trial.Trial, g choose.Group) (*Propo
 		last = &Proposal{
 			Risk: g.Risk.String(), Changes: out.Passed, Tests: out.Tests, Unsure: out.Unsure, Cleared: out.Cleared, New: out.New, files: out.Files,
 		}
-		more, err := u.brought(ctx, out, g.Risk)
+		more, err := u.brought(ctx, last, g.Risk)
 		if err != nil || len(more) == 0 {
 			return last, err
 		}
@@ -300,12 +302,10 @@ func (u *run) group(ctx context.Context, t *trial.Trial, g choose.Group) (*Propo
 	return last, nil
 }
 
-// brought are the changes that mend what a set of changes brought in: transitive parts may be weak in their turn.
-func (u *run) brought(ctx context.Context, out *trial.Outcome, risk choose.Risk) ([]Change, error) {
-	if counted(out.New) == 0 {
-		return nil, nil
-	}
-	dir, remove, err := u.overlay(ctx, out.Files)
+// brought looks at what a proposal brings in beside its changes, notes it, and returns the changes that mend it: transitive parts may be weak
+// in their turn.
+func (u *run) brought(ctx context.Context, p *Proposal, risk choose.Risk) ([]Change, error) {
+	dir, remove, err := u.overlay(ctx, p.files)
 	if err != nil {
 		return nil, err
 	}
@@ -314,9 +314,12 @@ func (u *run) brought(ctx context.Context, out *trial.Outcome, risk choose.Risk)
 	if err != nil {
 		return nil, err
 	}
+	if p.Notices, err = u.notices(ctx, p, parts); err != nil || counted(p.New) == 0 {
+		return nil, err
+	}
 	fresh := map[string]bool{}
-	for i := range out.New {
-		fresh[out.New[i].Fingerprint()] = true
+	for i := range p.New {
+		fresh[p.New[i].Fingerprint()] = true
 	}
 	found = slices.DeleteFunc(found, func(f finding.Finding) bool { return !fresh[f.Fingerprint()] })
 	choice, err := u.choose(ctx, dir, parts, found)
@@ -326,11 +329,12 @@ func (u *run) brought(ctx context.Context, out *trial.Outcome, risk choose.Risk)
 	u.report.Held = append(u.report.Held, choice.Held...)
 	var more []Change
 	for _, g := range choice.Groups {
-		if g.Security && g.Risk <= max(risk, choose.Minor) {
-			for _, ch := range g.Changes {
-				if !slices.ContainsFunc(out.Passed, func(o Change) bool { return o.Name == ch.Name && o.To == ch.To }) {
-					more = append(more, ch)
-				}
+		if !g.Security || g.Risk > max(risk, choose.Minor) {
+			continue
+		}
+		for _, ch := range g.Changes {
+			if !slices.ContainsFunc(p.Changes, func(o Change) bool { return o.Name == ch.Name && o.To == ch.To }) {
+				more = append(more, ch)
 			}
 		}
 	}

@@ -215,6 +215,9 @@ func sayUpdate(e cli.Env, r *update.Report) error {
 			say(&p.Changes[j])
 		}
 		fmt.Fprintf(e.Out, "    it builds; %d tests passed as before, %d say nothing; %d findings cleared, %d new\n", p.Tests, p.Unsure, len(p.Cleared), len(p.New))
+		for _, n := range p.Notices {
+			fmt.Fprintf(e.Out, "    %s\n", n)
+		}
 		if p.URL != "" {
 			fmt.Fprintf(e.Out, "    %s\n", p.URL)
 		}

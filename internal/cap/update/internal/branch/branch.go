@@ -62,12 +62,32 @@ func (r Repo) Changed(ctx context.Context, commit, path string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("compare %s: %w", path, err)
 	}
-	then, err := r.git(ctx, nil, nil, "cat-file", "blob", commit+":"+path)
+	then, err := r.File(ctx, commit, path)
+	return err != nil || then == nil || !bytes.Equal(now, then), err
+}
+
+// File is a file of a commit, as it is stored; nil if there is none.
+func (r Repo) File(ctx context.Context, commit, path string) ([]byte, error) {
+	said, err := r.git(ctx, nil, nil, "ls-tree", "-z", "--full-tree", commit, "--", path)
 	if err != nil {
-		return true, nil //nolint:nilerr // it isn't in the commit
+		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	// git prints the file as it is; only the last newline was cut off.
-	return strings.TrimSuffix(string(now), "\n") != then, nil
+	fields := strings.Fields(strings.SplitN(said, "\t", 2)[0])
+	if len(fields) != 3 || fields[1] != "blob" {
+		return nil, nil
+	}
+	text, err := r.git(ctx, nil, nil, "cat-file", "blob", fields[2])
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	size, err := r.git(ctx, nil, nil, "cat-file", "-s", fields[2])
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if size != fmt.Sprint(len(text)) { // git's last newline was cut off
+		text += "\n"
+	}
+	return []byte(text), nil
 }
 
 // Put makes the commit, and points the branch at it. It returns the commit's ID; the same one again if the branch holds the same files already.

@@ -27,6 +27,27 @@ func (a Asks) Of(name, version string) []Ask { return a[copied{name, version}] }
 
 const maxPackages = 500_000
 
+// InstallScripts are the parts that run code when they are installed, "name version" each, sorted.
+func InstallScripts(b []byte) ([]string, error) {
+	var lock struct {
+		Packages map[string]struct {
+			entry
+			Scripts bool `json:"hasInstallScript"`
+		} `json:"packages"`
+	}
+	if err := json.Unmarshal(b, &lock); err != nil {
+		return nil, fmt.Errorf("read lock file: %w", err)
+	}
+	var out []string
+	for folder, e := range lock.Packages {
+		if name := nameOf(folder, e.entry); e.Scripts && folder != "" {
+			out = append(out, name+" "+e.Version)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
 // entry is one of "packages", by its folder.
 type entry struct {
 	Name         string            `json:"name"`

@@ -40,6 +40,13 @@ func TestEachRequestIsOfTheCopyThatNodeLoads(t *testing.T) {
 	}
 }
 
+func TestInstallScriptsAreNamed(t *testing.T) {
+	got, err := InstallScripts([]byte(`{"packages":{"":{"hasInstallScript":true},"node_modules/b":{"version":"2","hasInstallScript":true},"node_modules/a/node_modules/b":{"version":"2","hasInstallScript":true},"node_modules/@s/a":{"version":"1","hasInstallScript":true},"node_modules/c":{"version":"1"}}}`))
+	if d := cmp.Diff([]string{"@s/a 1", "b 2"}, got); d != "" || err != nil {
+		t.Error(d, err)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(lock))
 	f.Add([]byte(`{"packages":{"node_modules":{"dependencies":{"":"1"}},"/":{"dependencies":{"a":"1"}},"a/node_modules/b/c":{"dependencies":{"x":"1"}}}}`))

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/module"
+	modzip "golang.org/x/mod/zip"
+
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
+	"github.com/wardhq/ward/internal/cap/scan"
+	"github.com/wardhq/ward/internal/wardtest/need"
+)
+
+// release is one version of a module, and what it holds.
+type release struct {
+	at   time.Time
+	code string
+}
+
+// proxy serves modules as the go command asks for them, and makes it the only one.
+func proxy(t *testing.T, modules map[string]map[string]release) {
+	t.Helper()
+	answers := map[string][]byte{}
+	for name, versions := range modules {
+		for version, r := range versions {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "go.mod"), "module "+name+"\n\ngo 1.24\n")
+			write(t, filepath.Join(dir, "x.go"), r.code)
+			var b bytes.Buffer
+			if err := modzip.CreateFromDir(&b, module.Version{Path: name, Version: version}, dir); err != nil {
+				t.Fatal(err)
+			}
+			at := "/" + name + "/@v/"
+			answers[at+version+".zip"], answers[at+version+".mod"] = b.Bytes(), []byte("module "+name+"\n\ngo 1.24\n")
+			answers[at+version+".info"] = fmt.Appendf(nil, `{"Version":%q,"Time":%q}`, version, r.at.UTC().Format(time.RFC3339))
+			answers[at+"list"] = append(answers[at+"list"], version+"\n"...)
+		}
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, ok := answers[r.URL.Path]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		w.Write(b)
+	}))
+	t.Cleanup(s.Close)
+	t.Setenv("GOPROXY", s.URL)
+	t.Setenv("GONOPROXY", "none")
+	t.Setenv("GOSUMDB", "off")
+	t.Setenv("GOFLAGS", "-mod=mod")
+}
+
+func git(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	c := exec.Command(need.Program(t, "git"), append([]string{"-C", dir, "-c", "user.name=Ada", "-c", "user.email=ada@example.com"}, args...)...)
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %v: %v %s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// holes makes an index of one advisory for each module: everything below a version.
+func holes(t *testing.T, fixed map[string]string) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, version := range fixed {
+		id := "GO-2026-" + strings.ToUpper(strings.ReplaceAll(filepath.Base(name), ".", "-"))
+		write(t, filepath.Join(dir, "osv", id+".json"), `{"schema_version":"1.7.0","id":"`+id+`","modified":"`+time.Now().UTC().Format(time.RFC3339)+`","summary":"a hole",
+			"affected":[{"package":{"ecosystem":"Go","name":"`+name+`"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"},{"fixed":"`+version+`"}]}]}]}`)
+	}
+	db := filepath.Join(dir, "advisories.db")
+	if _, err := scan.BuildData(t.Context(), db, []scan.DataSource{{Location: filepath.Join(dir, "osv")}}, scan.DataOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("WARD_ADVISORIES", db)
+}
+
+// TestUpdateProposesWhatStandsItsTrial: of four weak parts one has a fix that works, one a fix that breaks the application, one a fix that came a moment ago, and one
+// none. Nothing of the work tree changes.
+func TestUpdateProposesWhatStandsItsTrial(t *testing.T) {
+	need.Program(t, "go")
+	long := time.Now().AddDate(0, -1, 0)
+	proxy(t, map[string]map[string]release{
+		"example.com/good":  {"v1.0.0": {long, "package good\n\nfunc Do() int { return 1 }\n"}, "v1.0.1": {long, "package good\n\nfunc Do() int { return 1 }\n"}},
+		"example.com/bad":   {"v1.0.0": {long, "package bad\n\nfunc Do() int { return 1 }\n"}, "v1.0.1": {long, "package bad\n\nfunc Do() int { return 2 }\n"}},
+		"example.com/young": {"v1.0.0": {long, "package young\n\nfunc Do() int { return 1 }\n"}, "v1.0.1": {time.Now().Add(-time.Hour), "package young\n\nimport _ \"net/http\"\n\nfunc Do() int { return 1 }\n"}},
+		"example.com/none":  {"v1.0.0": {long, "package none\n\nfunc Do() int { return 1 }\n"}},
+	})
+	holes(t, map[string]string{"example.com/good": "1.0.1", "example.com/bad": "1.0.1", "example.com/young": "1.0.1", "example.com/none": "9.0.0"})
+	dir := t.TempDir()
+	git(t, dir, "init", "-q", "-b", "main")
+	var imports, sum, requires []string
+	for _, name := range []string{"good", "bad", "young", "none"} {
+		imports = append(imports, fmt.Sprintf("\t\"example.com/%s\"", name))
+		sum = append(sum, name+".Do()")
+		requires = append(requires, "require example.com/"+name+" v1.0.0")
+	}
+	write(t, filepath.Join(dir, "go.mod"), "module example.com/app\n\ngo 1.24\n\n"+strings.Join(requires, "\n")+"\n")
+	write(t, filepath.Join(dir, "app.go"), "package app\n\nimport (\n"+strings.Join(imports, "\n")+"\n)\n\nfunc Sum() int { return "+strings.Join(sum, " + ")+" }\n")
+	write(t, filepath.Join(dir, "app_test.go"), "package app\n\nimport \"testing\"\n\nfunc TestSum(t *testing.T) {\n\tif Sum() != 4 {\n\t\tt.Fatal(Sum())\n\t}\n}\n")
+	cmd := exec.Command("go", "mod", "tidy")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	git(t, dir, "add", ".")
+	git(t, dir, "commit", "-q", "-m", "first")
+	var out, errs bytes.Buffer
+	if code := run(cli.Env{Out: &out, Err: &errs}, []string{"update", dir, "--json"}); code != 0 {
+		t.Fatalf("code %d: %s", code, errs.String())
+	}
+	var r struct {
+		Proposals []struct {
+			Branch  string
+			Changes []struct{ Name string }
+		}
+		Held          []struct{ Name, Reason string }
+		Before, After int
+	}
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Proposals) != 1 || len(r.Proposals[0].Changes) != 1 || r.Proposals[0].Changes[0].Name != "example.com/good" || r.Before != 4 || r.After != 3 {
+		t.Errorf("%s", out.String())
+	}
+	for name, want := range map[string]string{"example.com/bad": "fail", "example.com/young": "3 days", "example.com/none": "9.0.0"} {
+		held := ""
+		for _, h := range r.Held {
+			if h.Name == name {
+				held = h.Reason
+			}
+		}
+		if !strings.Contains(held, want) {
+			t.Errorf("%s is held because %q", name, held)
+		}
+	}
+	changed := git(t, dir, "diff", "--stat", "main", r.Proposals[0].Branch)
+	if got := git(t, dir, "show", r.Proposals[0].Branch+":go.mod"); !strings.Contains(got, "example.com/good v1.0.1") || !strings.Contains(got, "example.com/bad v1.0.0") || strings.Contains(changed, "app") {
+		t.Errorf("%s\n%s", got, changed)
+	}
+	if message := git(t, dir, "log", "-1", "--format=%B", r.Proposals[0].Branch); !strings.Contains(message, "mends GO-2026-GOOD") || !strings.Contains(message, "still pass") {
+		t.Error(message)
+	}
+	if got := git(t, dir, "status", "--porcelain") + git(t, dir, "symbolic-ref", "--short", "HEAD"); got != "main" {
+		t.Errorf("the work tree: %s", got)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.com/app\n\ngo 1.24\n\nrequire example.com/good v1.0.0\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	if code := run(cli.Env{Out: &out, Err: &out}, []string{"update", dir}); code != 1 || !strings.Contains(out.String(), "aren't committed") {
+		t.Errorf("an uncommitted manifest: %d %s", code, out.String())
+	}
+}
