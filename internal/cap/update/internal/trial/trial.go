@@ -332,7 +332,7 @@ func (a *attempt) equip(j Job) (Job, error) {
 // failure is a step that didn't succeed: it speaks against the changes, not against the machine.
 type failure struct{ reason, output string }
 
-func (f *failure) Error() string { return f.reason + ": " + lastLine(f.output) }
+func (f *failure) Error() string { return f.reason + ":\n" + lastLines(f.output) }
 
 func clip(s string) string {
 	if len(s) > 200 {
@@ -341,9 +341,10 @@ func clip(s string) string {
 	return s
 }
 
-func lastLine(s string) string {
-	s = strings.TrimSpace(s)
-	return clip(s[strings.LastIndexByte(s, '\n')+1:])
+// lastLines is the end of an output, for an error.
+func lastLines(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-8):], "\n")
 }
 
 // scan looks at a tree in which nobody's code has run yet.
