@@ -1,5 +1,5 @@
-// Package code finds weak places in source code: by a few rules for every language (rules/*.yaml), for Go by gosec as a library, and by
-// analysers that are installed.
+// Package code finds weak places in source code: by a few rules for every language (rules/*.yaml), for Go by gosec, and by analysers that
+// are installed.
 //
 // The rules see one line at a time, without comments and with strings told apart. Guarantee: each file of a language that they know was
 // searched, or a Problem says why not; a package that gosec couldn't load is a Problem; `#nosec` doesn't silence anything, it becomes a
