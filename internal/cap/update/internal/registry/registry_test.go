@@ -137,7 +137,9 @@ func TestGoAnswerWithAHoleIsAnError(t *testing.T) {
 		"broken go.mod":        func(a map[string]string) { a["/example.com/!up/@v/v1.2.0.mod"] = "module (" },
 		"no JSON":              func(a map[string]string) { a["/example.com/!up/@v/v1.1.0.info"] = "<html>" },
 		"no versions":          func(a map[string]string) { a["/example.com/!up/@v/list"] = "../../etc\n" },
-		"more than we read":    func(a map[string]string) { a["/example.com/!up/@v/list"] = strings.Repeat("v1.0.0\n", maxSmall/6) },
+		"more than we read": func(a map[string]string) {
+			a["/example.com/!up/@v/list"] = "v1.0.0\nv1.2.0\n" + strings.Repeat("\n", maxSmall)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := goAnswers()
