@@ -100,6 +100,7 @@ func TestScanCommand(t *testing.T) {
 	advisories(t, true)
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "package-lock.json"), leftPad)
+	write(t, filepath.Join(dir, "index.js"), "require('left-pad')\n")
 	ask := func(code int, args ...string) string {
 		t.Helper()
 		var out bytes.Buffer
@@ -131,7 +132,7 @@ func TestScanCommand(t *testing.T) {
 		}
 	}
 	git("init", "-q")
-	git("add", "package-lock.json")
+	git("add", "package-lock.json", "index.js")
 	git("commit", "-q", "-m", "first")
 	ask(0, dir, "--since", "HEAD")
 	write(t, filepath.Join(dir, "web", "package-lock.json"), leftPad)

@@ -14,6 +14,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/scan/internal/advisory"
 	"github.com/wardhq/ward/internal/cap/scan/internal/callgraph"
 	"github.com/wardhq/ward/internal/cap/scan/internal/credential"
+	"github.com/wardhq/ward/internal/cap/scan/internal/distro"
 	"github.com/wardhq/ward/internal/cap/scan/internal/image"
 	"github.com/wardhq/ward/internal/cap/scan/internal/inventory"
 	"github.com/wardhq/ward/internal/finding"
@@ -57,6 +58,9 @@ func (s *scanner) image(ctx context.Context, db *advisory.DB, ref string) (int, 
 	if err != nil {
 		return 0, err
 	}
+	if found, err = s.archives(ctx, inv.Packages, found, missing); err != nil {
+		return 0, err
+	}
 	s.blind(missing)
 	if err := s.symbols(ctx, db, img, found); err != nil {
 		return 0, err
@@ -85,6 +89,45 @@ func (s *scanner) image(ctx context.Context, db *advisory.DB, ref string) (int, 
 		s.problem(ref+":/"+p.Path, p.Reason)
 	}
 	return len(inv.Files) + secrets.Files, nil
+}
+
+// suites are the security archives of releases, by ecosystem.
+func suites() map[string]string {
+	return map[string]string{
+		"Debian:11": "bullseye-security", "Debian:12": "bookworm-security", "Debian:13": "trixie-security",
+		"Ubuntu:20.04": "focal-security", "Ubuntu:22.04": "jammy-security", "Ubuntu:24.04": "noble-security",
+	}
+}
+
+// archives asks the distribution's own signed archive about installed packages, where the request names one. Ecosystems that it knows aren't missing any more.
+func (s *scanner) archives(ctx context.Context, packages []finding.Package, found []finding.Finding, missing map[string]int) ([]finding.Finding, error) {
+	if s.Archive.Mirror == "" {
+		return found, nil
+	}
+	open := map[string]*distro.Archive{}
+	for _, p := range packages {
+		release := strings.TrimSuffix(p.Ecosystem, ":LTS")
+		suite := suites()[release]
+		if suite == "" {
+			continue
+		}
+		if open[release] == nil {
+			o := s.Archive
+			o.Suite = suite
+			a, err := distro.Fetch(ctx, o)
+			if err != nil {
+				return nil, fault.Wrap(fault.Unavailable, "the distribution's security archive can't be used", err)
+			}
+			open[release] = a
+		}
+		more, err := open[release].Find(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, more...)
+		delete(missing, p.Ecosystem)
+	}
+	return found, nil
 }
 
 // systems are folders of the distribution's own files, whose examples and tests look like credentials.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/scan/internal/distro"
 	"github.com/wardhq/ward/internal/cap/scan/internal/rank"
 	"github.com/wardhq/ward/internal/cap/scan/internal/report"
 	"github.com/wardhq/ward/internal/finding"
@@ -26,6 +27,9 @@ import (
 
 // Report is the outcome of a scan.
 type Report = report.Report
+
+// Archive says where a distribution's security archive is, and which keys sign it.
+type Archive = distro.Options
 
 // Request says what to look at.
 type Request struct {
@@ -45,6 +49,8 @@ type Request struct {
 	Parts []string
 	// Images are container images: archives, folders with an OCI layout, or names in a registry.
 	Images []string
+	// Archive is a distribution's signed security archive, whose suites are those of the images' releases; zero for none.
+	Archive Archive
 	// SARIF are logs of other analysers, VEX are OpenVEX documents, SBOM are bills of materials whose parts count too: files.
 	SARIF, VEX, SBOM []string
 	// Baseline are the fingerprints of findings that were there before, Since says where.

@@ -55,6 +55,13 @@ func index(t *testing.T) string {
 func request(t *testing.T, files map[string]string) scan.Request {
 	t.Helper()
 	dir := folder(t, files)
+	for name := range files {
+		if filepath.Base(name) == "package-lock.json" { // what nothing names counts less
+			if err := os.WriteFile(filepath.Join(dir, filepath.Dir(name), "index.js"), []byte("require('left-pad')\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	r := scan.Request{Dir: dir, Name: ".", Now: day(), DB: index(t)}
 	if text, ok := files["ward.yaml"]; ok {
 		m, said := model.Parse("ward.yaml", strings.NewReader(text))
@@ -285,5 +292,16 @@ func TestTheFixIsFreeOfTheOthersHoles(t *testing.T) {
 		if f.Clean != "2.0.1" || !strings.Contains(f.Fix, "2.0.1") {
 			t.Errorf("%s: to %q: %s", f.ID, f.Clean, f.Fix)
 		}
+	}
+}
+
+func TestWhatNothingNamesCountsLess(t *testing.T) {
+	r := request(t, map[string]string{"web/package-lock.json": lock})
+	named := of(run(t, r), "GHSA-aaaa-bbbb-cccc")
+	if err := os.Remove(filepath.Join(r.Dir, "web/index.js")); err != nil {
+		t.Fatal(err)
+	}
+	if f := of(run(t, r), "GHSA-aaaa-bbbb-cccc"); named.Called != finding.ReachUnknown || f.Called != finding.NotCalled || f.Priority >= named.Priority {
+		t.Errorf("%d %s, then %d %s", named.Priority, named.Called, f.Priority, f.Called)
 	}
 }

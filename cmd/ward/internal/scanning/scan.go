@@ -25,6 +25,7 @@ import (
 // options are the flags of `ward scan`.
 type options struct {
 	file, format, output, since, db string
+	archive, keyring                string
 	only, sarif, vex, sbom, images  []string
 	all, noCalls                    bool
 	maxAge                          int
@@ -60,6 +61,8 @@ vulnerable and malicious dependencies, weak configuration, and what ward.yaml it
 	f.StringArrayVar(&o.sarif, "sarif", nil, "take in what another analyser found")
 	f.StringArrayVar(&o.vex, "vex", nil, "an OpenVEX document whose statements count")
 	f.StringArrayVar(&o.images, "image", nil, "look into a container image: an archive, a folder with an OCI layout, or a name in a registry; without DIR into nothing else")
+	f.StringVar(&o.archive, "archive", "", "with --image: the base URL of the distribution's signed security archive, to ask about its packages")
+	f.StringVar(&o.keyring, "keyring", "", "the keys that sign the archive (default Debian's own, as installed on this machine)")
 	f.StringArrayVar(&o.sbom, "sbom", nil, "a bill of materials (CycloneDX or SPDX, JSON) whose parts count, too")
 	f.BoolVar(&o.noCalls, "no-calls", false, "don't ask which weak functions Go code calls; it takes seconds a module")
 	f.BoolVar(&o.all, "all", false, "show suppressed findings in the table, too")
@@ -112,6 +115,11 @@ func (o *options) request(e cli.Env, dir string) (scan.Request, error) {
 			return scan.Request{}, fault.Wrap(fault.Internal, "find this program", err)
 		}
 		r.Analyser = []string{self, analyseVerb}
+	}
+	if o.archive != "" {
+		r.Archive = scan.Archive{
+			Mirror: o.archive, Keyring: o.keyring, Components: []string{"main"}, Arch: "amd64", Changelogs: true, Cache: filepath.Join(filepath.Dir(r.DB), "archives"),
+		}
 	}
 	if cli.IsTerminal(e.Err) {
 		r.Progress = func(what string) { fmt.Fprintf(e.Err, "looking at %s …\n", what) }
