@@ -3,6 +3,7 @@ package credential
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"hash/fnv"
@@ -120,6 +121,35 @@ func TestEveryRuleFindsItsBadExamplesAndNotItsGoodOnes(t *testing.T) {
 				text, _ := drawn(t, example)
 				for _, h := range all.find([]byte(text)) {
 					t.Errorf("%s found in %q", h.rule.ID, text)
+				}
+			}
+		})
+	}
+}
+
+func TestRegularPublishedAndWordlikeValuesAreNone(t *testing.T) {
+	for name, c := range map[string]struct {
+		rule rule
+		text string
+		want int
+	}{
+		"drawn by lot":     {rule{Entropy: 3}, "tok_q8Zr2LmX0vBw7KpD", 1},
+		"regular":          {rule{Entropy: 3}, "tok_abababababababab", 0},
+		"like words":       {rule{Entropy: 3, Random: true}, "tok_FirstNameOfUser2", 0},
+		"random, by lot":   {rule{Entropy: 3, Random: true}, "tok_q8Zr2LmX0vBw7KpD", 1},
+		"part of a longer": {rule{Entropy: 3}, "tok_q8Zr2LmX0vBw7KpDx", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := c.rule
+			r.Keywords, r.token = []string{"tok_"}, lazy("tok_[A-Za-z0-9]{16}")
+			hits := matcherOf([]*rule{&r}).find([]byte(c.text))
+			if len(hits) != c.want {
+				t.Errorf("%d hits", len(hits))
+			}
+			if len(hits) == 1 {
+				r.Published = []string{hex.EncodeToString(hits[0].value[:8])}
+				if len(matcherOf([]*rule{&r}).find([]byte(c.text))) != 0 {
+					t.Error("a published value is a hit")
 				}
 			}
 		})
