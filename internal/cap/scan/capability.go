@@ -10,6 +10,7 @@ func Capability() capability.Capability {
 		Probes: []capability.Probe{
 			{From: capability.Supply, Kind: "text", Tries: "findings whose text moves a terminal's cursor, or runs in the page that shows it", Test: inner + "report.TestEveryFormHoldsEverythingAndHarmsNobody"},
 			{From: capability.Supply, Kind: "ignore", Tries: "a suppression that outlives its day, or reaches another part", Test: "internal/cap/scan.TestAnIgnoredFindingStaysAndItsDayEnds"},
+			{From: capability.Supply, Kind: "exploited", Tries: "the start of a service with a part whose hole is exploited elsewhere", Test: "cmd/ward.TestAServiceWithAnExploitedHoleIsNotStarted"},
 			{From: capability.Supply, Kind: "no-data", Tries: "an ecosystem without advisories that passes as clean", Test: "internal/cap/scan.TestNoAdvisoriesAreAnErrorAndNeverClean"},
 		},
 	}
