@@ -13,26 +13,33 @@ import (
 // Forge is where proposals are opened.
 type Forge = forge.Forge
 
-// OpenForge is the forge of a repository's remote: kind is "github" or "gitlab", api its base URL ("" for the public one, or a GitLab of one's own by
-// the remote's host).
-func OpenForge(ctx context.Context, dir, remote, kind, api string, token secret.Bytes) (Forge, error) {
-	u := branch.Repo{Dir: dir}.Remote(ctx, remote)
+// ForgeConfig says which forge.
+type ForgeConfig struct {
+	Remote string // of git, whose URL names the project
+	Kind   string // "github" or "gitlab"
+	API    string // base URL; "" for the public one, or for a GitLab of one's own at the remote's host
+	Token  secret.Bytes
+}
+
+// OpenForge is the forge of a repository's remote.
+func OpenForge(ctx context.Context, dir string, c ForgeConfig) (Forge, error) {
+	u := branch.Repo{Dir: dir}.Remote(ctx, c.Remote)
 	if u == "" {
-		return nil, fault.New(fault.NotFound, fmt.Sprintf("the repository has no remote %q, so nobody knows where to propose", remote))
+		return nil, fault.New(fault.NotFound, fmt.Sprintf("the repository has no remote %q, so nobody knows where to propose", c.Remote))
 	}
 	host, project, err := forge.ProjectOf(u)
 	if err != nil {
 		return nil, err
 	}
-	c := forge.Config{API: api, Project: project, Token: token}
+	f := forge.Config{API: c.API, Project: project, Token: c.Token}
 	switch {
-	case kind == "github" && api == "" && host != "github.com":
+	case c.Kind == "github" && c.API == "" && host != "github.com":
 		return nil, fault.New(fault.Usage, host+" isn't github.com; say where the API of your GitHub is with --api")
-	case kind == "gitlab" && api == "" && host != "gitlab.com":
-		c.API = "https://" + host + "/api/v4"
+	case c.Kind == "gitlab" && c.API == "" && host != "gitlab.com":
+		f.API = "https://" + host + "/api/v4"
 	}
-	if kind == "gitlab" {
-		return forge.NewGitLab(c)
+	if c.Kind == "gitlab" {
+		return forge.NewGitLab(f)
 	}
-	return forge.NewGitHub(c)
+	return forge.NewGitHub(f)
 }

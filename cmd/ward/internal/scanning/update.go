@@ -148,7 +148,7 @@ func (o *updateOptions) forge(ctx context.Context, dir, kind string) (update.For
 	if token = []byte(strings.TrimSpace(string(token))); len(token) == 0 {
 		return nil, fault.New(fault.Usage, "there is no token for the forge: set $"+variable+", or name a file with --token-file")
 	}
-	return update.OpenForge(ctx, dir, o.remote, kind, o.api, secret.New(token))
+	return update.OpenForge(ctx, dir, update.ForgeConfig{Remote: o.remote, Kind: kind, API: o.api, Token: secret.New(token)})
 }
 
 // looker scans folders as `ward scan` would, for their dependencies alone.

@@ -19,12 +19,12 @@ import (
 type file func(name string, content []byte, whole bool)
 
 // eachOfZip reads a module zip (https://go.dev/ref/mod#zip-files): everything is below "path@version/".
-func eachOfZip(archive []byte, f file) error {
+func eachOfZip(archive []byte, limit int64, f file) error {
 	z, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
 	if err != nil {
 		return fault.Wrap(fault.Invalid, "the module zip can't be read", err)
 	}
-	b := &budget{}
+	b := &budget{left: limit}
 	for _, e := range z.File {
 		if err := b.entry(); err != nil {
 			return err

@@ -15,14 +15,14 @@ import (
 )
 
 // eachOfTarball reads a package of npm: everything is below one folder.
-func eachOfTarball(archive []byte, f file) error {
+func eachOfTarball(archive []byte, limit int64, f file) error {
 	z, err := gzip.NewReader(bytes.NewReader(archive))
 	if err != nil {
 		return fault.Wrap(fault.Invalid, "the package can't be read", err)
 	}
 	// Headers and what is skipped count too: a small archive may hold an endless one.
-	r := tar.NewReader(&bounded{r: z, left: 2 * maxTotal})
-	b := &budget{}
+	r := tar.NewReader(&bounded{r: z, left: 2 * limit})
+	b := &budget{left: limit}
 	for {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {

@@ -59,15 +59,17 @@ const (
 )
 
 // Of looks into what registry.Archive returned.
-func Of(ecosystem string, archive []byte) (*Powers, error) {
+func Of(ecosystem string, archive []byte) (*Powers, error) { return of(ecosystem, archive, maxTotal) }
+
+func of(ecosystem string, archive []byte, limit int64) (*Powers, error) {
 	c := &collector{can: map[string]map[string]bool{}, requires: map[string]bool{}}
 	var err error
 	switch ecosystem {
 	case Go:
-		err = eachOfZip(archive, c.goFile)
+		err = eachOfZip(archive, limit, c.goFile)
 	case NPM:
 		c.patterns = patterns()
-		err = eachOfTarball(archive, c.npmFile)
+		err = eachOfTarball(archive, limit, c.npmFile)
 	default:
 		err = fault.New(fault.Unsupported, "what parts of "+ecosystem+" can do isn't known yet")
 	}
@@ -135,7 +137,7 @@ func (c *collector) add(power, place string) {
 // budget bounds what is unpacked.
 type budget struct {
 	entries int
-	bytes   int64
+	left    int64 // bytes
 }
 
 func (b *budget) entry() error {
@@ -148,8 +150,8 @@ func (b *budget) entry() error {
 // read takes a file whole, or its first bytes if it is too large to be source.
 func (b *budget) read(r io.Reader) (content []byte, whole bool, err error) {
 	content, err = io.ReadAll(io.LimitReader(r, maxSource+1))
-	if b.bytes += int64(len(content)); b.bytes > maxTotal {
-		return nil, false, fault.New(fault.Exhausted, fmt.Sprintf("the archive unpacks to more than %d MB", maxTotal>>20))
+	if b.left -= int64(len(content)); b.left < 0 {
+		return nil, false, fault.New(fault.Exhausted, "the archive unpacks to too much")
 	}
 	return content, len(content) <= maxSource, err
 }

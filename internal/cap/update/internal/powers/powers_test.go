@@ -148,24 +148,10 @@ func TestAnotherPublisherIsTold(t *testing.T) {
 }
 
 func TestHostileArchives(t *testing.T) {
-	var bomb bytes.Buffer
-	z, err := gzip.NewWriterLevel(&bomb, gzip.BestSpeed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := tar.NewWriter(z)
-	if err := w.WriteHeader(&tar.Header{Name: "package/x.bin", Size: 4 << 30}); err != nil {
-		t.Fatal(err)
-	}
-	zero := make([]byte, 1<<20)
-	for range 1100 {
-		if _, err := w.Write(zero); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
+	const limit = 1 << 20
+	zeros := strings.Repeat("\x00", limit/2+1)
+	// What is skipped counts too: its header promises more than is read of one file.
+	skipped := tarball(t, map[string]string{"x.bin": strings.Repeat(zeros, 5)})
 	whole := module(t, map[string]string{"m.go": "package m"})
 	for name, c := range map[string]struct {
 		ecosystem string
@@ -176,11 +162,13 @@ func TestHostileArchives(t *testing.T) {
 		"no gzip":                 {NPM, []byte("rubbish")},
 		"half a tarball":          {NPM, tarball(t, map[string]string{"x.js": strings.Repeat("abc", 1000)})[:60]},
 		"nothing":                 {NPM, tarball(t, nil)},
-		"more than memory":        {NPM, bomb.Bytes()},
+		"a zip of too much":       {Go, module(t, map[string]string{"a.bin": zeros, "b.bin": zeros})},
+		"a tarball of too much":   {NPM, tarball(t, map[string]string{"a.bin": zeros, "b.bin": zeros})},
+		"one file of too much":    {NPM, skipped},
 		"another ecosystem's":     {"PyPI", whole},
 		"a zip that is no module": {Go, tarball(t, nil)},
 	} {
-		if p, err := Of(c.ecosystem, c.archive); err == nil {
+		if p, err := of(c.ecosystem, c.archive, limit); err == nil {
 			t.Errorf("%s: %+v", name, p)
 		}
 	}
