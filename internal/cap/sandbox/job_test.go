@@ -23,6 +23,9 @@ func TestJobReachesNoLinkLocalAddress(t *testing.T) {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
+	if c, err := dialer().DialContext(t.Context(), "tcp", "169.254.169.254:80"); err == nil || !strings.Contains(err.Error(), "may not be reached from a job") {
+		t.Errorf("dialed: %v %v", c, err)
+	}
 	for _, place := range []string{"169.254.169.254:80", "10.0.0.1:443", "host", "host:99999", "[::1]:80"} {
 		j := shell("true")
 		j.Reach = []string{place}
