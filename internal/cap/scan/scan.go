@@ -51,6 +51,10 @@ type Request struct {
 	Images []string
 	// Archive is a distribution's signed security archive, whose suites are those of the images' releases; zero for none.
 	Archive Archive
+	// With are other analysers that are run, by name: the user's own programs, outside of any sandbox.
+	With []string
+	// NoHistory leaves git's history alone.
+	NoHistory bool
 	// SARIF are logs of other analysers, VEX are OpenVEX documents, SBOM are bills of materials whose parts count too: files.
 	SARIF, VEX, SBOM []string
 	// Baseline are the fingerprints of findings that were there before, Since says where.
@@ -72,6 +76,7 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"dependencies", (*scanner).dependencies},
+		{"code", (*scanner).code},
 		{"secrets", (*scanner).secrets},
 		{"configuration", (*scanner).configuration},
 		{"model", (*scanner).model},

@@ -19,10 +19,25 @@ func (s *scanner) secrets(ctx context.Context) (int, error) {
 	}
 	s.out.Findings = append(s.out.Findings, res.Findings...)
 	s.out.Problems = append(s.out.Problems, res.Problems...)
-	if s.Known == nil {
-		return res.Files, nil
+	past, err := s.history(ctx, res)
+	if err != nil || s.Known == nil {
+		return res.Files + past, err
 	}
-	return res.Files, s.known(ctx)
+	return res.Files + past, s.known(ctx)
+}
+
+// history looks for credentials in what git keeps; what is in the tree is there already.
+func (s *scanner) history(ctx context.Context, tree credential.Result) (int, error) {
+	if _, err := os.Stat(filepath.Join(s.Dir, ".git")); err != nil || s.NoHistory {
+		return 0, nil //nolint:nilerr // the folder is no repository
+	}
+	res, err := credential.History(ctx, s.Dir, credential.Options{Skip: s.skip, Tree: &tree})
+	if err != nil {
+		return 0, err
+	}
+	s.out.Findings = append(s.out.Findings, res.Findings...)
+	s.out.Problems = append(s.out.Problems, res.Problems...)
+	return res.Files, nil
 }
 
 // known finds secrets that Ward keeps, in the tree and in its history.
@@ -42,7 +57,7 @@ func (s *scanner) known(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(s.Dir, ".git")); err == nil {
+	if _, err := os.Stat(filepath.Join(s.Dir, ".git")); err == nil && !s.NoHistory {
 		more, err := s.Known.History(ctx, s.Dir, take)
 		if err != nil {
 			return err

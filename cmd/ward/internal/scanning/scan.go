@@ -24,11 +24,11 @@ import (
 
 // options are the flags of `ward scan`.
 type options struct {
-	file, format, output, since, db string
-	archive, keyring                string
-	only, sarif, vex, sbom, images  []string
-	all, noCalls                    bool
-	maxAge                          int
+	file, format, output, since, db      string
+	archive, keyring                     string
+	only, sarif, vex, sbom, images, with []string
+	all, noCalls, noHistory              bool
+	maxAge                               int
 }
 
 // Scan is `ward scan`.
@@ -64,6 +64,8 @@ vulnerable and malicious dependencies, weak configuration, and what ward.yaml it
 	f.StringVar(&o.archive, "archive", "", "with --image: the base URL of the distribution's signed security archive, to ask about its packages")
 	f.StringVar(&o.keyring, "keyring", "", "the keys that sign the archive (default Debian's own, as installed on this machine)")
 	f.StringArrayVar(&o.sbom, "sbom", nil, "a bill of materials (CycloneDX or SPDX, JSON) whose parts count, too")
+	f.StringSliceVar(&o.with, "with", nil, "run these analysers too, which must be installed and aren't sandboxed: "+strings.Join(scan.Analysers(), ", "))
+	f.BoolVar(&o.noHistory, "no-history", false, "don't look for credentials in git's history")
 	f.BoolVar(&o.noCalls, "no-calls", false, "don't ask which weak functions Go code calls; it takes seconds a module")
 	f.BoolVar(&o.all, "all", false, "show suppressed findings in the table, too")
 	c.AddCommand(newDB(e), newRules(e), newReady(e))
@@ -103,7 +105,7 @@ func (o *options) request(e cli.Env, dir string) (scan.Request, error) {
 	if st, err := os.Stat(abs); err != nil || !st.IsDir() {
 		return scan.Request{}, fault.New(fault.Usage, dir+" is no folder")
 	}
-	r := scan.Request{Dir: abs, Name: dir, Now: time.Now(), Parts: o.only, SARIF: o.sarif, VEX: o.vex, SBOM: o.sbom, Images: o.images, DB: o.db, MaxAge: time.Duration(o.maxAge) * 24 * time.Hour}
+	r := scan.Request{Dir: abs, Name: dir, Now: time.Now(), Parts: o.only, SARIF: o.sarif, VEX: o.vex, SBOM: o.sbom, Images: o.images, With: o.with, NoHistory: o.noHistory, DB: o.db, MaxAge: time.Duration(o.maxAge) * 24 * time.Hour}
 	if r.DB == "" {
 		if r.DB, err = defaultDB(); err != nil {
 			return scan.Request{}, err

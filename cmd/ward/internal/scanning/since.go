@@ -36,7 +36,7 @@ func baseline(ctx context.Context, r scan.Request, since string) (map[string]boo
 	if err := checkout(ctx, r.Dir, since, dir); err != nil {
 		return nil, err
 	}
-	r.Dir, r.SARIF, r.Progress, r.Analyser = dir, nil, nil, nil
+	r.Dir, r.SARIF, r.With, r.Progress, r.Analyser = dir, nil, nil, nil, nil
 	old, err := scan.Run(ctx, r)
 	if err != nil {
 		return nil, err

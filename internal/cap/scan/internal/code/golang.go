@@ -36,7 +36,7 @@ func Go(ctx context.Context, dir string, o Options) (Result, error) {
 	}
 	program, err := besides(gosecProgram)
 	if err != nil {
-		res.problem(".", "Go code wasn't searched by gosec: the program "+gosecProgram+" isn't installed")
+		res.problem(".", "Go code wasn't searched by gosec: the program "+gosecProgram+" isn't installed; build it from Ward's source, and put it beside ward: go build -o ward-gosec ./internal/cap/scan/internal/code/gosec")
 		return res, nil
 	}
 	if err := res.askGosec(ctx, program, dir); ctx.Err() != nil {
