@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -8,6 +9,17 @@ import (
 	"github.com/wardhq/ward/internal/finding"
 	"github.com/wardhq/ward/internal/model"
 )
+
+// ignores are the rules with their paths seen from the root of the scan.
+func (s *scanner) ignores(rules []model.Ignore) []model.Ignore {
+	rules = slices.Clone(rules)
+	for i := range rules {
+		if rules[i].Path != "" {
+			rules[i].Path = path.Join(s.base(), rules[i].Path)
+		}
+	}
+	return rules
+}
 
 // ignore suppresses what somebody answers for, as long as their day hasn't passed.
 func ignore(findings []finding.Finding, rules []model.Ignore, now time.Time) {

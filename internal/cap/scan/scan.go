@@ -148,14 +148,15 @@ func (s *scanner) finish() error {
 	if s.Model != nil {
 		policy = s.Model.Scan
 	}
-	ignore(s.out.Findings, policy.Ignore, s.Now)
+	rules := s.ignores(policy.Ignore)
+	ignore(s.out.Findings, rules, s.Now)
 	for i := range s.out.Findings {
 		if f := &s.out.Findings[i]; f.Suppressed == nil && s.Baseline[f.Fingerprint()] {
 			f.Suppressed = &finding.Suppression{By: "baseline", Reason: "it was there in " + s.Since}
 		}
 	}
 	s.system().Rank(s.out.Findings)
-	remind(s.out.Findings, policy.Ignore, s.Now)
+	remind(s.out.Findings, rules, s.Now)
 	judge(&s.out, policy.Fail)
 	return nil
 }

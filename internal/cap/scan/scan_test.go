@@ -174,6 +174,22 @@ func TestAnIgnoredFindingStaysAndItsDayEnds(t *testing.T) {
 	}
 }
 
+// A model that doesn't lie at the root says paths as seen from itself.
+func TestPathsAreSeenFromTheModel(t *testing.T) {
+	files := map[string]string{"web/package-lock.json": lock, "old/package-lock.json": lock}
+	r := request(t, files)
+	text := "app: shop\nservices: {web: {run: x, source: ../web, limits: {memory: 1GiB}}}\nscan: {skip: ../old, ignore: [{id: CVE-2026-1, path: ../web, reason: known, until: 2031-01-31}]}\n"
+	m, said := model.Parse("ward.yaml", strings.NewReader(text))
+	if said.HasErrors() {
+		t.Fatal(said)
+	}
+	r.Model, r.Said, r.File = m, said, "deploy/ward.yaml"
+	out := run(t, r)
+	if len(out.Findings) != 1 || out.Findings[0].Suppressed == nil || out.Findings[0].Service != "web" {
+		t.Errorf("%+v", out.Findings)
+	}
+}
+
 func TestSkippedPlacesAreNotLookedAt(t *testing.T) {
 	r := run(t, request(t, map[string]string{"ward.yaml": yaml + "scan: {skip: web/old}\n", "web/old/package-lock.json": lock, "web/older/package-lock.json": lock}))
 	if len(r.Findings) != 1 || r.Findings[0].Location.Path != "web/older/package-lock.json" {
