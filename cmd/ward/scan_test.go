@@ -95,6 +95,30 @@ func TestAServiceWithAnExploitedHoleIsNotStarted(t *testing.T) {
 	}
 }
 
+// sinceIsNobodysToForge attacks --since: with a report of the attacker's that has the commit's name, and with a filter that the repository names.
+func sinceIsNobodysToForge(t *testing.T, dir, report string, git func(...string), ask func(int, ...string) string) {
+	t.Helper()
+	t.Chdir(dir)
+	forged, err := os.ReadFile(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	git("branch", "base")
+	write(t, "base", string(forged))
+	if out := ask(2, ".", "--since", "base"); !strings.Contains(out, "a file, too") {
+		t.Error(out)
+	}
+	ask(1, ".", "--since", "./base")
+	write(t, ".gitattributes", "*.js filter=trap\n")
+	git("add", ".gitattributes")
+	git("commit", "-q", "-m", "second")
+	git("config", "filter.trap.smudge", "touch "+filepath.Join(dir, "sprung")+"; cat")
+	ask(1, ".", "--since", "HEAD")
+	if _, err := os.Stat("sprung"); err == nil {
+		t.Error("git ran a program of the repository's")
+	}
+}
+
 // TestScanCommand walks the verb as a pipeline does.
 func TestScanCommand(t *testing.T) {
 	advisories(t, true)
@@ -139,6 +163,7 @@ func TestScanCommand(t *testing.T) {
 	if out := ask(1, dir, "--since", "HEAD"); !strings.Contains(out, "web/package-lock.json") || !strings.Contains(out, "1 suppressed") {
 		t.Error(out)
 	}
+	sinceIsNobodysToForge(t, dir, report, git, ask)
 	if out := ask(0, "db", "status"); !strings.Contains(out, "1 advisories of 1 packages") {
 		t.Error(out)
 	}

@@ -71,6 +71,32 @@ func git(t *testing.T, dir string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// github is a forge without pull requests, which takes new ones from whoever has the token; internal/cap/update/internal/forge has the faithful one.
+func github(t *testing.T) (api string, asked *[]map[string]any) {
+	t.Helper()
+	asked = &[]map[string]any{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Header.Get("Authorization") != "Bearer tok-123":
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.Method == http.MethodGet && r.URL.Path == "/repos/o/r/pulls":
+			w.Write([]byte("[]"))
+		case r.Method == http.MethodPost && r.URL.Path == "/repos/o/r/pulls":
+			var body map[string]any
+			if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+				t.Error(err)
+			}
+			*asked = append(*asked, body)
+			w.WriteHeader(http.StatusCreated)
+			w.Write([]byte(`{"number":1,"html_url":"https://github.com/o/r/pull/1"}`))
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, asked
+}
+
 // holes makes an index of one advisory for each module: everything below a version.
 func holes(t *testing.T, fixed map[string]string) {
 	t.Helper()
@@ -87,13 +113,14 @@ func holes(t *testing.T, fixed map[string]string) {
 	t.Setenv("WARD_ADVISORIES", db)
 }
 
-// TestUpdateProposesWhatStandsItsTrial: of four weak parts one has a fix that works, one a fix that breaks the application, one a fix that came a moment ago, and one
-// none. Nothing of the work tree changes.
+// TestUpdateProposesWhatStandsItsTrial: of four weak parts one has a fix that works, which is so young that only the advisory speaks for it; one a fix that breaks the
+// application, one a young fix that can suddenly speak to the network, and one none. Nothing of the work tree changes.
 func TestUpdateProposesWhatStandsItsTrial(t *testing.T) {
 	need.Program(t, "go")
+	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // the log of first-seen releases is the user's own
 	long := time.Now().AddDate(0, -1, 0)
 	proxy(t, map[string]map[string]release{
-		"example.com/good":  {"v1.0.0": {long, "package good\n\nfunc Do() int { return 1 }\n"}, "v1.0.1": {long, "package good\n\nfunc Do() int { return 1 }\n"}},
+		"example.com/good":  {"v1.0.0": {long, "package good\n\nfunc Do() int { return 1 }\n"}, "v1.0.1": {time.Now().Add(-time.Hour), "package good\n\nfunc Do() int { return 1 }\n"}},
 		"example.com/bad":   {"v1.0.0": {long, "package bad\n\nfunc Do() int { return 1 }\n"}, "v1.0.1": {long, "package bad\n\nfunc Do() int { return 2 }\n"}},
 		"example.com/young": {"v1.0.0": {long, "package young\n\nfunc Do() int { return 1 }\n"}, "v1.0.1": {time.Now().Add(-time.Hour), "package young\n\nimport _ \"net/http\"\n\nfunc Do() int { return 1 }\n"}},
 		"example.com/none":  {"v1.0.0": {long, "package none\n\nfunc Do() int { return 1 }\n"}},
@@ -115,10 +142,17 @@ func TestUpdateProposesWhatStandsItsTrial(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
+	write(t, filepath.Join(dir, "ward.yaml"), "app: a\nservices: {s: {run: x}}\nupdate: {forge: github}\n")
 	git(t, dir, "add", ".")
 	git(t, dir, "commit", "-q", "-m", "first")
+	api, asked := github(t)
+	remote := t.TempDir()
+	git(t, remote, "init", "-q", "--bare")
+	git(t, dir, "remote", "add", "origin", "https://github.com/o/r.git")
+	git(t, dir, "remote", "set-url", "--push", "origin", remote)
+	t.Setenv("GITHUB_TOKEN", "tok-123")
 	var out, errs bytes.Buffer
-	if code := run(cli.Env{Out: &out, Err: &errs}, []string{"update", dir, "--json"}); code != 0 {
+	if code := run(cli.Env{Out: &out, Err: &errs}, []string{"update", dir, "--json", "--propose", "--api", api}); code != 0 {
 		t.Fatalf("code %d: %s", code, errs.String())
 	}
 	var r struct {
@@ -135,7 +169,7 @@ func TestUpdateProposesWhatStandsItsTrial(t *testing.T) {
 	if len(r.Proposals) != 1 || len(r.Proposals[0].Changes) != 1 || r.Proposals[0].Changes[0].Name != "example.com/good" || r.Before != 4 || r.After != 3 {
 		t.Errorf("%s", out.String())
 	}
-	for name, want := range map[string]string{"example.com/bad": "fail", "example.com/young": "3 days", "example.com/none": "9.0.0"} {
+	for name, want := range map[string]string{"example.com/bad": "fail", "example.com/young": "it can do more than the version in use", "example.com/none": "9.0.0"} {
 		held := ""
 		for _, h := range r.Held {
 			if h.Name == name {
@@ -150,11 +184,17 @@ func TestUpdateProposesWhatStandsItsTrial(t *testing.T) {
 	if got := git(t, dir, "show", r.Proposals[0].Branch+":go.mod"); !strings.Contains(got, "example.com/good v1.0.1") || !strings.Contains(got, "example.com/bad v1.0.0") || strings.Contains(changed, "app") {
 		t.Errorf("%s\n%s", got, changed)
 	}
-	if message := git(t, dir, "log", "-1", "--format=%B", r.Proposals[0].Branch); !strings.Contains(message, "mends GO-2026-GOOD") || !strings.Contains(message, "still pass") {
+	if message := git(t, dir, "log", "-1", "--format=%B", r.Proposals[0].Branch); !strings.Contains(message, "mends GO-2026-GOOD") || !strings.Contains(message, "still pass") || !strings.Contains(message, "the waiting time was skipped") {
 		t.Error(message)
 	}
 	if got := git(t, dir, "status", "--porcelain") + git(t, dir, "symbolic-ref", "--short", "HEAD"); got != "main" {
 		t.Errorf("the work tree: %s", got)
+	}
+	if len(*asked) != 1 || (*asked)[0]["base"] != "main" || (*asked)[0]["head"] != r.Proposals[0].Branch || git(t, remote, "rev-parse", r.Proposals[0].Branch) != git(t, dir, "rev-parse", r.Proposals[0].Branch) {
+		t.Errorf("proposed: %v", *asked)
+	}
+	if strings.Contains(out.String()+errs.String(), "tok-123") {
+		t.Error("the token is printed")
 	}
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.com/app\n\ngo 1.24\n\nrequire example.com/good v1.0.0\n"), 0o644); err != nil {
 		t.Fatal(err)

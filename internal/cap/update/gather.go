@@ -13,6 +13,7 @@ import (
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/update/internal/choose"
 	"github.com/wardhq/ward/internal/cap/update/internal/npmlock"
+	"github.com/wardhq/ward/internal/cap/update/internal/powers"
 	"github.com/wardhq/ward/internal/cap/update/internal/registry"
 	"github.com/wardhq/ward/internal/cap/update/internal/seen"
 	"github.com/wardhq/ward/internal/cap/update/internal/trial"
@@ -143,9 +144,25 @@ func (u *run) releases(ctx context.Context, parts []choose.Part) error {
 	return nil
 }
 
-// grown compares what two versions can do, by what was published.
+// grown tells what a version can do that another can't, by what was published of both.
 func (u *run) grown(ctx context.Context) func(ecosystem, name, from, to string) ([]string, error) {
-	return nil
+	return func(ecosystem, name, from, to string) ([]string, error) {
+		reg, err := u.registry(ctx, project{ecosystem, "."})
+		if err != nil {
+			return nil, err
+		}
+		var both [2]*powers.Powers
+		for i, version := range []string{from, to} {
+			b, err := reg.Archive(ctx, name, version)
+			if err != nil {
+				return nil, err
+			}
+			if both[i], err = powers.Of(ecosystem, b); err != nil {
+				return nil, err
+			}
+		}
+		return powers.Grown(both[0], both[1]), nil
+	}
 }
 
 // overlay is a folder with the manifests and lock files of the commit, exchanged by others.

@@ -16,8 +16,8 @@ import (
 // maxNames is how many parts a notice names.
 const maxNames = 12
 
-// notices say what a proposal changes that nobody asked for: parts that weren't there, licences that weren't, install scripts, the
-// language's version. after are the parts of the changed tree.
+// notices say what a proposal changes that nobody asked for: parts that weren't there, licences that weren't, what parts can do
+// more than before, install scripts, the language's version. after are the parts of the changed tree.
 func (u *run) notices(ctx context.Context, p *Proposal, after []finding.Package) ([]string, error) {
 	var out []string
 	had, licences := map[string]bool{}, map[string]bool{}
@@ -41,6 +41,14 @@ func (u *run) notices(ctx context.Context, p *Proposal, after []finding.Package)
 	}
 	out = append(out, listed("New parts", fresh)...)
 	out = append(out, listed("New licences", licensed)...)
+	can := u.grown(ctx)
+	for _, ch := range p.Changes {
+		grown, err := can(ch.Ecosystem, ch.Name, ch.From, ch.To)
+		if err != nil {
+			out = append(out, fmt.Sprintf("What %s %s can do more than before isn't known: %s.", plain(ch.Name), plain(ch.To), plain(err.Error())))
+		}
+		out = append(out, listed("What "+plain(ch.Name)+" "+plain(ch.To)+" can do more than before", grown)...)
+	}
 	for _, file := range sorted(p.files) {
 		before, err := u.repo.File(ctx, u.base, file)
 		if err != nil {

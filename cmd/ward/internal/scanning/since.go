@@ -1,7 +1,8 @@
 package scanning
 
 import (
-	"archive/tar"
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,33 +11,46 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
+	"strings"
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/scan"
 )
 
-// maxTree bounds what is unpacked of a commit, in bytes.
+// maxTree bounds what is taken out of a commit, in bytes.
 const maxTree = 4 << 30
 
-// baseline is what was found before: in a report, or by scanning a commit.
+// baseline is what was found before: in a report, or by scanning a commit. A name that means both is refused: whoever proposes a change could put a
+// report of their own in the place of the commit.
 func baseline(ctx context.Context, r scan.Request, since string) (map[string]bool, error) {
-	if f, err := os.Open(since); err == nil {
+	var hash bytes.Buffer
+	commit := git(ctx, r.Dir, nil, &hash, "rev-parse", "--verify", "--quiet", "--end-of-options", since+"^{commit}") == nil
+	f, err := os.Open(since)
+	if err == nil {
 		defer f.Close()
+	}
+	switch {
+	case err == nil && commit:
+		return nil, fault.New(fault.Usage, fmt.Sprintf("--since: %q is a commit, and a file, too; say ./%s if you mean the file, or remove it", since, since))
+	case err == nil:
 		found, err := scan.ReadBaseline(f)
 		if err != nil {
 			return nil, fault.Wrap(fault.Invalid, since, err)
 		}
 		return found, nil
+	case !commit:
+		return nil, fault.New(fault.Usage, fmt.Sprintf("--since: %q is neither a file nor a commit of this repository", since))
 	}
 	dir, err := os.MkdirTemp("", "ward-scan-")
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for %s: %w", since, err)
 	}
 	defer os.RemoveAll(dir)
-	if err := checkout(ctx, r.Dir, since, dir); err != nil {
+	if err := checkout(ctx, r.Dir, strings.TrimSpace(hash.String()), dir); err != nil {
 		return nil, err
 	}
-	r.Dir, r.SARIF, r.With, r.Progress, r.Analyser = dir, nil, nil, nil, nil
+	r.Dir, r.SARIF, r.Progress, r.Analyser = dir, nil, nil, nil
 	old, err := scan.Run(ctx, r)
 	if err != nil {
 		return nil, err
@@ -44,58 +58,87 @@ func baseline(ctx context.Context, r scan.Request, since string) (map[string]boo
 	return scan.Baseline(old), nil
 }
 
-// checkout puts what a commit holds below from's folder into dir, without touching the work tree.
+// git runs git in a repository that we don't trust: it starts nothing that the repository's configuration names, and fetches nothing.
+func git(ctx context.Context, dir string, in io.Reader, out io.Writer, args ...string) error {
+	c := exec.CommandContext(ctx, "git", append([]string{"--no-pager", "--no-replace-objects", "--literal-pathspecs", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"}, args...)...)
+	c.Dir, c.Stdin, c.Stdout = dir, in, out
+	c.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "GIT_CONFIG_NOSYSTEM=1", "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C",
+	}
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("git %s: %w", args[0], err)
+	}
+	return nil
+}
+
+// checkout puts the plain files that a commit holds below from's folder into dir, as they are stored: the filters that attributes name are programs.
+// Links aren't followed by a scan anyway. The work tree isn't touched.
 func checkout(ctx context.Context, from, commit, dir string) error {
-	c := exec.CommandContext(ctx, "git", "-C", from, "archive", "--format=tar", "--end-of-options", commit)
-	out, err := c.StdoutPipe()
-	if err != nil {
-		return fmt.Errorf("read commit: %w", err)
+	var list bytes.Buffer
+	if err := git(ctx, from, nil, &list, "ls-tree", "-r", "-z", commit); err != nil {
+		return fmt.Errorf("list the files of %s: %w", commit, err)
 	}
-	if err := c.Start(); err != nil {
-		return fault.Wrap(fault.Invalid, "--since: there is no file "+commit+", and git can't be asked for a commit", err)
+	var paths []string
+	var ask strings.Builder
+	for entry := range strings.SplitSeq(strings.TrimSuffix(list.String(), "\x00"), "\x00") {
+		about, name, _ := strings.Cut(entry, "\t")
+		if f := strings.Fields(about); len(f) == 3 && strings.HasPrefix(f[0], "100") {
+			paths = append(paths, name)
+			ask.WriteString(f[2] + "\n")
+		}
 	}
-	err = unpack(out, dir)
-	_, _ = io.Copy(io.Discard, out) // so that git ends
-	if waitErr := c.Wait(); waitErr != nil {
-		return fault.New(fault.Usage, fmt.Sprintf("--since: %q is neither a file nor a commit of this repository", commit))
+	read, write := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := unpack(bufio.NewReaderSize(read, 64<<10), paths, dir)
+		read.CloseWithError(err) // so that git ends
+		done <- err
+	}()
+	err := git(ctx, from, strings.NewReader(ask.String()), write, "cat-file", "--batch", "--buffer")
+	write.Close()
+	if unpackErr := <-done; unpackErr != nil {
+		return fmt.Errorf("take files out of %s: %w", commit, unpackErr)
 	}
 	return err
 }
 
-// unpack writes folders and plain files; links of a tree aren't followed by a scan anyway.
-func unpack(r io.Reader, dir string) error {
+// unpack writes what git cat-file --batch says of each path: "<id> blob <size>", a newline, the content, a newline.
+func unpack(r *bufio.Reader, paths []string, dir string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return fmt.Errorf("unpack commit: %w", err)
+		return err
 	}
 	defer root.Close()
 	left := int64(maxTree)
-	for t := tar.NewReader(r); ; {
-		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
+	for _, p := range paths {
+		head, err := r.ReadString('\n')
 		if err != nil {
-			return fmt.Errorf("unpack commit: %w", err)
+			return err
 		}
-		if h.Typeflag != tar.TypeReg {
-			continue
+		_, size, _ := strings.Cut(strings.TrimSpace(head), " blob ")
+		n, err := strconv.ParseInt(size, 10, 64)
+		if err != nil {
+			return fmt.Errorf("git says %.100q of an object", head)
 		}
-		if left -= h.Size; left < 0 {
+		if left -= n; left < 0 {
 			return fault.New(fault.Invalid, "--since: that commit is larger than 4 GiB")
 		}
-		if err := root.MkdirAll(filepath.Dir(h.Name), 0o700); err != nil {
-			return fmt.Errorf("unpack commit: %w", err)
+		if err := root.MkdirAll(filepath.Dir(p), 0o700); err != nil {
+			return err
 		}
-		f, err := root.OpenFile(h.Name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		f, err := root.OpenFile(p, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err != nil {
-			return fmt.Errorf("unpack commit: %w", err)
+			return err
 		}
-		_, err = io.Copy(f, t)
+		_, err = io.CopyN(f, r, n)
 		if err := errors.Join(err, f.Close()); err != nil {
-			return fmt.Errorf("unpack commit: %w", err)
+			return err
+		}
+		if _, err := r.Discard(1); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // release is Ward's own version, as Go stamped it.
