@@ -357,7 +357,10 @@ func (u *run) propose(ctx context.Context, p *Proposal) error {
 	if u.onto == "" {
 		return fault.New(fault.Usage, "no branch is checked out, so nobody knows into what to propose")
 	}
-	if err := u.repo.Push(ctx, u.Remote, p.Branch); err != nil {
+	if err := u.repo.Push(ctx, u.Remote, p.Branch); fault.KindOf(err) == fault.Conflict {
+		p.Note = err.Error()
+		return nil
+	} else if err != nil {
 		return err
 	}
 	made, err := u.Forge.Propose(ctx, forge.Proposal{Branch: p.Branch, Base: u.onto, Title: p.Title, Body: p.Body})

@@ -139,10 +139,18 @@ func (r Repo) own(ctx context.Context, ref string) (string, error) {
 		return "", nil
 	}
 	commit, who, _ := strings.Cut(said, "\t")
-	if who != author {
-		return "", fault.New(fault.Conflict, fmt.Sprintf("somebody (%s) has committed to %s: Ward leaves it alone; merge or remove it", who, strings.TrimPrefix(ref, "refs/heads/")))
+	if err := mine(ref, who); err != nil {
+		return "", err
 	}
 	return commit, nil
+}
+
+// mine tells whether a branch's last commit is Ward's.
+func mine(ref, who string) error {
+	if who == author {
+		return nil
+	}
+	return fault.New(fault.Conflict, fmt.Sprintf("somebody (%s) has committed to %s: Ward leaves it alone; merge or remove it", who, strings.TrimPrefix(ref, "refs/heads/")))
 }
 
 // tree writes the tree of Base with the files exchanged, by an index of its own.
@@ -205,16 +213,41 @@ func (r Repo) Remote(ctx context.Context, name string) string {
 	return u
 }
 
-// Push sends a branch of Ward's, and replaces there only what this repository saw there last.
+// Push sends a branch of Ward's. It replaces there only a commit of Ward's, and only as long as that is what the remote has: what this repository
+// fetched some time ago says nothing of it.
 func (r Repo) Push(ctx context.Context, remote, branch string) error {
 	if !strings.HasPrefix(branch, Prefix) {
 		return fault.New(fault.Internal, "no branch of Ward's")
 	}
-	spec := "refs/heads/" + branch + ":refs/heads/" + branch
-	if _, err := r.git(ctx, nil, nil, "push", "--quiet", "--no-verify", "--force-with-lease=refs/heads/"+branch, "--", remote, spec); err != nil {
+	ref := "refs/heads/" + branch
+	said, err := r.git(ctx, nil, nil, "ls-remote", "--quiet", "--", remote, ref)
+	if err != nil {
+		return fault.Wrap(fault.Refused, "git couldn't ask "+remote+" for "+branch, err)
+	}
+	there, _, _ := strings.Cut(said, "\t")
+	if there != "" {
+		if err := r.replaceable(ctx, remote, ref, there); err != nil {
+			return err
+		}
+	}
+	if _, err := r.git(ctx, nil, nil, "push", "--quiet", "--no-verify", "--force-with-lease="+ref+":"+there, "--", remote, ref+":"+ref); err != nil {
 		return fault.Wrap(fault.Refused, "git couldn't push "+branch+" to "+remote, err)
 	}
 	return nil
+}
+
+// replaceable tells whether what a remote's branch holds is a commit of Ward's.
+func (r Repo) replaceable(ctx context.Context, remote, ref, commit string) error {
+	if _, err := r.git(ctx, nil, nil, "cat-file", "-e", commit+"^{commit}"); err != nil {
+		if _, err := r.git(ctx, nil, nil, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--", remote, ref); err != nil {
+			return fault.Wrap(fault.Refused, "git couldn't look at "+strings.TrimPrefix(ref, "refs/heads/")+" of "+remote, err)
+		}
+	}
+	who, err := r.git(ctx, nil, nil, "show", "--no-patch", "--no-show-signature", "--no-mailmap", "--format=%cn <%ce>", commit)
+	if err != nil {
+		return fault.Wrap(fault.Refused, "git couldn't look at "+strings.TrimPrefix(ref, "refs/heads/")+" of "+remote, err)
+	}
+	return mine(ref, who)
 }
 
 // git runs a command and returns what it prints, without the last newline.

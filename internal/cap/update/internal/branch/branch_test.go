@@ -156,7 +156,8 @@ func TestAPushReplacesOnlyWhatWasSeen(t *testing.T) {
 	if err := r.Push(t.Context(), "origin", c.Branch); err != nil || run(t, remote, "rev-parse", c.Branch) != second {
 		t.Errorf("our own older one: %v", err)
 	}
-	run(t, remote, "update-ref", "refs/heads/"+c.Branch, first) // somebody pushed meanwhile
+	theirs := run(t, remote, "commit-tree", first+"^{tree}", "-p", first, "-m", "mine")
+	run(t, remote, "update-ref", "refs/heads/"+c.Branch, theirs) // somebody pushed meanwhile
 	c.Files["go.mod"] = []byte("w")
 	put(t, r, c)
 	if err := r.Push(t.Context(), "origin", c.Branch); err == nil {
@@ -170,5 +171,41 @@ func TestAPushReplacesOnlyWhatWasSeen(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(r.Dir, "sprung")); err == nil {
 		t.Error("git ran a program of the repository's")
+	}
+}
+
+// TestSomebodysCommitsOnTheRemoteStay: a colleague has committed to the branch there, and this repository has fetched it, or is a new clone that never
+// had the branch.
+func TestSomebodysCommitsOnTheRemoteStay(t *testing.T) {
+	for name, sees := range map[string]func(t *testing.T, r Repo){
+		"fetched": func(t *testing.T, r Repo) { run(t, r.Dir, "fetch", "-q", "origin") },
+		"a new clone": func(t *testing.T, r Repo) {
+			run(t, r.Dir, "update-ref", "-d", "refs/heads/"+Prefix+"x")
+			run(t, r.Dir, "fetch", "-q", "origin")
+		},
+		"not fetched": func(*testing.T, Repo) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, base := repository(t)
+			remote := t.TempDir()
+			run(t, remote, "init", "-q", "--bare")
+			run(t, r.Dir, "remote", "add", "origin", remote)
+			c := Commit{Branch: Prefix + "x", Base: base, Message: "m", Now: time.Unix(1, 0), Files: map[string][]byte{"go.mod": []byte("y")}}
+			first := put(t, r, c)
+			if err := r.Push(t.Context(), "origin", c.Branch); err != nil {
+				t.Fatal(err)
+			}
+			theirs := run(t, remote, "commit-tree", first+"^{tree}", "-p", first, "-m", "my tests")
+			run(t, remote, "update-ref", "refs/heads/"+c.Branch, theirs)
+			sees(t, r)
+			c.Files["go.mod"] = []byte("z")
+			put(t, r, c)
+			if err := r.Push(t.Context(), "origin", c.Branch); fault.KindOf(err) != fault.Conflict || !strings.Contains(err.Error(), "Ada") {
+				t.Errorf("pushed over it: %v", err)
+			}
+			if got := run(t, remote, "rev-parse", c.Branch); got != theirs {
+				t.Errorf("the branch holds %s", got)
+			}
+		})
 	}
 }
