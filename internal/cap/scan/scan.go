@@ -117,7 +117,7 @@ func Run(ctx context.Context, r Request) (*Report, error) {
 		}
 	}
 	for _, p := range parts() {
-		if len(r.Parts) > 0 && !slices.Contains(r.Parts, p.name) {
+		if len(r.Parts) > 0 && !slices.Contains(r.Parts, p.name) || p.name == "images" && len(r.Images) == 0 {
 			continue
 		}
 		if r.Progress != nil {
