@@ -2,8 +2,10 @@ package scan_test
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -320,4 +322,47 @@ func TestWhatNothingNamesCountsLess(t *testing.T) {
 	if f := of(run(t, r), "GHSA-aaaa-bbbb-cccc"); named.Called != finding.ReachUnknown || f.Called != finding.NotCalled || f.Priority >= named.Priority {
 		t.Errorf("%d %s, then %d %s", named.Priority, named.Called, f.Priority, f.Called)
 	}
+}
+
+// TestARefusalReachesWhoeverIsServed: the lock file of a workspace serves the services below it, but not one that has its own; what can't be looked at
+// isn't started either.
+func TestARefusalReachesWhoeverIsServed(t *testing.T) {
+	const services = `app: shop
+services:
+  web: {run: x, source: apps/web, listen: http://:1}
+  own: {run: x, source: apps/own, listen: http://:2}
+  away: {run: x, source: ../away, listen: http://:3}
+  lost: {run: x, source: apps/lost, listen: http://:4}
+`
+	safe := strings.ReplaceAll(lock, "1.3.0", "1.3.1")
+	for name, c := range map[string]struct{ root, own, want string }{
+		"a workspace's":      {lock, safe, "away lost web"},
+		"its own":            {safe, lock, "away lost own"},
+		"none is exploited":  {safe, safe, "away lost"},
+		"nobody can read it": {"{", safe, "away lost own web"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := request(t, map[string]string{"ward.yaml": services, "package-lock.json": c.root, "apps/web/package.json": "{}", "apps/own/package-lock.json": c.own})
+			r.DB = exploited(t)
+			why, err := scan.Exploited(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(slices.Sorted(maps.Keys(why)), " "); got != c.want {
+				t.Errorf("refused: %s; want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// exploited builds an index of one advisory whose hole is exploited.
+func exploited(t *testing.T) string {
+	t.Helper()
+	source := folder(t, map[string]string{"osv/a.json": advisory, "kev.json": `{"vulnerabilities":[{"cveID":"CVE-2026-1"}]}`})
+	db := filepath.Join(t.TempDir(), "advisories.db")
+	_, err := scan.BuildData(t.Context(), db, []scan.DataSource{{Location: filepath.Join(source, "osv")}}, scan.DataOptions{KEV: filepath.Join(source, "kev.json"), Clock: clock.Func(day)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
 }

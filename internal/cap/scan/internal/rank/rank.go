@@ -144,6 +144,32 @@ func (s *System) ServicesOf(file string) []string {
 	return out
 }
 
+// ServedBy names the services that a file of parts serves: those of ServicesOf, and those below its folder that have no such file of their own or
+// nearer by, as in a workspace or a module of many programs. folders are those with such files.
+func (s *System) ServedBy(file string, folders map[string]bool) []string {
+	out := s.ServicesOf(file)
+	dir := path.Dir(file)
+	for i := range s.places {
+		p := &s.places[i]
+		if p.source == dir || !within(dir, p.source) || slices.Contains(out, p.name) {
+			continue
+		}
+		nearer := false
+		for f := range folders {
+			nearer = nearer || f != dir && within(dir, f) && (within(f, p.source) || within(p.source, f))
+		}
+		if !nearer {
+			out = append(out, p.name)
+		}
+	}
+	return out
+}
+
+// within tells whether a path is a folder, or lies below it.
+func within(dir, name string) bool {
+	return dir == "." || name == dir || strings.HasPrefix(name, dir+"/")
+}
+
 func (s *System) placesOf(file string) []*place {
 	var out []*place
 	best := -1
