@@ -316,11 +316,17 @@ func TestTheFixIsFreeOfTheOthersHoles(t *testing.T) {
 func TestWhatNothingNamesCountsLess(t *testing.T) {
 	r := request(t, map[string]string{"web/package-lock.json": lock})
 	named := of(run(t, r), "GHSA-aaaa-bbbb-cccc")
-	if err := os.Remove(filepath.Join(r.Dir, "web/index.js")); err != nil {
+	if err := os.WriteFile(filepath.Join(r.Dir, "web/index.js"), []byte("require('right-pad')\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if f := of(run(t, r), "GHSA-aaaa-bbbb-cccc"); named.Called != finding.ReachUnknown || f.Called != finding.NotCalled || f.Priority >= named.Priority {
 		t.Errorf("%d %s, then %d %s", named.Priority, named.Called, f.Priority, f.Called)
+	}
+	if err := os.Remove(filepath.Join(r.Dir, "web/index.js")); err != nil {
+		t.Fatal(err)
+	}
+	if f := of(run(t, r), "GHSA-aaaa-bbbb-cccc"); f.Called != finding.ReachUnknown {
+		t.Errorf("without any code: %s", f.Called)
 	}
 }
 

@@ -143,10 +143,11 @@ func word(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("@._/-~", r)
 }
 
-// mentions notes which words stand in the tree's files, lock files and installed packages aside. whole is false if some can't be read, or load
-// what a variable names.
+// mentions notes which words stand in the tree's files, lock files and installed packages aside. whole is false if some can't be read, load
+// what a variable names, or lie elsewhere: behind a link that leads out, or all of them.
 func mentions(ctx context.Context, fsys fs.FS, words map[string]bool) (whole bool, err error) {
 	whole = true
+	code := false
 	variable := regexp.MustCompile(`\b(?:require|import|requireActual|resolve)\s*\(\s*[^'"\s)]`)
 	files := 0
 	err = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
@@ -164,6 +165,12 @@ func mentions(ctx context.Context, fsys fs.FS, words map[string]bool) (whole boo
 			}
 			return nil
 		}
+		if d.Type()&fs.ModeSymlink != 0 {
+			if _, err := fs.Stat(fsys, name); err != nil { // code that lies outside of the tree
+				whole = false
+				return fs.SkipAll
+			}
+		}
 		if !d.Type().IsRegular() || slices.Contains([]string{"package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock"}, base) {
 			return nil
 		}
@@ -179,14 +186,17 @@ func mentions(ctx context.Context, fsys fs.FS, words map[string]bool) (whole boo
 				return fs.SkipAll
 			}
 		}
-		if slices.Contains([]string{".js", ".cjs", ".mjs", ".jsx", ".ts", ".cts", ".mts", ".tsx", ".vue", ".svelte"}, path.Ext(base)) && variable.MatchString(text) {
-			whole = false
-			return fs.SkipAll
+		if slices.Contains([]string{".js", ".cjs", ".mjs", ".jsx", ".ts", ".cts", ".mts", ".tsx", ".vue", ".svelte"}, path.Ext(base)) {
+			code = true
+			if variable.MatchString(text) {
+				whole = false
+				return fs.SkipAll
+			}
 		}
 		note(text, words)
 		return nil
 	})
-	return whole, err
+	return whole && code, err
 }
 
 // note marks the words of a text: "./node_modules/lodash/fp" and "lodash@4" name lodash.
