@@ -41,6 +41,9 @@ func (u *run) notices(ctx context.Context, p *Proposal, after []finding.Package)
 	}
 	out = append(out, listed("New parts", fresh)...)
 	out = append(out, listed("New licences", licensed)...)
+	if n := u.tested[projectOf(&p.Changes[0])]; n > 0 {
+		out = append(out, fmt.Sprintf("Only the tests of the %d packages that use the changed parts ran.", n))
+	}
 	can := u.grown(ctx)
 	for _, ch := range p.Changes {
 		grown, err := can(ch.Ecosystem, ch.Name, ch.From, ch.To)

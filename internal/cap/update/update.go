@@ -45,11 +45,14 @@ type Request struct {
 	Scratch string // a folder for trials, of ours; its way must be open to the sandbox's user
 	Cache   string // a folder that keeps Go's builds warm from one trial to the next; "" for none
 	Forge   forge.Forge
-	Remote  string // where branches are pushed, for Forge
-	All     bool   // bring up to date what has no finding, too
-	Major   bool   // leap to other major versions where nothing needs it
-	Plan    bool   // only say what would be tried
-	Clock   clock.Clock
+	Remote  string   // where branches are pushed, for Forge
+	All     bool     // bring up to date what has no finding, too
+	Major   bool     // leap to other major versions where nothing needs it
+	Plan    bool     // only say what would be tried
+	Only    []string // only these parts; empty for all
+	// Affected: of Go projects only the packages whose tests use a changed module are tested. What else may break isn't seen.
+	Affected bool
+	Clock    clock.Clock
 	// Progress is told what is done now; it may be nil.
 	Progress func(string)
 	sources  sources // for tests; zero for the real registries
@@ -99,6 +102,7 @@ type run struct {
 	base   string
 	onto   string // the branch that is checked out
 	parts  []finding.Package
+	tested map[project]int // packages whose tests run; 0 for all
 	report Report
 }
 
@@ -107,7 +111,7 @@ const maxRounds = 4
 
 // Run looks, chooses, tries, and puts what passed on branches: each group of changes by itself.
 func Run(ctx context.Context, r Request) (*Report, error) {
-	u := &run{Request: r, repo: branch.Repo{Dir: r.Dir}}
+	u := &run{Request: r, repo: branch.Repo{Dir: r.Dir}, tested: map[project]int{}}
 	u.report.Proposals, u.report.Held = []Proposal{}, []Held{}
 	var err error
 	if u.base, u.onto, err = u.repo.Head(ctx); err != nil {
@@ -182,6 +186,9 @@ func (u *run) choose(ctx context.Context, dir string, parts []finding.Package, f
 	if err != nil {
 		return choose.Choice{}, err
 	}
+	if len(u.Only) > 0 {
+		asked = slices.DeleteFunc(asked, func(p choose.Part) bool { return !slices.Contains(u.Only, p.Name) })
+	}
 	p := choose.Policy{
 		Now: u.Clock.Now(), Wait: time.Duration(u.Policy.WaitDays) * 24 * time.Hour, All: u.All, Major: u.Major, Grown: u.grown(ctx),
 	}
@@ -224,7 +231,7 @@ func (u *run) try(ctx context.Context, groups []choose.Group) error {
 		if t == nil {
 			u.say("the project as it is: " + path.Join(where.dir, "…"))
 			var err error
-			if t, err = u.begin(ctx, where); err != nil {
+			if t, err = u.begin(ctx, where, groups); err != nil {
 				u.hold(g.Changes, err.Error())
 				if ctx.Err() != nil {
 					return err
@@ -255,14 +262,19 @@ func (u *run) hold(changes []Change, reason string) {
 	}
 }
 
-func (u *run) begin(ctx context.Context, p project) (*trial.Trial, error) {
+func (u *run) begin(ctx context.Context, p project, groups []choose.Group) (*trial.Trial, error) {
 	s, err := u.env(ctx, p)
 	if err != nil {
 		return nil, err
 	}
+	tests, err := u.affected(ctx, p, groups)
+	if err != nil {
+		return nil, err
+	}
+	u.tested[p] = len(tests)
 	return trial.Begin(ctx, trial.Config{
 		Repo: u.root, Commit: u.base, Dir: p.dir, Ecosystem: p.ecosystem, Go: s.goEnv, NPM: s.npmEnv, CA: s.ca, Scratch: u.Scratch, BuildCache: u.Cache,
-		Sandbox: u.Sandbox, Scanner: lookOnly{u.Scanner}, Progress: u.Progress,
+		Sandbox: u.Sandbox, Scanner: lookOnly{u.Scanner}, Progress: u.Progress, Tests: tests,
 	})
 }
 

@@ -24,10 +24,11 @@ import (
 // updateOptions are the flags of `ward update`.
 type updateOptions struct {
 	options
-	remote, api, tokenFile  string
-	everything, major, plan bool
-	propose, asJSON         bool
-	watch                   time.Duration
+	remote, api, tokenFile            string
+	names                             []string
+	everything, major, plan, affected bool
+	propose, asJSON                   bool
+	watch                             time.Duration
 }
 
 // Update is `ward update`.
@@ -55,6 +56,8 @@ branches are pushed, and proposed on the forge that ward.yaml names (update: for
 	f.BoolVar(&o.plan, "plan", false, "only say what would be tried")
 	f.BoolVar(&o.everything, "all", false, "bring everything that the project asks for up to date, not just what has findings")
 	f.BoolVar(&o.major, "major", false, "leap to another major version where nothing needs it, too")
+	f.StringSliceVar(&o.names, "only", nil, "only these parts, by name")
+	f.BoolVar(&o.affected, "affected", false, "of Go projects test only the packages that use what changes: for large ones")
 	f.BoolVar(&o.propose, "propose", false, "push the branches, and propose them on the forge")
 	f.StringVar(&o.remote, "remote", "origin", "where branches are pushed")
 	f.StringVar(&o.api, "api", "", "the base URL of the forge's API, where it isn't the public one")
@@ -97,7 +100,7 @@ func (o *updateOptions) run(ctx context.Context, e cli.Env, dir string) error {
 		policy = s.Model.Update
 	}
 	r := update.Request{
-		Dir: s.Dir, Policy: policy, Scanner: looker{s}, All: o.everything, Major: o.major, Plan: o.plan, Remote: o.remote, Clock: clock.System{}, Progress: s.Progress,
+		Dir: s.Dir, Policy: policy, Scanner: looker{s}, All: o.everything, Major: o.major, Plan: o.plan, Only: o.names, Affected: o.affected, Remote: o.remote, Clock: clock.System{}, Progress: s.Progress,
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {

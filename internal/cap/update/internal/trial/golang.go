@@ -80,7 +80,11 @@ func (g *goKit) build(ctx context.Context, a *attempt) error {
 
 func (g *goKit) test(ctx context.Context, a *attempt) (results, error) {
 	e := newEvents()
-	err := a.run(ctx, g.env(a), e, "go", "test", "-json", "-count=1", "-vet=off", "./...")
+	argv := []string{"go", "test", "-json", "-count=1", "-vet=off"}
+	if len(g.config.Tests) == 0 {
+		argv = append(argv, "./...")
+	}
+	err := a.run(ctx, g.env(a), e, append(argv, g.config.Tests...)...)
 	e.output = e.text.String()
 	var failed *failure
 	if errors.As(err, &failed) {

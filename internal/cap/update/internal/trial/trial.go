@@ -67,6 +67,7 @@ type Config struct {
 	BuildCache  string
 	Sandbox     Sandbox
 	Scanner     Scanner       // nil: nothing is scanned
+	Tests       []string      // Go: the packages that are tested; empty for all
 	Scripts     bool          // npm: run install scripts, in the sandbox, without network
 	Step        time.Duration // the most that one step may take; 0 for 15 minutes
 	MemoryBytes int64         // 0 for 4 GB
