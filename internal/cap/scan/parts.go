@@ -43,7 +43,7 @@ func (s *scanner) skip(name string) bool {
 }
 
 func (s *scanner) dependencies(ctx context.Context) (int, error) {
-	inv, err := inventory.Find(ctx, s.tree, inventory.Options{Skip: s.skips()})
+	inv, err := inventory.Find(ctx, s.tree, inventory.Options{Skip: s.skip})
 	if err != nil {
 		return 0, err
 	}
@@ -72,18 +72,6 @@ func (s *scanner) dependencies(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	return len(inv.Files), s.calls(ctx, db)
-}
-
-// skips are the same places as patterns.
-func (s *scanner) skips() []string {
-	out := []string{state}
-	if s.Model == nil {
-		return out
-	}
-	for _, p := range s.Model.Scan.Skip {
-		out = append(out, path.Join(s.base(), p))
-	}
-	return out
 }
 
 // vulnerable looks every part up. missing counts the parts of ecosystems without data, of which only the malicious ones are known.

@@ -193,7 +193,7 @@ func TestPathsAreSeenFromTheModel(t *testing.T) {
 }
 
 func TestSkippedPlacesAreNotLookedAt(t *testing.T) {
-	r := run(t, request(t, map[string]string{"ward.yaml": yaml + "scan: {skip: web/old}\n", "web/old/package-lock.json": lock, "web/older/package-lock.json": lock}))
+	r := run(t, request(t, map[string]string{"ward.yaml": yaml + "scan: {skip: [web/old, older, '*']}\n", "web/old/package-lock.json": lock, "web/older/package-lock.json": lock}))
 	if len(r.Findings) != 1 || r.Findings[0].Location.Path != "web/older/package-lock.json" {
 		t.Errorf("%+v", r.Findings)
 	}

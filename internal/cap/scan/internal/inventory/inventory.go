@@ -1,7 +1,7 @@
 // Package inventory finds which parts are in a tree: what lock files and manifests name, and in a root file system what is installed.
 //
 // Guarantee: a file that names parts and can't be read whole is a Problem, never silence; nothing outside of the file system is opened, and
-// the walk follows no link; time and memory are bounded by the limits below. Not guaranteed: parts that no such file names (copied source,
+// the walk follows no link but a lock file or manifest that is one; time and memory are bounded by the limits below. Not guaranteed: parts that no such file names (copied source,
 // a version chosen only at build time).
 package inventory
 
@@ -26,8 +26,8 @@ type Options struct {
 	// RootFS: the tree is a machine's or image's root file system, whose package databases and installed parts count. Otherwise it is source
 	// code, and what is installed beside it (node_modules, virtual environments) is left to its lock files.
 	RootFS bool
-	// Skip are patterns of path.Match; one without a slash is compared with the last element of a path. A folder that matches is left out whole.
-	Skip []string
+	// Skip tells of a file or folder whether it is left out, a folder as a whole; nil leaves out nothing.
+	Skip func(name string) bool
 }
 
 // Inventory is what a tree holds, sorted by path, line and name.
@@ -64,11 +64,6 @@ func Find(ctx context.Context, fsys fs.FS, o Options) (Inventory, error) {
 }
 
 func find(ctx context.Context, fsys fs.FS, o Options, lim limits) (Inventory, error) {
-	for _, p := range o.Skip {
-		if _, err := path.Match(p, ""); err != nil {
-			return Inventory{}, fmt.Errorf("read skip pattern %q: %w", p, err)
-		}
-	}
 	w := &walk{ctx: ctx, fsys: fsys, o: o, lim: lim, seen: map[string]bool{}, faults: map[string]int{}}
 	if o.RootFS {
 		w.os = w.release()
@@ -149,24 +144,19 @@ func (w *walk) visit(name string, d fs.DirEntry, err error) error {
 		}
 		return nil
 	}
-	if d.Type().IsRegular() {
+	switch {
+	case d.Type().IsRegular():
 		w.read(name, d)
+	case w.o.RootFS || w.choose(name) == nil:
+	case d.Type()&fs.ModeSymlink != 0: // tools follow it; where it leads out of the tree, that is a problem
+		w.extract(name, w.choose(name))
+	default:
+		w.problem(name, 0, "not a regular file")
 	}
 	return nil
 }
 
-func (w *walk) skip(name string) bool {
-	for _, pattern := range w.o.Skip {
-		on := name
-		if !strings.Contains(pattern, "/") {
-			on = path.Base(name)
-		}
-		if ok, _ := path.Match(pattern, on); ok && name != "." {
-			return true
-		}
-	}
-	return false
-}
+func (w *walk) skip(name string) bool { return w.o.Skip != nil && name != "." && w.o.Skip(name) }
 
 // read hands a file to the extractor that knows it, if any does.
 func (w *walk) read(name string, d fs.DirEntry) {
@@ -345,6 +335,14 @@ func byName(base string) extractor {
 		return nugetLock
 	case "gradle.lockfile", "buildscript-gradle.lockfile":
 		return gradleLock
+	case "bun.lockb", "deno.lock", "pylock.toml", "packages.config", "paket.lock", "pubspec.lock", "mix.lock", "Package.resolved", "conan.lock", "renv.lock", "stack.yaml.lock",
+		"cabal.project.freeze":
+		return unread
 	}
 	return nil
+}
+
+// unread is for lock files whose ecosystem has advisories, and which nothing here reads yet.
+func unread(*file) error {
+	return errors.New("it names parts in a form that isn't read yet; bring them in as a bill of materials (--sbom), and name this file under scan: skip")
 }

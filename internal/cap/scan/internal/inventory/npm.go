@@ -66,7 +66,8 @@ func (l *npmLicense) UnmarshalJSON(data []byte) error {
 // packageLock reads package-lock.json and npm-shrinkwrap.json, lockfileVersion 1 to 3.
 func packageLock(f *file) error {
 	if path.Base(f.path) == "package-lock.json" {
-		if _, err := fs.Stat(f.fsys, path.Join(path.Dir(f.path), "npm-shrinkwrap.json")); err == nil {
+		other := path.Join(path.Dir(f.path), "npm-shrinkwrap.json")
+		if info, err := fs.Stat(f.fsys, other); err == nil && info.Mode().IsRegular() && !f.skip(other) {
 			return nil // npm reads that one alone
 		}
 	}
