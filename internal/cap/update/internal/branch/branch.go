@@ -220,6 +220,9 @@ func (r Repo) Push(ctx context.Context, remote, branch string) error {
 		return fault.New(fault.Internal, "no branch of Ward's")
 	}
 	ref := "refs/heads/" + branch
+	if to, err := r.git(ctx, nil, nil, "remote", "get-url", "--push", "--", remote); err == nil {
+		remote = to // what is fetched from may be another place than what is pushed to
+	}
 	said, err := r.git(ctx, nil, nil, "ls-remote", "--quiet", "--", remote, ref)
 	if err != nil {
 		return fault.Wrap(fault.Refused, "git couldn't ask "+remote+" for "+branch, err)
