@@ -220,20 +220,21 @@ func (r Repo) Push(ctx context.Context, remote, branch string) error {
 		return fault.New(fault.Internal, "no branch of Ward's")
 	}
 	ref := "refs/heads/" + branch
-	if to, err := r.git(ctx, nil, nil, "remote", "get-url", "--push", "--", remote); err == nil {
-		remote = to // what is fetched from may be another place than what is pushed to
+	to, err := r.git(ctx, nil, nil, "remote", "get-url", "--push", "--", remote) // which may be another place than what is fetched from
+	if err != nil {
+		return fault.Wrap(fault.NotFound, "the repository has no remote "+remote, err)
 	}
-	said, err := r.git(ctx, nil, nil, "ls-remote", "--quiet", "--", remote, ref)
+	said, err := r.git(ctx, nil, nil, "ls-remote", "--quiet", "--", to, ref)
 	if err != nil {
 		return fault.Wrap(fault.Refused, "git couldn't ask "+remote+" for "+branch, err)
 	}
 	there, _, _ := strings.Cut(said, "\t")
 	if there != "" {
-		if err := r.replaceable(ctx, remote, ref, there); err != nil {
+		if err := r.replaceable(ctx, to, ref, there); err != nil {
 			return err
 		}
 	}
-	if _, err := r.git(ctx, nil, nil, "push", "--quiet", "--no-verify", "--force-with-lease="+ref+":"+there, "--", remote, ref+":"+ref); err != nil {
+	if _, err := r.git(ctx, nil, nil, "push", "--quiet", "--no-verify", "--force-with-lease="+ref+":"+there, "--", to, ref+":"+ref); err != nil {
 		return fault.Wrap(fault.Refused, "git couldn't push "+branch+" to "+remote, err)
 	}
 	return nil
@@ -243,12 +244,12 @@ func (r Repo) Push(ctx context.Context, remote, branch string) error {
 func (r Repo) replaceable(ctx context.Context, remote, ref, commit string) error {
 	if _, err := r.git(ctx, nil, nil, "cat-file", "-e", commit+"^{commit}"); err != nil {
 		if _, err := r.git(ctx, nil, nil, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance", "--", remote, ref); err != nil {
-			return fault.Wrap(fault.Refused, "git couldn't look at "+strings.TrimPrefix(ref, "refs/heads/")+" of "+remote, err)
+			return fault.Wrap(fault.Refused, "git couldn't look at "+strings.TrimPrefix(ref, "refs/heads/")+" at the remote", err)
 		}
 	}
 	who, err := r.git(ctx, nil, nil, "show", "--no-patch", "--no-show-signature", "--no-mailmap", "--format=%cn <%ce>", commit)
 	if err != nil {
-		return fault.Wrap(fault.Refused, "git couldn't look at "+strings.TrimPrefix(ref, "refs/heads/")+" of "+remote, err)
+		return fault.Wrap(fault.Refused, "git couldn't look at "+strings.TrimPrefix(ref, "refs/heads/")+" at the remote", err)
 	}
 	return mine(ref, who)
 }
