@@ -95,7 +95,7 @@ func TestAServiceWithAnExploitedHoleIsNotStarted(t *testing.T) {
 	}
 }
 
-// sinceIsNobodysToForge attacks --since: with a report of the attacker's that has the commit's name, and with a filter that the repository names.
+// sinceIsNobodysToForge walks --since over history and a bill of materials, and attacks it: with a report of the attacker's that has the commit's name, and with a filter that the repository names.
 func sinceIsNobodysToForge(t *testing.T, dir, report string, git func(...string), ask func(int, ...string) string) {
 	t.Helper()
 	t.Chdir(dir)
@@ -103,6 +103,27 @@ func sinceIsNobodysToForge(t *testing.T, dir, report string, git func(...string)
 	if err != nil {
 		t.Fatal(err)
 	}
+	// What was leaked and taken away again before isn't new, what was after it is.
+	key := func(end string) string { return "k = \"AKIA" + "QYLPMN5HFIQR7" + end + "\"\n" }
+	leak := func(end string) {
+		for _, text := range []string{key(end), ""} {
+			write(t, "s.py", text)
+			git("add", "s.py")
+			git("commit", "-q", "-m", "leak")
+		}
+	}
+	leak("XYZ")
+	git("branch", "leaked")
+	if out := ask(1, ".", "--only", "secrets"); !strings.Contains(out, "in commit") {
+		t.Error(out)
+	}
+	ask(0, ".", "--only", "secrets", "--since", "leaked")
+	leak("ABC")
+	if out := ask(1, ".", "--only", "secrets", "--since", "leaked"); !strings.Contains(out, "1 suppressed") {
+		t.Error(out)
+	}
+	write(t, "bom.json", `{"bomFormat":"CycloneDX","specVersion":"1.6","components":[{"type":"library","name":"left-pad","version":"1.3.0","purl":"pkg:npm/left-pad@1.3.0"}]}`)
+	ask(1, ".", "--only", "dependencies", "--since", "HEAD", "--sbom", "bom.json")
 	git("branch", "base")
 	write(t, "base", string(forged))
 	if out := ask(2, ".", "--since", "base"); !strings.Contains(out, "a file, too") {

@@ -60,6 +60,8 @@ type Request struct {
 	// Baseline are the fingerprints of findings that were there before, Since says where.
 	Baseline map[string]bool
 	Since    string
+	// Past are the commits that were there before: what history has had since one of them isn't new.
+	Past map[string]bool
 	// Known are the fingerprints of the secrets that the running application has; nil if none runs.
 	Known *leak.Fingerprints
 	Now   time.Time
@@ -151,7 +153,7 @@ func (s *scanner) finish() error {
 	rules := s.ignores(policy.Ignore)
 	ignore(s.out.Findings, rules, s.Now)
 	for i := range s.out.Findings {
-		if f := &s.out.Findings[i]; f.Suppressed == nil && s.Baseline[f.Fingerprint()] {
+		if f := &s.out.Findings[i]; f.Suppressed == nil && (s.Baseline[f.Fingerprint()] || s.Past[f.Location.Commit]) {
 			f.Suppressed = &finding.Suppression{By: "baseline", Reason: "it was there in " + s.Since}
 		}
 	}

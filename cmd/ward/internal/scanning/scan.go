@@ -78,10 +78,9 @@ func (o *options) run(ctx context.Context, e cli.Env, dir string) error {
 		return err
 	}
 	if o.since != "" {
-		if r.Baseline, err = baseline(ctx, r, o.since); err != nil {
+		if err := baseline(ctx, &r, o.since); err != nil {
 			return err
 		}
-		r.Since = o.since
 	}
 	report, err := scan.Run(ctx, r)
 	if err != nil {

@@ -21,9 +21,10 @@ import (
 // maxTree bounds what is taken out of a commit, in bytes.
 const maxTree = 4 << 30
 
-// baseline is what was found before: in a report, or by scanning a commit. A name that means both is refused: whoever proposes a change could put a
+// baseline notes what was found before: in a report, or by scanning a commit. A name that means both is refused: whoever proposes a change could put a
 // report of their own in the place of the commit.
-func baseline(ctx context.Context, r scan.Request, since string) (map[string]bool, error) {
+func baseline(ctx context.Context, r *scan.Request, since string) error {
+	r.Since = since
 	var hash bytes.Buffer
 	commit := git(ctx, r.Dir, nil, &hash, "rev-parse", "--verify", "--quiet", "--end-of-options", since+"^{commit}") == nil
 	f, err := os.Open(since)
@@ -32,30 +33,41 @@ func baseline(ctx context.Context, r scan.Request, since string) (map[string]boo
 	}
 	switch {
 	case err == nil && commit:
-		return nil, fault.New(fault.Usage, fmt.Sprintf("--since: %q is a commit, and a file, too; say ./%s if you mean the file, or remove it", since, since))
+		return fault.New(fault.Usage, fmt.Sprintf("--since: %q is a commit, and a file, too; say ./%s if you mean the file, or remove it", since, since))
 	case err == nil:
-		found, err := scan.ReadBaseline(f)
-		if err != nil {
-			return nil, fault.Wrap(fault.Invalid, since, err)
+		if r.Baseline, err = scan.ReadBaseline(f); err != nil {
+			return fault.Wrap(fault.Invalid, since, err)
 		}
-		return found, nil
+		return nil
 	case !commit:
-		return nil, fault.New(fault.Usage, fmt.Sprintf("--since: %q is neither a file nor a commit of this repository", since))
+		return fault.New(fault.Usage, fmt.Sprintf("--since: %q is neither a file nor a commit of this repository", since))
+	}
+	id := strings.TrimSpace(hash.String())
+	var past bytes.Buffer
+	if err := git(ctx, r.Dir, nil, &past, "rev-list", id); err != nil {
+		return fmt.Errorf("list the commits before %s: %w", since, err)
+	}
+	r.Past = map[string]bool{}
+	for line := range strings.Lines(past.String()) {
+		r.Past[strings.TrimSpace(line)] = true
 	}
 	dir, err := os.MkdirTemp("", "ward-scan-")
 	if err != nil {
-		return nil, fmt.Errorf("make a folder for %s: %w", since, err)
+		return fmt.Errorf("make a folder for %s: %w", since, err)
 	}
 	defer os.RemoveAll(dir)
-	if err := checkout(ctx, r.Dir, strings.TrimSpace(hash.String()), dir); err != nil {
-		return nil, err
+	if err := checkout(ctx, r.Dir, id, dir); err != nil {
+		return err
 	}
-	r.Dir, r.SARIF, r.Progress, r.Analyser = dir, nil, nil, nil
-	old, err := scan.Run(ctx, r)
+	before := *r
+	before.Dir, before.Progress, before.Analyser = dir, nil, nil
+	before.SARIF, before.SBOM, before.Images = nil, nil, nil // they aren't the commit's: what is in them counts
+	old, err := scan.Run(ctx, before)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return scan.Baseline(old), nil
+	r.Baseline = scan.Baseline(old)
+	return nil
 }
 
 // git runs git in a repository that we don't trust: it starts nothing that the repository's configuration names, and fetches nothing.
