@@ -499,3 +499,22 @@ func TestFindingsOfTheConfiguration(t *testing.T) {
 		t.Error(f)
 	}
 }
+
+// TestAFileIsntTakenForAnImageOfARegistry: a repository that is scanned may hold a file or folder of any name.
+func TestAFileIsntTakenForAnImageOfARegistry(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, ref := range []string{"ghcr.io/org/app:1", "app:1", "ghcr.io/org/other"} {
+		if err := os.MkdirAll(ref, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(ref, "index.json"), []byte("{}"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(t.Context(), ref, Options{}); err == nil || !strings.Contains(err.Error(), "a file here, too") {
+			t.Errorf("%s: %v", ref, err)
+		}
+		if _, err := Open(t.Context(), "./"+ref, Options{}); err == nil || strings.Contains(err.Error(), "a file here, too") {
+			t.Errorf("./%s: %v", ref, err)
+		}
+	}
+}

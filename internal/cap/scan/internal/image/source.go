@@ -34,6 +34,10 @@ func bring(ctx context.Context, ref string, o Options, lim limits) (b bundle, en
 		return b, nil, err
 	}
 	info, err := os.Stat(ref)
+	if err == nil && remotely(ref) {
+		// Whoever proposes a change could put an image of their own in the place of the registry's.
+		return b, nil, fmt.Errorf("%s names an image in a registry, and a file here, too; say ./%s if you mean the file, or remove it", ref, ref)
+	}
 	switch {
 	case err == nil && info.IsDir():
 		if _, err := os.Stat(filepath.Join(ref, "index.json")); err == nil {
@@ -44,6 +48,15 @@ func bring(ctx context.Context, ref string, o Options, lim limits) (b bundle, en
 	}
 	b, err = fromRegistry(ctx, ref, o, platform)
 	return b, func() {}, err
+}
+
+// remotely tells whether a name is that of an image in a registry, by its host, tag or digest.
+func remotely(ref string) bool {
+	if _, err := name.ParseReference(ref); err != nil || strings.HasPrefix(ref, ".") || filepath.IsAbs(ref) {
+		return false
+	}
+	host, _, path := strings.Cut(ref, "/")
+	return strings.ContainsAny(ref, ":@") || path && strings.Contains(host, ".")
 }
 
 func fromRegistry(ctx context.Context, ref string, o Options, platform *v1.Platform) (b bundle, err error) {
