@@ -1,6 +1,6 @@
 // Package update proposes newer parts, and shows that they don't break the application.
 //
-// Guarantee: nothing is proposed that wasn't tried in the sandbox beside a baseline; the work tree, the index and others' branches aren't touched; a
+// Guarantee: nothing but pins is proposed that wasn't tried in the sandbox beside a baseline, and pins say so; the work tree, the index and others' branches aren't touched; a
 // proposal is merged by itself only if the policy says so, at the commit that was tried, and when the forge's checks have passed. Not guaranteed: that a
 // project's tests show all that a change breaks.
 package update

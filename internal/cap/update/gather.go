@@ -13,6 +13,7 @@ import (
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/update/internal/choose"
 	"github.com/wardhq/ward/internal/cap/update/internal/npmlock"
+	"github.com/wardhq/ward/internal/cap/update/internal/pins"
 	"github.com/wardhq/ward/internal/cap/update/internal/powers"
 	"github.com/wardhq/ward/internal/cap/update/internal/registry"
 	"github.com/wardhq/ward/internal/cap/update/internal/seen"
@@ -26,6 +27,8 @@ type sources struct {
 	npmEnv registry.NPMEnv
 	ca     string
 	set    bool
+	// pinners are who tells what tags stand for, nil for the real ones.
+	pinners map[pins.Kind]registry.Pinner
 }
 
 // env is where a project's releases come from: what its own tools are configured for.

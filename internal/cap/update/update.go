@@ -52,7 +52,10 @@ type Request struct {
 	Only    []string // only these parts; empty for all
 	// Affected: of Go projects only the packages whose tests use a changed module are tested. What else may break isn't seen.
 	Affected bool
-	Clock    clock.Clock
+	Pins     bool // pin images and actions, too
+	// Skip tells which files and folders, from the root of the repository, have no pins; it may be nil.
+	Skip  func(string) bool
+	Clock clock.Clock
 	// Progress is told what is done now; it may be nil.
 	Progress func(string)
 	sources  sources // for tests; zero for the real registries
@@ -73,7 +76,8 @@ type Proposal struct {
 	New     []finding.Finding `json:"new,omitempty"`
 	Notices []string          `json:"notices,omitempty"` // what else changes: new parts, licences, install scripts, the language's version
 	Merged  bool              `json:"merged,omitempty"`
-	Note    string            `json:"note,omitempty"` // why it wasn't merged, or not proposed
+	Untried bool              `json:"untried,omitempty"` // pins: nothing was built or tested
+	Note    string            `json:"note,omitempty"`    // why it wasn't merged, or not proposed
 	files   map[string][]byte
 }
 
@@ -140,9 +144,13 @@ func Run(ctx context.Context, r Request) (*Report, error) {
 		for _, g := range choice.Groups {
 			u.report.Planned = append(u.report.Planned, Planned{g.Risk.String(), g.Changes})
 		}
-		return &u.report, nil
+	} else if err := u.try(ctx, choice.Groups); err != nil {
+		return &u.report, err
 	}
-	return &u.report, u.try(ctx, choice.Groups)
+	if r.Pins {
+		return &u.report, u.pinAll(ctx)
+	}
+	return &u.report, nil
 }
 
 func (u *run) say(what string) {
@@ -192,12 +200,8 @@ func (u *run) choose(ctx context.Context, dir string, parts []finding.Package, f
 	p := choose.Policy{
 		Now: u.Clock.Now(), Wait: time.Duration(u.Policy.WaitDays) * 24 * time.Hour, All: u.All, Major: u.Major, Grown: u.grown(ctx),
 	}
-	for _, i := range u.Policy.Ignore {
-		until, err := time.Parse(time.DateOnly, i.Until)
-		if err != nil {
-			return choose.Choice{}, fault.New(fault.Invalid, fmt.Sprintf("update: ignore of %s: %q is no day", i.Package, i.Until))
-		}
-		p.Ignore = append(p.Ignore, choose.Ignore{Name: i.Package, Reason: i.Reason, Until: until.AddDate(0, 0, 1)})
+	if p.Ignore, err = u.ignored(); err != nil {
+		return choose.Choice{}, err
 	}
 	if u.Forge != nil {
 		open, err := u.Forge.List(ctx, branch.Prefix)
@@ -211,6 +215,18 @@ func (u *run) choose(ctx context.Context, dir string, parts []finding.Package, f
 }
 
 const defaultLimit = 5
+
+// ignored are the parts that the model leaves alone.
+func (u *run) ignored() (out []choose.Ignore, err error) {
+	for _, i := range u.Policy.Ignore {
+		until, err := time.Parse(time.DateOnly, i.Until)
+		if err != nil {
+			return nil, fault.New(fault.Invalid, fmt.Sprintf("update: ignore of %s: %q is no day", i.Package, i.Until))
+		}
+		out = append(out, choose.Ignore{Name: i.Package, Reason: i.Reason, Until: until.AddDate(0, 0, 1)})
+	}
+	return out, nil
+}
 
 // project is one folder of one ecosystem.
 type project struct{ ecosystem, dir string }
@@ -355,8 +371,9 @@ func (u *run) brought(ctx context.Context, p *Proposal, risk choose.Risk) ([]Cha
 
 // propose puts a proposal on its branch, and on the forge if there is one.
 func (u *run) propose(ctx context.Context, p *Proposal) error {
-	p.Title, p.Body = titleOf(p.Changes), bodyOf(p)
-	p.Branch = branchOf(p)
+	if !p.Untried {
+		p.Title, p.Body, p.Branch = titleOf(p.Changes), bodyOf(p), branchOf(p)
+	}
 	var err error
 	p.Commit, err = u.repo.Put(ctx, branch.Commit{Branch: p.Branch, Base: u.base, Message: p.Title + "\n\n" + p.Body, Files: p.files, Now: u.Clock.Now()})
 	if fault.KindOf(err) == fault.Conflict {
@@ -401,7 +418,7 @@ func (u *run) mayMerge(p *Proposal) bool {
 		}
 	}
 	allowed := map[string]choose.Risk{"patch": choose.Patch, "minor": choose.Minor}[u.Policy.Merge]
-	return allowed != choose.RiskUnknown && highest <= allowed && counted(p.New) == 0 && p.Tests > 0
+	return !p.Untried && allowed != choose.RiskUnknown && highest <= allowed && counted(p.New) == 0 && p.Tests > 0
 }
 
 // Proposals go on one branch for each set of parts, whatever their versions: a newer version refreshes the proposal.

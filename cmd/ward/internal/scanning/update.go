@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +29,7 @@ type updateOptions struct {
 	remote, api, tokenFile            string
 	names                             []string
 	everything, major, plan, affected bool
-	propose, asJSON                   bool
+	propose, asJSON, pins             bool
 	watch                             time.Duration
 }
 
@@ -58,6 +60,7 @@ branches are pushed, and proposed on the forge that ward.yaml names (update: for
 	f.BoolVar(&o.major, "major", false, "leap to another major version where nothing needs it, too")
 	f.StringSliceVar(&o.names, "only", nil, "only these parts, by name")
 	f.BoolVar(&o.affected, "affected", false, "of Go projects test only the packages that use what changes: for large ones")
+	f.BoolVar(&o.pins, "pins", false, "pin base images and GitHub's actions to what their tags stand for, too; asks their registries and GitHub")
 	f.BoolVar(&o.propose, "propose", false, "push the branches, and propose them on the forge")
 	f.StringVar(&o.remote, "remote", "origin", "where branches are pushed")
 	f.StringVar(&o.api, "api", "", "the base URL of the forge's API, where it isn't the public one")
@@ -101,6 +104,7 @@ func (o *updateOptions) run(ctx context.Context, e cli.Env, dir string) error {
 	}
 	r := update.Request{
 		Dir: s.Dir, Policy: policy, Scanner: looker{s}, All: o.everything, Major: o.major, Plan: o.plan, Only: o.names, Affected: o.affected, Remote: o.remote, Clock: clock.System{}, Progress: s.Progress,
+		Pins: o.pins, Skip: skipped(s),
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -133,6 +137,13 @@ func (o *updateOptions) run(ctx context.Context, e cli.Env, dir string) error {
 		return cli.WriteJSON(e.Out, report)
 	}
 	return sayUpdate(e, report)
+}
+
+// skipped are the places that ward.yaml leaves out.
+func skipped(s scan.Request) func(string) bool {
+	return func(name string) bool {
+		return s.Model != nil && slices.ContainsFunc(s.Model.Scan.Skip, func(p string) bool { return name == path.Join(path.Dir(s.File), p) })
+	}
 }
 
 func (o *updateOptions) forge(ctx context.Context, dir, kind string) (update.Forge, error) {
@@ -217,7 +228,11 @@ func sayUpdate(e cli.Env, r *update.Report) error {
 		for j := range p.Changes {
 			say(&p.Changes[j])
 		}
-		fmt.Fprintf(e.Out, "    it builds; %d tests passed as before, %d say nothing; %d findings cleared, %d new\n", p.Tests, p.Unsure, len(p.Cleared), len(p.New))
+		if p.Untried {
+			fmt.Fprintln(e.Out, "    nothing was built: what a pin leads to can't be tried")
+		} else {
+			fmt.Fprintf(e.Out, "    it builds; %d tests passed as before, %d say nothing; %d findings cleared, %d new\n", p.Tests, p.Unsure, len(p.Cleared), len(p.New))
+		}
 		for _, n := range p.Notices {
 			fmt.Fprintf(e.Out, "    %s\n", n)
 		}

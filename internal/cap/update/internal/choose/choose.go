@@ -72,6 +72,7 @@ const (
 	Lock     How = "lock"     // npm: within what is asked for: the lock file alone
 	Raise    How = "raise"    // the manifest asks for the new version
 	Override How = "override" // npm: against what its parents ask for; the last resort
+	Pin      How = "pin"      // images and actions: what a tag stands for is written beside it
 )
 
 // Risk is how much a change may break.
