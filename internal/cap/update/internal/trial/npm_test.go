@@ -128,12 +128,12 @@ func TestChangesOfNPMAreMadeInEachWay(t *testing.T) {
 		return out
 	}
 	parent := pkg("parent", "1.0.0", `"inner":"^1.0.0","tight":"1.0.0"`, "module.exports = require('inner') + require('tight')")
-	c := npmConfig(t, npmRegistry(t, join(one("direct", "1.0.0"), one("inner", "1.0.0"), one("tight", "1.0.0"), parent)), map[string]string{
-		"package.json": `{"name":"app","version":"1.0.0","scripts":{"test":"node test.js"},"dependencies":{"direct":"^1.0.0","parent":"^1.0.0"}}`,
+	c := npmConfig(t, npmRegistry(t, join(one("direct", "1.0.0"), one("inner", "1.0.0", "2.0.0"), one("tight", "1.0.0"), parent)), map[string]string{
+		"package.json": `{"name":"app","version":"1.0.0","scripts":{"test":"node test.js"},"dependencies":{"direct":"^1.0.0","inner":"2.0.0","parent":"^1.0.0"}}`,
 		"test.js":      "if (require('direct') + require('parent') !== 3) process.exit(1)",
 	})
 	// Newer ones come only now, so that the lock file holds the old ones. What is asked for is chosen, not the newest.
-	c.NPM.Registry = npmRegistry(t, join(one("direct", "1.0.0", "1.0.1", "1.0.2"), one("inner", "1.0.0", "1.0.1", "1.0.9"), one("tight", "1.0.0", "1.0.1", "1.0.9"), parent))
+	c.NPM.Registry = npmRegistry(t, join(one("direct", "1.0.0", "1.0.1", "1.0.2"), one("inner", "1.0.0", "1.0.1", "1.0.9", "2.0.0"), one("tight", "1.0.0", "1.0.1", "1.0.9"), parent))
 	tr := begin(t, c)
 	ch := func(name, to string, how choose.How) choose.Change {
 		return choose.Change{Ecosystem: choose.NPM, Name: name, From: "1.0.0", To: to, How: how}
@@ -151,19 +151,20 @@ func TestChangesOfNPMAreMadeInEachWay(t *testing.T) {
 	if err := json.Unmarshal(out.Files["package-lock.json"], &lock); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"direct", "inner", "tight"} {
-		if got := lock.Packages["node_modules/"+name].Version; got != "1.0.1" {
-			t.Errorf("%s is %s", name, got)
+	// What others hold of the same part stays.
+	for at, want := range map[string]string{"direct": "1.0.1", "parent/node_modules/inner": "1.0.1", "inner": "2.0.0", "tight": "1.0.1"} {
+		if got := lock.Packages["node_modules/"+at].Version; got != want {
+			t.Errorf("%s is %s, not %s", at, got, want)
 		}
 	}
 	var m struct{ Overrides, Dependencies map[string]string }
 	if err := json.Unmarshal(out.Files["package.json"], &m); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(map[string]string{"tight": "1.0.1"}, m.Overrides); d != "" {
+	if d := cmp.Diff(map[string]string{"tight@1.0.0": "1.0.1"}, m.Overrides); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff(map[string]string{"direct": "^1.0.1", "parent": "^1.0.0"}, m.Dependencies); d != "" {
+	if d := cmp.Diff(map[string]string{"direct": "^1.0.1", "inner": "2.0.0", "parent": "^1.0.0"}, m.Dependencies); d != "" {
 		t.Error(d)
 	}
 }
