@@ -1,8 +1,8 @@
 // Package update proposes newer parts, and shows that they don't break the application.
 //
-// Guarantee: nothing but pins is proposed that wasn't tried in the sandbox beside a baseline, and pins say so; the work tree, the index and others' branches aren't touched; a
-// proposal is merged by itself only if the policy says so, at the commit that was tried, and when the forge's checks have passed. Not guaranteed: that a
-// project's tests show all that a change breaks.
+// Guarantee: nothing is proposed that wasn't tried in the sandbox beside a baseline, but for pins, which say so and are never merged by themselves; the
+// work tree, the index and others' branches aren't touched; a proposal is merged by itself only if the policy says so, at the commit that was tried, and
+// when the forge's checks have passed. Not guaranteed: that a project's tests show all that a change breaks.
 package update
 
 import "github.com/wardhq/ward/internal/capability"
