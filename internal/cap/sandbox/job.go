@@ -82,6 +82,7 @@ func PrepareJob(j Job, h Host) (spec.Spec, error) {
 	if err := b.reach(j.Reach); err != nil {
 		return spec.Spec{}, fmt.Errorf("job %s: %w", j.Name, err)
 	}
+	b.spec.Alone = len(j.Reach) == 0
 	exe, err := program(j)
 	if err != nil {
 		return spec.Spec{}, err

@@ -3,6 +3,8 @@ package sandbox
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -32,6 +34,38 @@ func TestJobReachesNoLinkLocalAddress(t *testing.T) {
 		if _, err := PrepareJob(j, testHost(t, t.TempDir(), 1)); err == nil {
 			t.Errorf("%s can be reached", place)
 		}
+	}
+}
+
+func TestJobWithoutReachAsksItsOwnServers(t *testing.T) {
+	need.Program(t, "python3")
+	outside, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer outside.Close()
+	l := NewLauncher()
+	defer l.Close()
+	run := func(script string, reach ...string) int {
+		var out bytes.Buffer
+		j := shell("")
+		j.Argv, j.Reach, j.Output = []string{"python3", "-c", script}, reach, &out
+		e, err := l.RunJob(t.Context(), j, testHost(t, t.TempDir(), 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Log(out.String())
+		return e.Code
+	}
+	const itself = "import socket; s = socket.create_server(('127.0.0.1', 0)); socket.create_connection(s.getsockname())"
+	if code := run(itself); code != 0 {
+		t.Errorf("a server of its own isn't reached: %d", code)
+	}
+	if code := run(itself, outside.Addr().String()); code == 0 {
+		t.Error("a job that reaches something connects to any port")
+	}
+	if code := run(fmt.Sprintf("import socket; socket.create_connection(('127.0.0.1', %d), 5)", outside.Addr().(*net.TCPAddr).Port)); code == 0 {
+		t.Error("a server of the host is reached")
 	}
 }
 

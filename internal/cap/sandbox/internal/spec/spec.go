@@ -35,6 +35,8 @@ type Spec struct {
 	Secrets  bool      `json:"secrets,omitempty"` // there is a folder of secrets; see Secrets
 	// Scoped keeps the host's abstract sockets out of reach also where its network is kept (Ward's agent).
 	Scoped bool `json:"scoped,omitempty"`
+	// Alone says that nothing of the outside is in reach, so that every port is the sandbox's own (tests of a job that serve and ask themselves).
+	Alone bool `json:"alone,omitempty"`
 	// SecretMemory allows memory that the kernel itself doesn't see (memfd_secret(2)), for Ward's own keys.
 	SecretMemory bool `json:"secret_memory,omitempty"`
 }

@@ -160,7 +160,7 @@ func restrict(s *spec.Spec, probe bool) error {
 			return fmt.Errorf("restrict scope: %w", err)
 		}
 	}
-	if s.Off.Network {
+	if s.Off.Network || s.Alone && len(s.Upstream) == 0 {
 		return nil
 	}
 	return restrictConnect(s)
