@@ -3,6 +3,7 @@ package update
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -322,6 +323,10 @@ func (u *run) group(ctx context.Context, t *trial.Trial, g choose.Group) (*Propo
 			Risk: g.Risk.String(), Changes: out.Passed, Tests: out.Tests, Unsure: out.Unsure, Cleared: out.Cleared, New: out.New, files: out.Files,
 		}
 		more, err := u.brought(ctx, last, g.Risk)
+		if young, ok := errors.AsType[youngError](err); ok {
+			u.hold(out.Passed, young.Error())
+			return nil, nil
+		}
 		if err != nil || len(more) == 0 {
 			return last, err
 		}
@@ -340,6 +345,9 @@ func (u *run) brought(ctx context.Context, p *Proposal, risk choose.Risk) ([]Cha
 	defer remove()
 	parts, found, err := u.Scanner.Look(ctx, dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := u.young(ctx, p.Changes, parts); err != nil {
 		return nil, err
 	}
 	if p.Notices, err = u.notices(ctx, p, parts); err != nil || counted(p.New) == 0 {
