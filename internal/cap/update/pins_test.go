@@ -180,7 +180,7 @@ func TestPinsAreProposedOnceTheirTagsStoodStill(t *testing.T) {
 	}
 
 	now.Time = now.AddDate(0, 0, 2)
-	report = runPins(t, r)
+	runPins(t, r)
 	want = "jobs:\n  a:\n    steps:\n    - uses: a/b@" + firstSHA + " # v4\n    - uses: a/c@" + secondSHA + " # v1\n    - uses: a/d@" + firstSHA + "\n"
 	if diff := cmp.Diff(want, gitIn(t, r.Dir, "show", actionPins+":"+workflow)); diff != "" {
 		t.Error(diff)

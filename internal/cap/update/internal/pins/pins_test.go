@@ -163,6 +163,16 @@ func TestSkippedPlacesHaveNoPins(t *testing.T) {
 	}
 }
 
+func TestATreeHasBounds(t *testing.T) {
+	tree := fstest.MapFS{}
+	for i := range maxFiles + 1 {
+		tree[fmt.Sprintf("%d.dockerfile", i)] = &fstest.MapFile{}
+	}
+	if _, _, err := Find(t.Context(), tree, nil); fault.KindOf(err) != fault.Exhausted {
+		t.Errorf("%d files: %v", len(tree), err)
+	}
+}
+
 func TestApplyRefusesWhatItDidNotFind(t *testing.T) {
 	content := "FROM x:1\n"
 	found, _ := find(t, "Dockerfile", content)
