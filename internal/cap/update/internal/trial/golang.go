@@ -48,11 +48,12 @@ func (g *goKit) update(ctx context.Context, a *attempt, changes []choose.Change)
 		return fault.New(fault.Unsupported, "the project holds copies of its modules (vendor), which aren't updated yet")
 	}
 	if len(changes) > 0 {
-		get := []string{"go", "get"}
+		// Not "go get": it takes versions for exact, and fails where one of the changes asks for a newer version of another.
+		edit := []string{"go", "mod", "edit"}
 		for _, ch := range changes {
-			get = append(get, ch.Name+"@v"+strings.TrimPrefix(ch.To, "v"))
+			edit = append(edit, "-require="+ch.Name+"@v"+strings.TrimPrefix(ch.To, "v"))
 		}
-		if err := a.run(ctx, g.env(a), nil, get...); err != nil {
+		if err := a.run(ctx, g.env(a), nil, edit...); err != nil {
 			return err
 		}
 		if err := a.run(ctx, g.env(a), nil, "go", "mod", "tidy"); err != nil {
