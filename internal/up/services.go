@@ -212,11 +212,11 @@ func (in *instance) keepRunning(ctx context.Context, first chan struct{}) {
 	defer in.socket.Close()
 	once := sync.OnceFunc(func() { close(first) })
 	defer once()
-	if in.refused() {
-		return
-	}
 	pause := firstBackoff
 	for ctx.Err() == nil {
+		if in.refused() {
+			return
+		}
 		began := time.Now()
 		come := in.up.valuesToCome()
 		exit, err := in.runOnce(ctx, once)

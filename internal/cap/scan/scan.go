@@ -189,6 +189,11 @@ func judge(r *Report, fail string) {
 	}
 }
 
+// note says what couldn't be told, although nothing fails by it.
+func (s *scanner) note(path, reason string) {
+	s.out.Notes = append(s.out.Notes, finding.Problem{Path: path, Reason: reason})
+}
+
 // problem notes something that couldn't be looked at.
 func (s *scanner) problem(path, reason string) {
 	s.out.Problems = append(s.out.Problems, finding.Problem{Path: path, Reason: reason})

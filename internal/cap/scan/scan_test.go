@@ -372,3 +372,19 @@ func exploited(t *testing.T) string {
 	}
 	return db
 }
+
+func TestManifestsWithoutALockFileAreToldOf(t *testing.T) {
+	r := run(t, request(t, map[string]string{
+		"a/package.json": `{"dependencies":{"lodash":"4.17.20"}}`, "b/package.json": `{"name":"b"}`, "c/package-lock.json": lock, "c/sub/package.json": `{"devDependencies":{"x":"1"}}`,
+		"d/Gemfile": "gem 'rails'\n", "e/Cargo.toml": "[dependencies]\ntime = \"0.1\"\n", "node_modules/f/package.json": `{"dependencies":{"g":"1"}}`,
+	}))
+	var got []string
+	for _, n := range r.Notes {
+		if strings.Contains(n.Reason, "no lock file") {
+			got = append(got, n.Path)
+		}
+	}
+	if strings.Join(got, " ") != "a/package.json d/Gemfile e/Cargo.toml" {
+		t.Errorf("%v", got)
+	}
+}

@@ -74,7 +74,10 @@ mirror has the same layout. --from may be a .zip, a .json, a folder of them, or 
 			if err != nil {
 				return err
 			}
-			return sayInfo(e, db, info)
+			if err := sayInfo(e, db, info); err != nil || info.Unreadable == 0 {
+				return err
+			}
+			return cli.ErrFindings // the rest is in force all the same
 		},
 	}
 	f := c.Flags()

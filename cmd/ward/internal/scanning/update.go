@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,7 +50,9 @@ branches are pushed, and proposed on the forge that ward.yaml names (update: for
 			if len(args) == 1 {
 				dir = args[0]
 			}
-			return o.repeat(cli.Background(c), e, dir)
+			ctx, stop := signal.NotifyContext(cli.Background(c), os.Interrupt, syscall.SIGTERM) // so that trials are thrown away
+			defer stop()
+			return o.repeat(ctx, e, dir)
 		},
 	}
 	f := c.Flags()

@@ -220,13 +220,13 @@ func suppressed(f *finding.Finding) int {
 	return 0
 }
 
-// severe is how bad a finding is by itself, 0 to 60. An unknown severity counts as between medium and high.
+// severe is how bad a finding is by itself, 0 to 60. An unknown severity counts as between medium and high: called, it is high.
 func severe(f *finding.Finding) float64 {
 	if f.Score > 0 {
 		return f.Score * 6
 	}
 	return map[finding.Severity]float64{finding.SeverityNone: 0, finding.Low: 15, finding.Medium: 33, finding.High: 48, finding.Critical: 57}[f.Severity] +
-		map[bool]float64{true: 40}[f.Severity == finding.SeverityUnknown]
+		map[bool]float64{true: 44}[f.Severity == finding.SeverityUnknown]
 }
 
 func (s *System) priority(f *finding.Finding, at *place) int {
