@@ -87,7 +87,9 @@ func (n *npmKit) update(ctx context.Context, a *attempt, changes []choose.Change
 
 // overrideOf is for those alone who ask for a range with the version in use: others may hold a newer one of the same part, which stays
 // (https://docs.npmjs.com/cli/configuring-npm/package-json#overrides).
-func overrideOf(ch choose.Change) string { return fmt.Sprintf("overrides[%s@%s]=%s", ch.Name, ch.From, ch.To) }
+func overrideOf(ch choose.Change) string {
+	return fmt.Sprintf("overrides[%s@%s]=%s", ch.Name, ch.From, ch.To)
+}
 
 // override sets overrides that stay, and others that only make the lock file hold exact versions which the ranges admit: npm has no word
 // for that, but a lock file that was made by an override stays as it is when that goes.
