@@ -63,7 +63,7 @@ func (u *run) pinAll(ctx context.Context) error {
 		return err
 	}
 	for _, p := range problems {
-		u.report.Held = append(u.report.Held, Held{Name: "pins", Path: p.Path, Reason: strings.TrimPrefix(fmt.Sprintf("line %d: %s", p.Line, p.Reason), "line 0: ")})
+		u.keep(Held{Name: "pins", Path: p.Path, Reason: strings.TrimPrefix(fmt.Sprintf("line %d: %s", p.Line, p.Reason), "line 0: ")})
 	}
 	if len(u.Only) > 0 {
 		found = slices.DeleteFunc(found, func(p pins.Pin) bool { return !slices.Contains(u.Only, p.Name) })

@@ -140,7 +140,7 @@ func Run(ctx context.Context, r Request) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.report.Held = append(u.report.Held, choice.Held...)
+	u.keep(choice.Held...)
 	if r.Plan {
 		for _, g := range choice.Groups {
 			u.report.Planned = append(u.report.Planned, Planned{g.Risk.String(), g.Changes})
@@ -268,14 +268,43 @@ func (u *run) try(ctx context.Context, groups []choose.Group) error {
 			return err
 		}
 		u.report.Proposals = append(u.report.Proposals, *p)
-		u.report.After += counted(p.New) - counted(p.Cleared)
+		u.report.After = u.report.Before + net(u.report.Proposals)
 	}
 	return nil
 }
 
+// net is how many findings all proposals together bring in, less those that they clear: one that two of them clear counts once.
+func net(all []Proposal) int {
+	cleared, fresh := map[string]bool{}, map[string]bool{}
+	for _, p := range all {
+		note(cleared, p.Cleared)
+		note(fresh, p.New)
+	}
+	return len(fresh) - len(cleared)
+}
+
+func note(set map[string]bool, found []finding.Finding) {
+	for i := range found {
+		if found[i].Suppressed == nil {
+			set[found[i].Fingerprint()] = true
+		}
+	}
+}
+
 func (u *run) hold(changes []Change, reason string) {
 	for _, ch := range changes {
-		u.report.Held = append(u.report.Held, Held{Ecosystem: ch.Ecosystem, Name: ch.Name, Version: ch.From, To: ch.To, Path: ch.Path, Findings: ch.Mends, Reason: reason})
+		u.keep(Held{Ecosystem: ch.Ecosystem, Name: ch.Name, Version: ch.From, To: ch.To, Path: ch.Path, Findings: ch.Mends, Reason: reason})
+	}
+}
+
+// keep adds what is held, each once: a group may be tried several times.
+func (u *run) keep(held ...Held) {
+	for _, h := range held {
+		if !slices.ContainsFunc(u.report.Held, func(o Held) bool {
+			return o.Ecosystem == h.Ecosystem && o.Name == h.Name && o.Version == h.Version && o.To == h.To && o.Path == h.Path && o.Reason == h.Reason
+		}) {
+			u.report.Held = append(u.report.Held, h)
+		}
 	}
 }
 
@@ -362,7 +391,7 @@ func (u *run) brought(ctx context.Context, p *Proposal, risk choose.Risk) ([]Cha
 	if err != nil {
 		return nil, err
 	}
-	u.report.Held = append(u.report.Held, choice.Held...)
+	u.keep(choice.Held...)
 	var more []Change
 	for _, g := range choice.Groups {
 		if !g.Security || g.Risk > max(risk, choose.Minor) {
