@@ -7,7 +7,9 @@ import (
 )
 
 func TestAFindingThatTwoProposalsClearCountsOnce(t *testing.T) {
-	hole := func(id string) finding.Finding { return finding.Finding{ID: id, Kind: finding.Dependency, Tool: "ward"} }
+	hole := func(id string) finding.Finding {
+		return finding.Finding{ID: id, Kind: finding.Dependency, Tool: "ward"}
+	}
 	answered := hole("C")
 	answered.Suppressed = &finding.Suppression{By: "ward.yaml"}
 	all := []Proposal{{Cleared: []finding.Finding{hole("A"), hole("B")}}, {Cleared: []finding.Finding{hole("A"), answered}, New: []finding.Finding{hole("D")}}}
