@@ -388,3 +388,17 @@ func TestManifestsWithoutALockFileAreToldOf(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// A single advisory from the future is looked up like any other, and says nothing of how old the data is.
+func TestOneDateToComeChangesNothing(t *testing.T) {
+	source := folder(t, map[string]string{"a.json": advisory, "b.json": strings.NewReplacer("aaaa-bbbb", "dddd-eeee", "2026-11-21", "2999-01-01", "CVE-2026-1", "CVE-2026-2").Replace(advisory)})
+	r := request(t, map[string]string{"package-lock.json": lock})
+	r.DB = filepath.Join(t.TempDir(), "db")
+	if _, err := scan.BuildData(t.Context(), r.DB, []scan.DataSource{{Location: source}}, scan.DataOptions{Clock: clock.Func(day)}); err != nil {
+		t.Fatal(err)
+	}
+	out := run(t, r)
+	if len(out.Findings) != 2 || out.Data.Newest.Format(time.DateOnly) != "2026-11-21" {
+		t.Errorf("%d findings, data of %s", len(out.Findings), out.Data.Newest)
+	}
+}

@@ -157,7 +157,8 @@ func (b *builder) take(name string, body []byte, err error) {
 		c = &compiled{id: e.ID, modified: e.Modified} // hides an older form of itself from another source
 	}
 	b.source.Advisories++
-	if e.Modified.After(b.source.Modified) {
+	// One date to come, which is somebody's typo, must not make all of the data look fresh, or unusable.
+	if e.Modified.After(b.source.Modified) && e.Modified.Before(b.info.Built.Add(24*time.Hour)) {
 		b.source.Modified = e.Modified.UTC()
 	}
 	if old := b.entries[e.ID]; old == nil || old.compare(c) < 0 {
