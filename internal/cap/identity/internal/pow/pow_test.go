@@ -104,7 +104,7 @@ func TestCheatsAreRefused(t *testing.T) {
 		"no purpose":       {field(t, c, n), "", now},
 		"forged":           {field(t, forged, solve(t, forged)), "register", now},
 		"later expiry":     {field(t, change(func(x *Challenge) { x.Salt = later }), n), "register", now},
-		"own hash":         {field(t, change(func(x *Challenge) { x.Challenge = digest(x.Salt, 0) }), 0), "register", now},
+		"own hash":         {field(t, change(func(x *Challenge) { x.Challenge = digest(x.Salt, n+1) }), n+1), "register", now},
 		"no signature":     {field(t, change(func(x *Challenge) { x.Signature = "" }), n), "register", now},
 		"other algorithm":  {field(t, change(func(x *Challenge) { x.Algorithm = "SHA-1" }), n), "register", now},
 		"no delimiter":     {field(t, change(func(x *Challenge) { x.Salt = strings.TrimSuffix(x.Salt, "&") }), n), "register", now},
