@@ -26,7 +26,7 @@ func main() {
 	log.SetFlags(0)
 	ward := flag.String("ward", "ward", "the ward program")
 	only := flag.String("only", "", "the projects to try, by a part of their name; all if absent")
-	registry := flag.String("npm", "https://registry.npmjs.org", "the registry of npm packages")
+	registry := flag.String("npm", "", "the registry of npm packages; as npm is set up if absent")
 	atOnce := flag.Int("at-once", 2, "how many projects are tried at once")
 	keep := flag.Bool("keep", false, "keep the temporary folder")
 	flag.Parse()
@@ -51,6 +51,13 @@ func run(ward, only, upstream string, atOnce int, keep bool) error {
 		defer os.RemoveAll(dir)
 	}
 	log.Println("in", dir)
+	if upstream == "" {
+		said, err := exec.Command("npm", "config", "get", "registry").Output()
+		if err != nil {
+			return fmt.Errorf("ask npm for its registry: %w", err)
+		}
+		upstream = strings.TrimRight(strings.TrimSpace(string(said)), "/")
+	}
 	front, stop, err := openFront(upstream)
 	if err != nil {
 		return err

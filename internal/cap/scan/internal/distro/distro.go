@@ -24,7 +24,7 @@ import (
 
 // Options say which archive.
 type Options struct {
-	Mirror     string   // base URL: "https://deb.debian.org/debian-security"
+	Mirror     string   // base URL: "https://deb.example/debian-security"
 	Suite      string   // "bookworm-security"
 	Components []string // "main"
 	Arch       string   // "amd64"

@@ -147,7 +147,7 @@ func large(n int) map[string]string {
 	pnpm.WriteString("lockfileVersion: '9.0'\n\npackages:\n\n")
 	gomod.WriteString("module m\n\ngo 1.24\n\nrequire (\n")
 	for i := range n {
-		fmt.Fprintf(&npm, ",\n  \"node_modules/p%d\": {\n   \"version\": \"1.%d.0\",\n   \"resolved\": \"https://registry.npmjs.org/p%d/-/p%d-1.0.0.tgz\",\n   \"integrity\": \"sha512-%064d\",\n   \"license\": \"MIT\",\n   \"dependencies\": {\"p%d\": \"^1.0.0\", \"p%d\": \"^1.0.0\"},\n   \"engines\": {\"node\": \">=18\"}\n  }", i, i, i, i, i, i+1, i+2)
+		fmt.Fprintf(&npm, ",\n  \"node_modules/p%d\": {\n   \"version\": \"1.%d.0\",\n   \"resolved\": \"https://npm.example/p%d/-/p%d-1.0.0.tgz\",\n   \"integrity\": \"sha512-%064d\",\n   \"license\": \"MIT\",\n   \"dependencies\": {\"p%d\": \"^1.0.0\", \"p%d\": \"^1.0.0\"},\n   \"engines\": {\"node\": \">=18\"}\n  }", i, i, i, i, i, i+1, i+2)
 		fmt.Fprintf(&pnpm, "  p%d@1.%d.0:\n    resolution: {integrity: sha512-%064d}\n    engines: {node: '>=18'}\n\n", i, i, i)
 		fmt.Fprintf(&cargo, "[[package]]\nname = \"p%d\"\nversion = \"1.%d.0\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\nchecksum = \"%064d\"\ndependencies = [\n \"p%d\",\n]\n\n", i, i, i, i+1)
 		fmt.Fprintf(&gomod, "\texample.com/p%d v1.%d.0\n", i, i)

@@ -235,9 +235,9 @@ func TestNPMTakesOnlyWhatTheRegistryVouchesFor(t *testing.T) {
 }
 
 func TestHostsAreExactlyThoseOfTheConfiguration(t *testing.T) {
-	e := GoEnv{Proxy: "https://proxy.example,file:///x|http://127.0.0.1:3000/go,direct", SumDB: "sum.golang.org"}
+	e := GoEnv{Proxy: "https://proxy.example,file:///x|http://127.0.0.1:3000/go,direct", SumDB: "sum.example"}
 	got, err := e.Hosts()
-	if d := cmp.Diff([]string{"127.0.0.1:3000", "proxy.example:443", "sum.golang.org:443"}, got); d != "" || err != nil {
+	if d := cmp.Diff([]string{"127.0.0.1:3000", "proxy.example:443", "sum.example:443"}, got); d != "" || err != nil {
 		t.Error(d, err)
 	}
 	got, err = NPMEnv{Registry: "https://r.example/", Scopes: map[string]string{"@x": "http://r.example"}}.Hosts()
