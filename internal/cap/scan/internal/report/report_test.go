@@ -132,6 +132,22 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
+func TestTableShowsTheFirstNotes(t *testing.T) {
+	r := example()
+	for range 25 {
+		r.Notes = append(r.Notes, finding.Problem{Path: "x", Reason: "y"})
+	}
+	for all, want := range map[bool]int{false: 10, true: 25} {
+		var b bytes.Buffer
+		if err := report.Table(&b, r, false, all); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(b.String(), "note on x: y"); got != want || strings.Contains(b.String(), "and 15 more notes") == all {
+			t.Errorf("all %v: %d notes", all, got)
+		}
+	}
+}
+
 func TestTableShowsTheHolesOfOnePartTogether(t *testing.T) {
 	r := example()
 	for i, id := range []string{"GO-2", "GO-3"} {

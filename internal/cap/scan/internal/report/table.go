@@ -11,8 +11,11 @@ import (
 	"github.com/wardhq/ward/internal/finding"
 )
 
-// maxIDs is how many names of further findings a row shows.
-const maxIDs = 6
+// maxIDs is how many names of further findings a row shows, maxNotes how many notes a table.
+const (
+	maxIDs   = 6
+	maxNotes = 10
+)
 
 // Table writes the report for people: the most dangerous first. Suppressed findings are only counted, unless all is set.
 func Table(w io.Writer, r *Report, color, all bool) error {
@@ -23,7 +26,11 @@ func Table(w io.Writer, r *Report, color, all bool) error {
 	for _, p := range r.Problems {
 		fmt.Fprintf(b, "could not look at %s: %s\n", plain(p.Path), plain(p.Reason))
 	}
-	for _, n := range r.Notes {
+	for i, n := range r.Notes {
+		if i == maxNotes && !all {
+			fmt.Fprintf(b, "and %d more notes (--all, or another format, shows them)\n", len(r.Notes)-i)
+			break
+		}
 		fmt.Fprintf(b, "note on %s: %s\n", plain(n.Path), plain(n.Reason))
 	}
 	if len(r.Problems)+len(r.Notes) > 0 {
