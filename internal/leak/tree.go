@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	untrusted "github.com/wardhq/ward/internal/base/git"
 )
 
 // Place is a Finding in a folder or in the history of its repository.
@@ -123,13 +124,7 @@ func (f *Fingerprints) History(ctx context.Context, dir string, found func(Place
 type git struct{ path, dir string }
 
 func (g git) command(ctx context.Context, args ...string) *exec.Cmd {
-	c := exec.CommandContext(ctx, g.path, append([]string{
-		"--no-pager", "--no-replace-objects", "--literal-pathspecs", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null",
-		"-c", "log.showSignature=false",
-	}, args...)...)
-	c.Dir = g.dir
-	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "GIT_CONFIG_NOSYSTEM=1", "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C"}
-	return c
+	return untrusted.Command(ctx, g.path, g.dir, args...)
 }
 
 // lines runs git and calls f for each line that it says, until f returns false.

@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	untrusted "github.com/wardhq/ward/internal/base/git"
 	"github.com/wardhq/ward/internal/cap/scan"
 )
 
@@ -72,11 +72,8 @@ func baseline(ctx context.Context, r *scan.Request, since string) error {
 
 // git runs git in a repository that we don't trust: it starts nothing that the repository's configuration names, and fetches nothing.
 func git(ctx context.Context, dir string, in io.Reader, out io.Writer, args ...string) error {
-	c := exec.CommandContext(ctx, "git", append([]string{"--no-pager", "--no-replace-objects", "--literal-pathspecs", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"}, args...)...)
-	c.Dir, c.Stdin, c.Stdout = dir, in, out
-	c.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "GIT_CONFIG_NOSYSTEM=1", "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C",
-	}
+	c := untrusted.Command(ctx, "git", dir, args...)
+	c.Stdin, c.Stdout = in, out
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("git %s: %w", args[0], err)
 	}

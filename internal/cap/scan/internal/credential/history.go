@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/wardhq/ward/internal/base/git"
 	"github.com/wardhq/ward/internal/finding"
 )
 
@@ -266,12 +267,8 @@ func (h *history) place(blob, path, commit string) {
 func (h *history) git(ctx context.Context, in io.Reader, f func(*bufio.Reader) error, args ...string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c := exec.CommandContext(ctx, h.program, append([]string{
-		"--no-pager", "--no-replace-objects", "--literal-pathspecs", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null",
-		"-c", "log.showSignature=false", "-c", "log.showRoot=true",
-	}, args...)...)
-	c.Dir, c.Stdin = h.dir, in
-	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "GIT_CONFIG_NOSYSTEM=1", "GIT_NO_LAZY_FETCH=1", "GIT_ALLOW_PROTOCOL=none", "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C"}
+	c := git.Command(ctx, h.program, h.dir, args...)
+	c.Stdin = in
 	var said bytes.Buffer
 	c.Stderr = &said
 	out, err := c.StdoutPipe()
