@@ -10,6 +10,7 @@ import (
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 )
 
 func newCheckCommand(e cli.Env) *cobra.Command {
@@ -42,7 +43,7 @@ func check(e cli.Env, file string, asJSON bool) error {
 	var problems model.Problems
 	var err error
 	if file == "-" {
-		m, problems = model.Parse("stdin", e.In)
+		m, problems = wardfile.Parse("stdin", e.In)
 	} else if m, problems, err = cli.ReadModel(file); err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/ledger"
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wardtest"
 	"github.com/wardhq/ward/internal/wire"
@@ -136,7 +136,7 @@ services:
 func TestUnused(t *testing.T) {
 	now := time.Date(2026, 3, 31, 12, 0, 0, 0, time.UTC)
 	ago := func(days int) time.Time { return now.AddDate(0, 0, -days) }
-	m, problems := model.Parse("ward.yaml", strings.NewReader(unusedModel))
+	m, problems := wardfile.Parse("ward.yaml", strings.NewReader(unusedModel))
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}

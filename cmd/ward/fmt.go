@@ -11,8 +11,8 @@ import (
 
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
-	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/source"
+	"github.com/wardhq/ward/internal/model/wardfile"
 )
 
 func newFmtCommand(e cli.Env) *cobra.Command {
@@ -48,7 +48,7 @@ func format(e cli.Env, file string, only bool) error {
 	if err != nil {
 		return err
 	}
-	out, err := model.Format(src)
+	out, err := wardfile.Format(src)
 	if err != nil {
 		return fault.Wrap(fault.Invalid, file, err)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/edit"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/up"
 )
@@ -153,7 +154,7 @@ func proposeLearnt(ctx context.Context, e cli.Env, file string, p up.Paths, appl
 	if err != nil {
 		return err
 	}
-	m, problems := model.Parse(file, strings.NewReader(string(src)))
+	m, problems := wardfile.Parse(file, strings.NewReader(string(src)))
 	if problems.HasErrors() {
 		return fault.New(fault.Invalid, file+" has errors; see 'ward check'")
 	}

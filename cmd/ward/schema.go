@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 )
 
 func newSchemaCommand(e cli.Env) *cobra.Command {
@@ -20,7 +20,7 @@ func newSchemaCommand(e cli.Env) *cobra.Command {
   # yaml-language-server: $schema=ward.schema.json`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if _, err := e.Out.Write(model.Schema()); err != nil {
+			if _, err := e.Out.Write(wardfile.Schema()); err != nil {
 				return fmt.Errorf("write schema: %w", err)
 			}
 			return nil

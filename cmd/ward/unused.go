@@ -14,6 +14,7 @@ import (
 	"github.com/wardhq/ward/internal/base/unified"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/edit"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/up"
 	"github.com/wardhq/ward/internal/wire"
@@ -91,7 +92,7 @@ func unused(e cli.Env, file string, u wire.UsageReport, q unusedQuery) error {
 	if err != nil {
 		return err
 	}
-	m, problems := model.Parse(file, strings.NewReader(string(src)))
+	m, problems := wardfile.Parse(file, strings.NewReader(string(src)))
 	if problems.HasErrors() {
 		return fault.New(fault.Invalid, file+" has errors; see 'ward check'")
 	}
@@ -211,7 +212,7 @@ type proposal struct {
 
 // proposeEdit prints a change of the model as a diff, or makes it. What comes out must be a model without errors.
 func proposeEdit(e cli.Env, d proposal) error {
-	if _, problems := model.Parse(d.file, strings.NewReader(string(d.after))); problems.HasErrors() {
+	if _, problems := wardfile.Parse(d.file, strings.NewReader(string(d.after))); problems.HasErrors() {
 		return fault.New(fault.Invalid, "the change would leave errors in "+d.file+"; make it by hand")
 	}
 	if !d.quiet {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/wardhq/ward/internal/capability"
 	"github.com/wardhq/ward/internal/caps"
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/prove"
@@ -70,7 +70,7 @@ externals: {card: {host: card.example, port: 443}}
 
 // What package prove generates is claimed, and what is claimed is generated.
 func TestAttacksAndClaimsAgree(t *testing.T) {
-	m, problems := model.Parse("ward.yaml", strings.NewReader(everything))
+	m, problems := wardfile.Parse("ward.yaml", strings.NewReader(everything))
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/wardhq/ward/internal/base/secret"
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -29,7 +29,7 @@ func BenchmarkStart(b *testing.B) {
 				b.Skip("a million people take minutes to make")
 			}
 			c := Config{Dir: b.TempDir(), Key: secret.New(make([]byte, 32)), TrustDomain: "shop.internal"}
-			m, problems := model.Parse("ward.yaml", strings.NewReader(peopleModel))
+			m, problems := wardfile.Parse("ward.yaml", strings.NewReader(peopleModel))
 			if problems.HasErrors() {
 				b.Fatal(problems)
 			}

@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wardhq/ward/internal/demo/shop"
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 )
 
 func TestModelIsShortAndWithoutErrors(t *testing.T) {
@@ -23,7 +23,7 @@ func TestModelIsShortAndWithoutErrors(t *testing.T) {
 	if n := strings.Count(text, "\n"); n > 80 {
 		t.Errorf("%d lines", n)
 	}
-	m, problems := model.Parse("shop.yaml", strings.NewReader(text))
+	m, problems := wardfile.Parse("shop.yaml", strings.NewReader(text))
 	if problems.HasErrors() {
 		t.Fatal(problems.String())
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wardhq/ward/internal/demo/shop"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 )
 
 //go:embed shop.yaml
@@ -65,7 +66,7 @@ func Model(gateway, cards int) string {
 }
 
 func parseModel(file, text string) (*model.Model, error) {
-	m, problems := model.Parse(file, strings.NewReader(text))
+	m, problems := wardfile.Parse(file, strings.NewReader(text))
 	if problems.HasErrors() {
 		return nil, fmt.Errorf("the shop's model: %s", problems.Only(model.Error).String())
 	}

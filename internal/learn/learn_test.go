@@ -10,6 +10,7 @@ import (
 	"github.com/wardhq/ward/internal/base/canon"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/edit"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 )
@@ -32,7 +33,7 @@ externals:
 
 func parse(t testing.TB, text string) *model.Model {
 	t.Helper()
-	m, problems := model.Parse("ward.yaml", strings.NewReader(text))
+	m, problems := wardfile.Parse("ward.yaml", strings.NewReader(text))
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}

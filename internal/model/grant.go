@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	maxPattern  = 1024
+	// MaxPattern is how long a path may be, in bytes.
+	MaxPattern  = 1024
 	maxSegments = 64
 )
 
@@ -141,8 +142,8 @@ func ParsePattern(s string) (string, error) {
 		return "", lexis.Errorf(`"/**" is every path`, "the path is missing")
 	case s[0] != '/':
 		return "", lexis.Errorf(fmt.Sprintf("write %q", "/"+lexis.Clip(s)), "path %q doesn't begin with a slash", lexis.Clip(s))
-	case len(s) > maxPattern:
-		return "", lexis.Errorf("", "a path pattern of %d bytes; the limit is %d", len(s), maxPattern)
+	case len(s) > MaxPattern:
+		return "", lexis.Errorf("", "a path pattern of %d bytes; the limit is %d", len(s), MaxPattern)
 	case strings.ContainsAny(s, "?#"):
 		return "", lexis.Errorf("the query is not part of a rule; leave it out", "path %q holds a query or a fragment", lexis.Clip(s))
 	case strings.ContainsAny(s, " \t\n"):
@@ -172,8 +173,8 @@ func ParsePattern(s string) (string, error) {
 		return s, nil
 	}
 	out := "/" + strings.Join(segs, "/")
-	if len(out) > maxPattern {
-		return "", lexis.Errorf("", "a path pattern of %d bytes when encoded; the limit is %d", len(out), maxPattern)
+	if len(out) > MaxPattern {
+		return "", lexis.Errorf("", "a path pattern of %d bytes when encoded; the limit is %d", len(out), MaxPattern)
 	}
 	return out, nil
 }
@@ -211,8 +212,8 @@ func parseGRPC(s string) (string, error) {
 	if !ok {
 		return "", lexis.Errorf(fmt.Sprintf("write %q for every method of the service", "grpc "+lexis.Clip(s)+"/*"), "a gRPC grant needs a method: pkg.Service/Method")
 	}
-	if len(s) > maxPattern {
-		return "", lexis.Errorf("", "a gRPC grant of %d bytes; the limit is %d", len(s), maxPattern)
+	if len(s) > MaxPattern {
+		return "", lexis.Errorf("", "a gRPC grant of %d bytes; the limit is %d", len(s), MaxPattern)
 	}
 	if svc == "*" && method != "*" {
 		return "", lexis.Errorf("name the service", "a gRPC method without its service")

@@ -1,9 +1,7 @@
-// Package model is the vocabulary of ward.yaml, version 1, and its parser.
+// Package model is one application as ward.yaml, version 1, says it: the nouns that every layer is derived from.
 //
-// It guarantees that a Model which Parse returned without an error-level Problem
-// is complete and consistent: names resolve, patterns are canonical, defaults
-// are filled in, and every item knows the line that said it. It reads from an
-// io.Reader only: no file system, network, clock or environment.
+// A Model is data. That it is complete and consistent is what package wardfile guarantees, which reads it;
+// here only grants, patterns and listeners are read, one by one. No file system, network, clock or environment.
 package model
 
 // Pos is a place in ward.yaml; both count from 1. The zero Pos is "nowhere"

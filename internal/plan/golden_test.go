@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/plan/words"
@@ -33,7 +33,7 @@ func golden(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, problems := model.Parse("ward.yaml", bytes.NewReader(a.Files[0].Data))
+	m, problems := wardfile.Parse("ward.yaml", bytes.NewReader(a.Files[0].Data))
 	if problems.HasErrors() {
 		t.Fatal(problems.String())
 	}

@@ -16,7 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/prove/escape"
@@ -48,7 +48,7 @@ externals:
 
 func compile(t *testing.T, text string) (*plan.Plan, *policy.Set) {
 	t.Helper()
-	m, problems := model.Parse("ward.yaml", strings.NewReader(text))
+	m, problems := wardfile.Parse("ward.yaml", strings.NewReader(text))
 	if problems.HasErrors() {
 		t.Fatal(problems.String())
 	}

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/up"
 )
@@ -136,7 +136,7 @@ func Load(file string) (*plan.Plan, error) {
 		return nil, err
 	}
 	defer f.Close()
-	m, problems := model.Parse(file, f)
+	m, problems := wardfile.Parse(file, f)
 	if problems.HasErrors() {
 		return nil, fmt.Errorf("%s", problems.String())
 	}

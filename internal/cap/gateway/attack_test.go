@@ -14,7 +14,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/fault"
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -251,7 +251,7 @@ func TestNobodyBeginsSignInsWithoutEnd(t *testing.T) {
 // The service's own end judges a condition too, by the token, also where nobody signs in.
 func TestConditionsCarryWhatTheyAskAboutWithoutUsers(t *testing.T) {
 	e := newEdge(t)
-	m, problems := model.Parse("ward.yaml", strings.NewReader(`
+	m, problems := wardfile.Parse("ward.yaml", strings.NewReader(`
 app: shop
 gateway: {listen: "127.0.0.1:8443"}
 services:

@@ -23,7 +23,7 @@ import (
 	"github.com/wardhq/ward/internal/base/pki"
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/identity"
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/txn"
 	"github.com/wardhq/ward/internal/wire"
@@ -130,7 +130,7 @@ func (l localIssuer) Bundle(context.Context, string) (wire.Bundle, error) {
 
 func newEdge(t *testing.T) *edge {
 	t.Helper()
-	m, problems := model.Parse("ward.yaml", strings.NewReader(peopleModel))
+	m, problems := wardfile.Parse("ward.yaml", strings.NewReader(peopleModel))
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}

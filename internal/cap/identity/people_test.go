@@ -21,7 +21,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity/internal/account"
 	"github.com/wardhq/ward/internal/cap/identity/internal/message"
 	browser "github.com/wardhq/ward/internal/demo/visitor"
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/store"
 	"github.com/wardhq/ward/internal/wire"
@@ -60,7 +60,7 @@ func newSociety(t *testing.T, more string, files map[string][]byte) *society {
 	t.Helper()
 	s := &society{t: t, clock: newTestClock(), inbox: make(chan message.Message, 1000)}
 	dir := t.TempDir()
-	m, problems := model.Parse("ward.yaml", strings.NewReader(fmt.Sprintf(usersYAML, more)))
+	m, problems := wardfile.Parse("ward.yaml", strings.NewReader(fmt.Sprintf(usersYAML, more)))
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}

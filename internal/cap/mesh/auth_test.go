@@ -17,7 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -73,7 +73,7 @@ secrets: {key: {}}
 externals:
   api: {host: example.com, port: %d, tls: originate, protocol: %s, addresses: [127.0.0.1], ca: ca.pem, auth: %s}
 `, port, x.protocol, x.auth)
-	m, problems := model.Parse("ward.yaml", strings.NewReader(text))
+	m, problems := wardfile.Parse("ward.yaml", strings.NewReader(text))
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}

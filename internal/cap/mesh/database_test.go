@@ -17,6 +17,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wardtest"
 	"github.com/wardhq/ward/internal/wardtest/postgres"
@@ -69,7 +70,7 @@ func startDatabases(t *testing.T) *databaseWorld {
 	for _, name := range []string{"shop", "stats"} {
 		w.Exec(t, "postgres", "CREATE DATABASE "+name)
 	}
-	m, problems := model.Parse("ward.yaml", strings.NewReader(strings.ReplaceAll(databasesModel, "PGPORT", fmt.Sprint(w.Port))))
+	m, problems := wardfile.Parse("ward.yaml", strings.NewReader(strings.ReplaceAll(databasesModel, "PGPORT", fmt.Sprint(w.Port))))
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}

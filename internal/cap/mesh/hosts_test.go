@@ -23,6 +23,7 @@ import (
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wardtest/need"
 	"github.com/wardhq/ward/internal/wire"
@@ -191,7 +192,7 @@ func world(dir, trustDomain string, c clock.Clock) (*identity.Bundles, func(id s
 
 func hostMesh(b *identity.Bundles, source func(string) *identity.Source) (*Mesh, error) {
 	const td = "hosts.internal"
-	m, problems := model.Parse("ward.yaml", strings.NewReader(hostsModel))
+	m, problems := wardfile.Parse("ward.yaml", strings.NewReader(hostsModel))
 	if problems.HasErrors() {
 		return nil, fmt.Errorf("%s", problems)
 	}

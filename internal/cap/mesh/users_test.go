@@ -15,6 +15,7 @@ import (
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/jose"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/txn"
@@ -56,7 +57,7 @@ func (l loopback) Dial(ctx context.Context, _ int) (net.Conn, error) {
 
 func newChain(t *testing.T) *chain {
 	t.Helper()
-	m, problems := model.Parse("ward.yaml", strings.NewReader(usersModel))
+	m, problems := wardfile.Parse("ward.yaml", strings.NewReader(usersModel))
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}

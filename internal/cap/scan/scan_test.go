@@ -14,6 +14,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/scan"
 	"github.com/wardhq/ward/internal/finding"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 )
 
 // day is the day of these tests.
@@ -66,7 +67,7 @@ func request(t *testing.T, files map[string]string) scan.Request {
 	}
 	r := scan.Request{Dir: dir, Name: ".", Now: day(), DB: index(t)}
 	if text, ok := files["ward.yaml"]; ok {
-		m, said := model.Parse("ward.yaml", strings.NewReader(text))
+		m, said := wardfile.Parse("ward.yaml", strings.NewReader(text))
 		if said.HasErrors() {
 			t.Fatal(said)
 		}
@@ -181,7 +182,7 @@ func TestPathsAreSeenFromTheModel(t *testing.T) {
 	files := map[string]string{"web/package-lock.json": lock, "old/package-lock.json": lock}
 	r := request(t, files)
 	text := "app: shop\nservices: {web: {run: x, source: ../web, limits: {memory: 1GiB}}}\nscan: {skip: ../old, ignore: [{id: CVE-2026-1, path: ../web, reason: known, until: 2031-01-31}]}\n"
-	m, said := model.Parse("ward.yaml", strings.NewReader(text))
+	m, said := wardfile.Parse("ward.yaml", strings.NewReader(text))
 	if said.HasErrors() {
 		t.Fatal(said)
 	}

@@ -9,9 +9,9 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/lexis"
 	"github.com/wardhq/ward/internal/model/source"
+	"github.com/wardhq/ward/internal/model/wardfile"
 )
 
 // Compose drafts a ward.yaml from a docker-compose.yml; app is the application's
@@ -416,7 +416,7 @@ func (c *composer) outside(s *service, scheme, host string, number int) {
 		x.port = map[string]int{"http": 80, "https": 443}[scheme]
 	}
 	probe := fmt.Sprintf("app: a\nservices: {s: {run: x}}\nexternals: {e: {host: %s, port: %d}}\n", lexis.Quote(host, true), x.port)
-	if _, ps := model.Parse("probe", strings.NewReader(probe)); ps.HasErrors() || c.find(x.name) != nil {
+	if _, ps := wardfile.Parse("probe", strings.NewReader(probe)); ps.HasErrors() || c.find(x.name) != nil {
 		return
 	}
 	known := false

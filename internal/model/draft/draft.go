@@ -14,6 +14,7 @@ import (
 
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/lexis"
+	"github.com/wardhq/ward/internal/model/wardfile"
 )
 
 const maxServices = 1000
@@ -162,11 +163,11 @@ func (d *draft) bytes() ([]byte, error) {
 			w.line(2, fmt.Sprintf("%s: {host: %s, port: %d, tls: %s}", lexis.Quote(x.name, true), lexis.Quote(x.host, true), x.port, x.tls))
 		}
 	}
-	out, err := model.Format([]byte(w.b.String()))
+	out, err := wardfile.Format([]byte(w.b.String()))
 	if err != nil {
 		return nil, fmt.Errorf("draft from %s: %w", d.from, err)
 	}
-	if _, ps := model.Parse("draft", bytes.NewReader(out)); ps.HasErrors() {
+	if _, ps := wardfile.Parse("draft", bytes.NewReader(out)); ps.HasErrors() {
 		return nil, fmt.Errorf("draft from %s: %s", d.from, ps.Only(model.Error)[0].Message)
 	}
 	return out, nil

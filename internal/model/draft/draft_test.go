@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 )
 
 func TestComposeDrafts(t *testing.T) {
@@ -57,7 +57,7 @@ func check(t *testing.T, out []byte, err error) {
 	if err != nil {
 		return
 	}
-	if _, ps := model.Parse("draft", bytes.NewReader(out)); ps.HasErrors() {
+	if _, ps := wardfile.Parse("draft", bytes.NewReader(out)); ps.HasErrors() {
 		t.Fatalf("%s\n%s", ps, out)
 	}
 }

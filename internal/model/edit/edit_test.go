@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 )
 
 const edited = `# shop
@@ -102,7 +103,7 @@ func TestGrantEditsRefuse(t *testing.T) {
 // grantSet is every grant of a tree, as "caller target grant".
 func grantSet(t *testing.T, src []byte) map[string]bool {
 	t.Helper()
-	m, ps := model.Parse("ward.yaml", bytes.NewReader(src))
+	m, ps := wardfile.Parse("ward.yaml", bytes.NewReader(src))
 	if ps.HasErrors() {
 		t.Fatalf("%s\n%s", ps.Only(model.Error), src)
 	}
@@ -143,7 +144,7 @@ func TestRandomGrantEdits(t *testing.T) {
 		src = []byte(strings.Replace(string(src), "run: x\n    calls", "run: x\n    listen: http://:1\n    calls", 1))
 		if seed%2 == 0 {
 			var err error
-			if src, err = model.Format(src); err != nil {
+			if src, err = wardfile.Format(src); err != nil {
 				t.Fatal(err)
 			}
 		}

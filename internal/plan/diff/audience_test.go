@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/diff"
 )
@@ -12,7 +12,7 @@ import (
 func textOf(t *testing.T, before, after string) string {
 	t.Helper()
 	build := func(more string) *plan.Plan {
-		m, problems := model.Parse("ward.yaml", strings.NewReader("app: a\nusers: {groups: [staff]}\n"+more))
+		m, problems := wardfile.Parse("ward.yaml", strings.NewReader("app: a\nusers: {groups: [staff]}\n"+more))
 		if problems.HasErrors() {
 			t.Fatal(problems)
 		}
@@ -61,7 +61,7 @@ func TestClientsAreCompared(t *testing.T) {
 		return "  \nservices: {web: {run: x}}\n" + redirect
 	}
 	m := func(users string) *plan.Plan {
-		m, problems := model.Parse("ward.yaml", strings.NewReader("app: a\nusers: "+users+src("")))
+		m, problems := wardfile.Parse("ward.yaml", strings.NewReader("app: a\nusers: "+users+src("")))
 		if problems.HasErrors() {
 			t.Fatal(problems)
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/explain"
 )
@@ -66,7 +67,7 @@ func readable(t *testing.T, f *explain.Fix) {
 	if !strings.HasPrefix(f.YAML, f.Section+":") {
 		text = "    " + f.Section + ":\n      " + f.YAML
 	}
-	m, problems := model.Parse("ward.yaml", strings.NewReader("app: x\nservices:\n  api:\n    run: x\n"+
+	m, problems := wardfile.Parse("ward.yaml", strings.NewReader("app: x\nservices:\n  api:\n    run: x\n"+
 		"    listen: [http://:81, h2c://:82, tcp://:83]\n  web: {run: x, listen: http://:80}\n"+
 		"  idle: {run: x}\n  me:\n    run: x\n    listen: h2c://:1\n"+text+
 		"\nexternals:\n  pay: {host: pay.example, tls: originate}\n"))

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 )
@@ -32,7 +32,7 @@ services:
 
 func planOf(t testing.TB, src string) *plan.Plan {
 	t.Helper()
-	m, problems := model.Parse("ward.yaml", strings.NewReader(src))
+	m, problems := wardfile.Parse("ward.yaml", strings.NewReader(src))
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 )
 
 // DefaultFile is the model that every verb reads unless -f says another.
@@ -35,7 +36,7 @@ func ReadModel(path string) (*model.Model, model.Problems, error) {
 		return nil, nil, OpenError(path, err)
 	}
 	defer f.Close()
-	m, problems := model.Parse(path, f)
+	m, problems := wardfile.Parse(path, f)
 	return m, problems, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/identity/internal/device"
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/store"
 	"github.com/wardhq/ward/internal/wardtest/postgres"
 	"github.com/wardhq/ward/internal/wire"
@@ -219,7 +220,7 @@ func TestFlagsAndResponsesAreThoseOfTheModel(t *testing.T) {
 	for n := BruteForce; n < names; n++ {
 		fmt.Fprintf(&text, "    %s: [slow, step-up, block, end-sessions, mail]\n", n)
 	}
-	m, problems := model.Parse("ward.yaml", strings.NewReader(text.String()))
+	m, problems := wardfile.Parse("ward.yaml", strings.NewReader(text.String()))
 	for _, p := range problems {
 		if strings.Contains(p.Message, "flag") || strings.Contains(p.Message, "response") {
 			t.Error(p)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 )
 
 func TestDocumentedExamplesAreRead(t *testing.T) {
@@ -19,7 +20,7 @@ func TestDocumentedExamplesAreRead(t *testing.T) {
 	}
 	for _, p := range parts {
 		example, _, _ := strings.Cut(p, "```")
-		m, problems := model.Parse("ward.yaml", strings.NewReader("app: shop\ngateway: {listen: \"127.0.0.1:8443\", host: shop.example}\nservices:\n  web: {run: [web], listen: \"http://:8080\"}\n"+example))
+		m, problems := wardfile.Parse("ward.yaml", strings.NewReader("app: shop\ngateway: {listen: \"127.0.0.1:8443\", host: shop.example}\nservices:\n  web: {run: [web], listen: \"http://:8080\"}\n"+example))
 		for _, x := range problems {
 			if x.Severity == model.Error {
 				t.Errorf("%s\n%s: %s", example, x.Message, x.Hint)

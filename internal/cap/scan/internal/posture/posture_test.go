@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/wardhq/ward/internal/cap/scan/internal/posture"
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 )
 
 const service = "app: a\nservices: {s: {run: x, listen: http://:1, limits: {memory: 1GiB}, %}}\n"
@@ -62,7 +62,7 @@ func TestEachRuleFindsItsBadExampleAndNotItsGoodOne(t *testing.T) {
 			continue
 		}
 		for i, want := range []bool{true, false} {
-			m, problems := model.Parse("ward.yaml", strings.NewReader(ex[i]))
+			m, problems := wardfile.Parse("ward.yaml", strings.NewReader(ex[i]))
 			if problems.HasErrors() {
 				t.Fatalf("%s: %v", r.ID, problems)
 			}

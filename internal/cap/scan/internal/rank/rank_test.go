@@ -6,7 +6,7 @@ import (
 
 	"github.com/wardhq/ward/internal/cap/scan/internal/rank"
 	"github.com/wardhq/ward/internal/finding"
-	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
 )
 
@@ -22,7 +22,7 @@ services:
 
 func system(t *testing.T, yaml, base string) *rank.System {
 	t.Helper()
-	m, problems := model.Parse("ward.yaml", strings.NewReader(yaml))
+	m, problems := wardfile.Parse("ward.yaml", strings.NewReader(yaml))
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}

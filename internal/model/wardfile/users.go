@@ -1,4 +1,4 @@
-package model
+package wardfile
 
 import (
 	"slices"
@@ -7,6 +7,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wardhq/ward/internal/base/condition"
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/form"
 	"github.com/wardhq/ward/internal/model/lexis"
 )
@@ -18,7 +19,7 @@ const (
 
 func (p *parser) users(e entry, f *form.Form) {
 	u := &p.m.Users
-	*u = Users{Pos: e.pos, Passwords: true, Idle: defaultIdle, Absolute: defaultAbsolute}
+	*u = model.Users{Pos: e.pos, Passwords: true, Idle: defaultIdle, Absolute: defaultAbsolute}
 	if isNull(e.value) {
 		return
 	}
@@ -28,7 +29,7 @@ func (p *parser) users(e entry, f *form.Form) {
 	}
 }
 
-func (p *parser) usersKey(u *Users, e entry, f *form.Form) {
+func (p *parser) usersKey(u *model.Users, e entry, f *form.Form) {
 	switch e.key {
 	case "host":
 		u.Host, _ = p.pattern(e.value, f, "")
@@ -40,14 +41,14 @@ func (p *parser) usersKey(u *Users, e entry, f *form.Form) {
 	case "texts":
 		p.names(e.value, f, "a text", func(e entry) {
 			s, _ := p.pattern(e.value, f.Elem, "")
-			u.Texts = append(u.Texts, Text{Key: e.key, Text: s})
+			u.Texts = append(u.Texts, model.Text{Key: e.key, Text: s})
 		})
 	case "register":
 		w, _ := p.scalar(e.value, f)
-		u.Register = Register(max(slices.Index(f.Words, w), 0))
+		u.Register = model.Register(max(slices.Index(f.Words, w), 0))
 	case "second_factor":
 		w, _ := p.scalar(e.value, f)
-		u.SecondFactor = SecondFactor(max(slices.Index(f.Words, w), 0))
+		u.SecondFactor = model.SecondFactor(max(slices.Index(f.Words, w), 0))
 	case "sign_in":
 		u.Passwords = slices.Contains(p.list(e.value, f), "password")
 	case "groups":
@@ -72,7 +73,7 @@ func (p *parser) usersKey(u *Users, e entry, f *form.Form) {
 		p.names(e.value, f, "a client", func(e entry) { p.client(u, e, f.Elem) })
 	case "issuers":
 		p.names(e.value, f, "an issuer", func(e entry) {
-			x := Issuer{Pos: e.pos, Name: e.key}
+			x := model.Issuer{Pos: e.pos, Name: e.key}
 			p.texts(e.value, f.Elem, map[string]*string{"issuer": &x.Issuer, "audience": &x.Audience, "jwks": &x.JWKS})
 			u.Issuers = append(u.Issuers, x)
 		})
@@ -82,7 +83,7 @@ func (p *parser) usersKey(u *Users, e entry, f *form.Form) {
 		u.Breached, _ = p.pattern(e.value, f, "")
 	case "flags":
 		p.object(e.value, f, func(e entry, f *form.Form) {
-			u.Flags = append(u.Flags, Flag{Pos: e.pos, Name: e.key, Response: p.list(e.value, f)})
+			u.Flags = append(u.Flags, model.Flag{Pos: e.pos, Name: e.key, Response: p.list(e.value, f)})
 		})
 	}
 }
@@ -111,8 +112,8 @@ func (p *parser) list(n *yaml.Node, f *form.Form) []string {
 	return out
 }
 
-func (p *parser) provider(u *Users, e entry, f *form.Form) {
-	x := Provider{Pos: e.pos, Name: e.key, Title: e.key}
+func (p *parser) provider(u *model.Users, e entry, f *form.Form) {
+	x := model.Provider{Pos: e.pos, Name: e.key, Title: e.key}
 	p.object(e.value, f, func(e entry, f *form.Form) {
 		if e.key == "scopes" {
 			x.Scopes = p.list(e.value, f)
@@ -126,8 +127,8 @@ func (p *parser) provider(u *Users, e entry, f *form.Form) {
 	u.Providers = append(u.Providers, x)
 }
 
-func (p *parser) client(u *Users, e entry, f *form.Form) {
-	x := Client{Pos: e.pos, Name: e.key, Title: e.key}
+func (p *parser) client(u *model.Users, e entry, f *form.Form) {
+	x := model.Client{Pos: e.pos, Name: e.key, Title: e.key}
 	p.object(e.value, f, func(e entry, f *form.Form) {
 		switch e.key {
 		case "redirects":
@@ -142,7 +143,7 @@ func (p *parser) client(u *Users, e entry, f *form.Form) {
 			x.Audiences = p.list(e.value, f)
 		case "service":
 			s, _ := p.pattern(e.value, f, "")
-			x.Service = ServiceName(s)
+			x.Service = model.ServiceName(s)
 		case "title", "backchannel_logout", "secret_sha256", "jwks_file":
 			*map[string]*string{"title": &x.Title, "backchannel_logout": &x.Back, "secret_sha256": &x.SecretHash, "jwks_file": &x.JWKSFile}[e.key], _ = p.pattern(e.value, f, "")
 		default:
@@ -213,7 +214,7 @@ func (p *parser) resolveUsers() {
 	}
 }
 
-func (p *parser) resolveNeed(x *Expose) {
+func (p *parser) resolveNeed(x *model.Expose) {
 	u := &p.m.Users
 	if x.Need.Asks() && !u.On() && (len(x.Need.Who) > 0 || x.Need.MFA > 0) {
 		p.errorf(x.Pos, "add users:", "%q needs sign-in, and the file has no users:", x.To)
@@ -242,7 +243,7 @@ func (p *parser) resolveNeed(x *Expose) {
 	}
 }
 
-func (p *parser) resolveClient(c *Client) {
+func (p *parser) resolveClient(c *model.Client) {
 	kinds := 0
 	for _, has := range []bool{c.Public, c.SecretHash != "", c.JWKSFile != "", c.Service != ""} {
 		if has {
@@ -266,7 +267,7 @@ func (p *parser) resolveClient(c *Client) {
 	if c.NonceOnly {
 		p.warnf("nonce-only", c.Pos, "let it send a PKCE challenge (RFC 9700 §2.1.1)", "client %s relies on nonce alone against code injection", lexis.Clip(c.Name))
 	}
-	if c.Service != "" && !slices.ContainsFunc(p.m.Services, func(s Service) bool { return s.Name == c.Service }) {
+	if c.Service != "" && !slices.ContainsFunc(p.m.Services, func(s model.Service) bool { return s.Name == c.Service }) {
 		p.errorf(c.Pos, "", "client %s is no service %q of this file", lexis.Clip(c.Name), lexis.Clip(string(c.Service)))
 	}
 }

@@ -1,10 +1,11 @@
-package model
+package wardfile
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/cycle"
 	"github.com/wardhq/ward/internal/model/lexis"
 )
@@ -41,13 +42,13 @@ func (p *parser) advise() {
 	p.adviseCycles()
 }
 
-func (p *parser) adviseCall(s *Service, c Call) {
+func (p *parser) adviseCall(s *model.Service, c model.Call) {
 	for _, g := range c.Grants {
 		switch {
-		case g.Kind == GrantAny:
-		case g.Kind == GrantHTTP && g.Pattern == "/**":
-		case g.Kind == GrantWS && g.Pattern == "/**":
-		case g.Kind == GrantGRPC && g.Pattern == "/*/*":
+		case g.Kind == model.GrantAny:
+		case g.Kind == model.GrantHTTP && g.Pattern == "/**":
+		case g.Kind == model.GrantWS && g.Pattern == "/**":
+		case g.Kind == model.GrantGRPC && g.Pattern == "/*/*":
 		default:
 			continue
 		}
@@ -55,23 +56,23 @@ func (p *parser) adviseCall(s *Service, c Call) {
 	}
 }
 
-func (p *parser) adviseExpose(s *Service) {
+func (p *parser) adviseExpose(s *model.Service) {
 	for _, x := range s.Expose {
 		if len(x.Need.Who) > 0 {
 			continue
 		}
-		if s.Sensitivity >= High {
+		if s.Sensitivity >= model.High {
 			p.warnf("sensitive-exposed", x.Pos, "put a less sensitive service in front of it", "service %s has sensitivity %s, and is exposed to anyone", s.Name, s.Sensitivity)
 		}
 		for _, g := range x.Routes {
-			if g.Kind == GrantHTTP && g.Pattern == "/**" && slices.Contains(g.Methods, "*") {
+			if g.Kind == model.GrantHTTP && g.Pattern == "/**" && slices.Contains(g.Methods, "*") {
 				p.warnf("everything-exposed", g.Pos, "name methods and paths: what isn't named stays closed", "every route of %s, with every method, is open to anyone", s.Name)
 			}
 		}
 	}
 }
 
-func (p *parser) adviseEnv(s *Service) {
+func (p *parser) adviseEnv(s *model.Service) {
 	for _, v := range s.Env {
 		if lexis.SecretLooking(v.Name, v.Value) {
 			p.warnf("secret-in-file", v.Pos, fmt.Sprintf("declare a secret, and deliver it: secrets: {%s: env %s}", strings.ReplaceAll(strings.ToLower(v.Name), "_", "-"), v.Name), "%s looks like a secret, and its value stands in the file", v.Name)
@@ -109,7 +110,7 @@ func (p *parser) adviseSecrets() {
 	}
 }
 
-func (p *parser) adviseFiles(s *Service) {
+func (p *parser) adviseFiles(s *model.Service) {
 	for _, f := range slices.Concat(s.Files.Read, s.Files.Write) {
 		switch strings.TrimRight(f.Path, "/") {
 		case "", "/etc", "/home", "/root", "/proc", "/sys", "/dev", "/var", "/run", "/usr":
@@ -125,7 +126,7 @@ func (p *parser) adviseCycles() {
 	for i := range services {
 		index[string(services[i].Name)] = i
 	}
-	out, at := make([][]int, len(services)), map[[2]int]Pos{}
+	out, at := make([][]int, len(services)), map[[2]int]model.Pos{}
 	for i := range services {
 		for _, c := range services[i].Calls {
 			if j, ok := index[c.Target]; ok {

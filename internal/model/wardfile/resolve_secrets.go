@@ -1,9 +1,10 @@
-package model
+package wardfile
 
 import (
 	"net/netip"
 	"slices"
 
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/lexis"
 	"github.com/wardhq/ward/internal/model/phrase"
 )
@@ -14,7 +15,7 @@ func (p *parser) resolveSecrets(sides map[string]side, names []string) {
 	for i := range p.m.Secrets {
 		declared[i] = p.m.Secrets[i].Name
 	}
-	need := func(at Pos, name string) {
+	need := func(at model.Pos, name string) {
 		i := slices.Index(declared, name)
 		switch {
 		case name == "":
@@ -34,7 +35,7 @@ func (p *parser) resolveSecrets(sides map[string]side, names []string) {
 			need(u.Pos, u.Secret)
 		}
 		for _, v := range s.Env {
-			if j := slices.IndexFunc(s.Secrets, func(u SecretUse) bool { return u.Env == v.Name }); j >= 0 {
+			if j := slices.IndexFunc(s.Secrets, func(u model.SecretUse) bool { return u.Env == v.Name }); j >= 0 {
 				p.errorf(v.Pos, "leave one of them out", "%s is the secret %s already (line %d)", v.Name, lexis.Clip(s.Secrets[j].Secret), s.Secrets[j].Pos.Line)
 			}
 		}
@@ -55,7 +56,7 @@ func (p *parser) resolveSecrets(sides map[string]side, names []string) {
 	}
 }
 
-func (p *parser) unknownSecret(at Pos, name string, declared []string) {
+func (p *parser) unknownSecret(at model.Pos, name string, declared []string) {
 	hint := "declare it under secrets: " + lexis.Clip(name) + ": {}"
 	if near := p.nearest(name, declared); near != "" {
 		hint = "did you mean \"" + near + "\"?"
@@ -66,26 +67,26 @@ func (p *parser) unknownSecret(at Pos, name string, declared []string) {
 // fits tells which uses a purpose has.
 func fits(purpose, use string) bool {
 	switch purpose {
-	case PurposeEncrypt:
-		return use == UseEncrypt || use == UseDecrypt || use == UseLookup
-	case PurposeLookup:
-		return use == UseLookup
-	case PurposeMAC:
-		return use == UseMAC
+	case model.PurposeEncrypt:
+		return use == model.UseEncrypt || use == model.UseDecrypt || use == model.UseLookup
+	case model.PurposeLookup:
+		return use == model.UseLookup
+	case model.PurposeMAC:
+		return use == model.UseMAC
 	}
-	return use == UseSign || use == UseVerify
+	return use == model.UseSign || use == model.UseVerify
 }
 
-func (p *parser) resolveKeys(s *Service, purposes map[string]string) {
+func (p *parser) resolveKeys(s *model.Service, purposes map[string]string) {
 	for _, class := range s.Data {
-		if purpose, ok := purposes[class]; ok && purpose != PurposeEncrypt {
+		if purpose, ok := purposes[class]; ok && purpose != model.PurposeEncrypt {
 			p.errorf(s.Pos, "give the key another name", "%q is a class of data of %s, and a key for %s", class, s.Name, purpose)
 		}
 	}
 	for _, u := range s.Keys {
 		purpose, ok := purposes[u.Key]
-		if !ok && slices.ContainsFunc(p.m.Services, func(o Service) bool { return slices.Contains(o.Data, u.Key) }) {
-			purpose, ok = PurposeEncrypt, true
+		if !ok && slices.ContainsFunc(p.m.Services, func(o model.Service) bool { return slices.Contains(o.Data, u.Key) }) {
+			purpose, ok = model.PurposeEncrypt, true
 		}
 		if !ok {
 			p.errorf(u.Pos, "declare it under keys, or as a class of data of the service that holds the data", "unknown key %q", lexis.Clip(u.Key))
@@ -100,24 +101,24 @@ func (p *parser) resolveKeys(s *Service, purposes map[string]string) {
 }
 
 // resolveAuth: a secret must not go out where Ward can't see the request, nor where others can see the secret.
-func (p *parser) resolveAuth(x *External) {
+func (p *parser) resolveAuth(x *model.External) {
 	ip, err := netip.ParseAddr(x.Host)
 	local := err == nil && ip.IsLoopback()
 	switch {
-	case x.Protocol == TCP && x.TLS != TLSOriginate:
+	case x.Protocol == model.TCP && x.TLS != model.TLSOriginate:
 		p.errorf(x.Auth.Pos, "write tls: originate", "external %s: Ward can't authenticate requests that it doesn't see", lexis.Clip(string(x.Name)))
-	case x.Protocol == TCP && x.Auth.Kind != phrase.Certificate:
+	case x.Protocol == model.TCP && x.Auth.Kind != phrase.Certificate:
 		p.errorf(x.Auth.Pos, "only a certificate goes with plain bytes", "external %s: %s needs HTTP", lexis.Clip(string(x.Name)), x.Auth.Kind)
-	case x.TLS != TLSOriginate && !local:
+	case x.TLS != model.TLSOriginate && !local:
 		p.errorf(x.Auth.Pos, "write tls: originate", "external %s: the secret would cross the network in clear", lexis.Clip(string(x.Name)))
-	case x.TLS != TLSOriginate && x.Auth.Kind == phrase.Certificate:
+	case x.TLS != model.TLSOriginate && x.Auth.Kind == phrase.Certificate:
 		p.errorf(x.Auth.Pos, "write tls: originate", "external %s: a certificate needs TLS that Ward speaks", lexis.Clip(string(x.Name)))
 	case x.Auth.Kind == phrase.Certificate && len(x.Auth.For) > 0:
 		p.errorf(x.Auth.Pos, "leave for: out", "external %s: a certificate is shown for a connection, not for single calls", lexis.Clip(string(x.Name)))
 	}
 }
 
-func (p *parser) resolveDatabase(d *Database, sides map[string]side, names []string, need func(Pos, string)) {
+func (p *parser) resolveDatabase(d *model.Database, sides map[string]side, names []string, need func(model.Pos, string)) {
 	t, ok := sides[d.Target]
 	if !ok {
 		if d.Target != "" {
@@ -126,14 +127,14 @@ func (p *parser) resolveDatabase(d *Database, sides map[string]side, names []str
 		return
 	}
 	if d.TLS == "" {
-		d.TLS = TLSOff
+		d.TLS = model.TLSOff
 		if t.external {
-			d.TLS = TLSVerify
+			d.TLS = model.TLSVerify
 		}
 	}
-	var ports []Listen
+	var ports []model.Listen
 	for _, l := range t.listen {
-		if l.Protocol == TCP && (d.Port == 0 || d.Port == l.Port) {
+		if l.Protocol == model.TCP && (d.Port == 0 || d.Port == l.Port) {
 			ports = append(ports, l)
 		}
 	}
@@ -146,9 +147,9 @@ func (p *parser) resolveDatabase(d *Database, sides map[string]side, names []str
 	default:
 		d.Port = ports[0].Port
 	}
-	if i := slices.IndexFunc(p.m.Externals, func(x External) bool { return string(x.Name) == d.Target }); i >= 0 {
+	if i := slices.IndexFunc(p.m.Externals, func(x model.External) bool { return string(x.Name) == d.Target }); i >= 0 {
 		x := &p.m.Externals[i]
-		if x.TLS != TLSNone {
+		if x.TLS != model.TLSNone {
 			p.errorf(x.Pos, "write tls: none there: PostgreSQL negotiates TLS itself, as databases: says", "external %s is a database, and has TLS of its own", lexis.Clip(string(x.Name)))
 		}
 		if d.Port == x.LocalPort {
@@ -159,11 +160,11 @@ func (p *parser) resolveDatabase(d *Database, sides map[string]side, names []str
 	for i := range d.Users {
 		u := &d.Users[i]
 		need(u.Pos, u.Login.Secret)
-		j := slices.IndexFunc(p.m.Services, func(s Service) bool { return s.Name == u.Service })
+		j := slices.IndexFunc(p.m.Services, func(s model.Service) bool { return s.Name == u.Service })
 		switch {
 		case j < 0:
 			p.unknown(u.Pos, string(u.Service), "service", names)
-		case !slices.ContainsFunc(p.m.Services[j].Calls, func(c Call) bool { return c.Target == d.Target }):
+		case !slices.ContainsFunc(p.m.Services[j].Calls, func(c model.Call) bool { return c.Target == d.Target }):
 			p.errorf(u.Pos, "add to its calls: "+d.Target+": tcp", "service %s has a user at %s, and may not call it", u.Service, lexis.Clip(d.Target))
 		}
 		if u.Login.User == "" && d.Admin.User == "" {

@@ -1,10 +1,12 @@
-package model
+package wardfile
 
 import (
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/wardhq/ward/internal/model"
 )
 
 func TestScanAndUpdateAreRead(t *testing.T) {
@@ -22,7 +24,7 @@ update: {wait: 5d, limit: 3, merge: patch, forge: gitlab, ignore: [{package: rea
 	if problems.HasErrors() {
 		t.Fatal(problems)
 	}
-	want := Scan{Fail: "medium", Refuse: true, MaxAgeDays: 3, Skip: []string{"vendor", "testdata"}, Ignore: []Ignore{{
+	want := model.Scan{Fail: "medium", Refuse: true, MaxAgeDays: 3, Skip: []string{"vendor", "testdata"}, Ignore: []model.Ignore{{
 		Pos: m.Scan.Ignore[0].Pos, ID: "CVE-2024-1", Package: "lodash", Path: "web", Reason: "not used", Until: "2031-01-31", VEX: "vulnerable_code_not_present",
 	}}}
 	if d := cmp.Diff(want, m.Scan); d != "" {

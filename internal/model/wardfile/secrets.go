@@ -1,10 +1,11 @@
-package model
+package wardfile
 
 import (
 	"slices"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/form"
 	"github.com/wardhq/ward/internal/model/lexis"
 	"github.com/wardhq/ward/internal/model/phrase"
@@ -14,7 +15,7 @@ import (
 const defaultLife = 3600 // of a database's made user, in seconds
 
 func (p *parser) secret(e entry, f *form.Form) {
-	s := Secret{Pos: e.pos, Name: e.key}
+	s := model.Secret{Pos: e.pos, Name: e.key}
 	p.object(e.value, f, func(e entry, f *form.Form) {
 		switch e.key {
 		case "generate":
@@ -34,7 +35,7 @@ func (p *parser) secret(e entry, f *form.Form) {
 }
 
 func (p *parser) key(e entry, f *form.Form) {
-	k := Key{Pos: e.pos, Name: e.key, Purpose: PurposeEncrypt}
+	k := model.Key{Pos: e.pos, Name: e.key, Purpose: model.PurposeEncrypt}
 	p.object(e.value, f, func(e entry, f *form.Form) {
 		if e.key == "purpose" {
 			k.Purpose, _ = p.scalar(e.value, f)
@@ -73,16 +74,16 @@ func sentence[T any](p *parser, n *yaml.Node, f *form.Form, parse func(string) (
 	return v
 }
 
-func (p *parser) keyUse(s *Service, e entry, f *form.Form) {
-	u := KeyUse{Pos: e.pos, Key: e.key, Uses: p.list(e.value, f)}
+func (p *parser) keyUse(s *model.Service, e entry, f *form.Form) {
+	u := model.KeyUse{Pos: e.pos, Key: e.key, Uses: p.list(e.value, f)}
 	slices.SortFunc(u.Uses, func(a, b string) int {
 		return slices.Index(vocabulary.KeyUses(), a) - slices.Index(vocabulary.KeyUses(), b)
 	})
 	s.Keys = append(s.Keys, u)
 }
 
-func (p *parser) auth(n *yaml.Node, f *form.Form) *Auth {
-	a := &Auth{Pos: pos(n)}
+func (p *parser) auth(n *yaml.Node, f *form.Form) *model.Auth {
+	a := &model.Auth{Pos: pos(n)}
 	if n.Kind == yaml.ScalarNode {
 		a.Auth = sentence(p, n, f.Text, phrase.ParseAuth)
 		return a
@@ -98,7 +99,7 @@ func (p *parser) auth(n *yaml.Node, f *form.Form) *Auth {
 }
 
 func (p *parser) database(e entry, f *form.Form) {
-	d := Database{Pos: e.pos, Name: e.key, Database: e.key}
+	d := model.Database{Pos: e.pos, Name: e.key, Database: e.key}
 	p.object(e.value, f, func(e entry, f *form.Form) {
 		switch e.key {
 		case "at":
@@ -120,8 +121,8 @@ func (p *parser) database(e entry, f *form.Form) {
 	p.m.Databases = append(p.m.Databases, d)
 }
 
-func (p *parser) databaseUser(d *Database, e entry, f *form.Form) {
-	u := DatabaseUser{Pos: e.pos, Service: ServiceName(e.key), Life: defaultLife}
+func (p *parser) databaseUser(d *model.Database, e entry, f *form.Form) {
+	u := model.DatabaseUser{Pos: e.pos, Service: model.ServiceName(e.key), Life: defaultLife}
 	p.object(e.value, f, func(e entry, f *form.Form) {
 		switch e.key {
 		case "login":

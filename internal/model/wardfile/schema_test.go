@@ -1,4 +1,4 @@
-package model
+package wardfile
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/form"
 )
 
@@ -143,7 +144,7 @@ func TestSchemaAgreesWithParser(t *testing.T) {
 				serr := schema.Validate(asJSON(t, src))
 				_, ps := Parse("ward.yaml", strings.NewReader(src))
 				if (serr == nil) != valid || ps.HasErrors() == valid {
-					t.Errorf("%s: %s: expected valid=%v; schema: %v; parser:\n%s", name, part, valid, serr, ps.Only(Error))
+					t.Errorf("%s: %s: expected valid=%v; schema: %v; parser:\n%s", name, part, valid, serr, ps.Only(model.Error))
 				}
 			}
 		}

@@ -1,18 +1,19 @@
-package model
+package wardfile
 
 import (
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/lexis"
 )
 
 // side is what a call can meet: the listeners of a service, or an external.
 type side struct {
-	pos      Pos
+	pos      model.Pos
 	what     string // "service" or "external"
-	listen   []Listen
+	listen   []model.Listen
 	vague    bool
 	external bool
 }
@@ -35,7 +36,7 @@ func (p *parser) resolve() {
 		}
 		sides[string(x.Name)] = side{
 			pos: x.Pos, what: "external", external: true, vague: x.LocalPort == 0,
-			listen: []Listen{{Pos: x.Pos, Protocol: x.Protocol, Port: x.LocalPort}},
+			listen: []model.Listen{{Pos: x.Pos, Protocol: x.Protocol, Port: x.LocalPort}},
 		}
 		names = append(names, string(x.Name))
 	}
@@ -54,7 +55,7 @@ func (p *parser) resolve() {
 	p.resolveSecrets(sides, names)
 }
 
-func (p *parser) unknown(at Pos, name, what string, names []string) {
+func (p *parser) unknown(at model.Pos, name, what string, names []string) {
 	hint := ""
 	if near := p.nearest(name, names); near != "" {
 		hint = fmt.Sprintf("did you mean %q?", near)
@@ -64,7 +65,7 @@ func (p *parser) unknown(at Pos, name, what string, names []string) {
 	p.errorf(at, hint, "unknown %s %q", what, lexis.Clip(name))
 }
 
-func (p *parser) resolveCall(s *Service, c Call, sides map[string]side, names []string) {
+func (p *parser) resolveCall(s *model.Service, c model.Call, sides map[string]side, names []string) {
 	t, ok := sides[c.Target]
 	switch {
 	case !ok:
@@ -79,7 +80,7 @@ func (p *parser) resolveCall(s *Service, c Call, sides map[string]side, names []
 	listen := t.listen
 	if c.Port != 0 {
 		listen = slices.Clone(listen)
-		listen = slices.DeleteFunc(listen, func(l Listen) bool { return l.Port != c.Port })
+		listen = slices.DeleteFunc(listen, func(l model.Listen) bool { return l.Port != c.Port })
 		if len(listen) == 0 && len(t.listen) > 0 {
 			p.errorf(c.Pos, "it listens on "+listenText(t.listen), "%s doesn't listen on port %d", c.Target, c.Port)
 			return
@@ -91,12 +92,12 @@ func (p *parser) resolveCall(s *Service, c Call, sides map[string]side, names []
 }
 
 // fit checks that a grant can mean one of the listeners.
-func (p *parser) fit(g Grant, target string, t side, listen []Listen) {
+func (p *parser) fit(g model.Grant, target string, t side, listen []model.Listen) {
 	if len(listen) == 0 {
 		p.errorf(g.Pos, fmt.Sprintf("add a listen line to %s (line %d), such as http://:8080", lexis.Clip(target), t.pos.Line), "%s %s listens on nothing that could be called", t.what, lexis.Clip(target))
 		return
 	}
-	if slices.ContainsFunc(listen, func(l Listen) bool { return g.Kind.Fits(l.Protocol) }) {
+	if slices.ContainsFunc(listen, func(l model.Listen) bool { return g.Kind.Fits(l.Protocol) }) {
 		return
 	}
 	is := listenText(listen)
@@ -105,23 +106,23 @@ func (p *parser) fit(g Grant, target string, t side, listen []Listen) {
 		hint = fmt.Sprintf("its protocol is %s (line %d); ", listen[0].Protocol, t.pos.Line)
 	}
 	switch g.Kind {
-	case GrantGRPC:
+	case model.GrantGRPC:
 		hint += "make that grpc or h2c if it speaks gRPC"
-	case GrantTCP:
+	case model.GrantTCP:
 		hint += "make that tcp, or grant methods and paths"
 	default:
 		hint += "make that http or h2c if it speaks HTTP"
-		if listen[0].Protocol == TCP {
+		if listen[0].Protocol == model.TCP {
 			hint += ", or grant \"tcp\""
 		}
 	}
-	if t.external && g.Kind != GrantTCP {
+	if t.external && g.Kind != model.GrantTCP {
 		hint += " (with tls: none or originate)"
 	}
 	p.errorf(g.Pos, hint, "%q fits no port of %s", lexis.Clip(g.String()), lexis.Clip(target))
 }
 
-func listenText(ls []Listen) string {
+func listenText(ls []model.Listen) string {
 	words := make([]string, 0, len(ls))
 	for i, l := range ls {
 		if i == 5 {
@@ -133,19 +134,16 @@ func listenText(ls []Listen) string {
 	return strings.Join(words, ", ")
 }
 
-// String is the listener as ward.yaml says it.
-func (l Listen) String() string { return fmt.Sprintf("%s://:%d", l.Protocol, l.Port) }
-
 type routeOwner struct {
-	service ServiceName
+	service model.ServiceName
 	line    int
 }
 
-func (p *parser) resolveExpose(s *Service, routes map[string]routeOwner) {
+func (p *parser) resolveExpose(s *model.Service, routes map[string]routeOwner) {
 	if len(s.Expose) == 0 || p.vague[s.Name] {
 		return
 	}
-	web := slices.ContainsFunc(s.Listen, func(l Listen) bool { return l.Protocol != TCP })
+	web := slices.ContainsFunc(s.Listen, func(l model.Listen) bool { return l.Protocol != model.TCP })
 	if !web {
 		p.errorf(s.Expose[0].Pos, "the gateway speaks HTTP: add a listen line such as http://:8080", "service %s exposes routes but has no http, h2c or grpc port", lexis.Clip(string(s.Name)))
 		return
@@ -173,7 +171,7 @@ func (p *parser) resolveExpose(s *Service, routes map[string]routeOwner) {
 
 // routeKeys is a grant's routes one by one, alike for patterns that differ only in
 // the names of their segments.
-func routeKeys(g Grant) []string {
+func routeKeys(g model.Grant) []string {
 	segs := strings.Split(g.Pattern, "/")
 	for i, s := range segs {
 		if strings.HasPrefix(s, "{") {
@@ -181,7 +179,7 @@ func routeKeys(g Grant) []string {
 		}
 	}
 	pattern := strings.Join(segs, "/")
-	if g.Kind != GrantHTTP {
+	if g.Kind != model.GrantHTTP {
 		return []string{g.Kind.String() + " " + pattern}
 	}
 	keys := make([]string, len(g.Methods))
@@ -191,26 +189,26 @@ func routeKeys(g Grant) []string {
 	return keys
 }
 
-func (p *parser) resolveReady(s *Service) {
+func (p *parser) resolveReady(s *model.Service) {
 	r := s.Ready
-	if r.Pos.Line == 0 || r.Kind == ReadyNone || p.vague[s.Name] {
+	if r.Pos.Line == 0 || r.Kind == model.ReadyNone || p.vague[s.Name] {
 		return
 	}
 	listen := s.Listen
 	if r.Port != 0 {
-		listen = slices.DeleteFunc(slices.Clone(listen), func(l Listen) bool { return l.Port != r.Port })
+		listen = slices.DeleteFunc(slices.Clone(listen), func(l model.Listen) bool { return l.Port != r.Port })
 	}
 	switch {
 	case len(listen) == 0 && r.Port != 0:
 		p.errorf(r.Pos, "", "service %s doesn't listen on port %d", lexis.Clip(string(s.Name)), r.Port)
-	case len(listen) == 0 && r.Kind != ReadyDefault:
+	case len(listen) == 0 && r.Kind != model.ReadyDefault:
 		p.errorf(r.Pos, "write ready: none, or add a listen line", "service %s has no port to ask", lexis.Clip(string(s.Name)))
-	case r.Kind == ReadyHTTP && (listen[0].Protocol == TCP || listen[0].Protocol == GRPC):
+	case r.Kind == model.ReadyHTTP && (listen[0].Protocol == model.TCP || listen[0].Protocol == model.GRPC):
 		p.errorf(r.Pos, "name an http or h2c port: {probe: GET /…, port: N}; or write tcp", "the ready probe asks %s, which doesn't speak HTTP/1.1", listen[0])
 	}
 }
 
-func (p *parser) resolveObserve(o Observe, sides map[string]side, names []string) {
+func (p *parser) resolveObserve(o model.Observe, sides map[string]side, names []string) {
 	from, ok := sides[string(o.From)]
 	if o.From != "" && (!ok || from.external) {
 		p.unknown(o.Pos, string(o.From), "service", names)

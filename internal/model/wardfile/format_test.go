@@ -1,4 +1,4 @@
-package model
+package wardfile
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/wardhq/ward/internal/model"
 )
 
 func readFile(t testing.TB, name string) []byte {
@@ -255,7 +257,7 @@ func checkFormat(t *testing.T, src []byte) {
 	if p1.HasErrors() != p2.HasErrors() {
 		t.Fatalf("problems changed:\n%s---\n%s\nof %q", p1, p2, src)
 	}
-	if diff := cmp.Diff(m1, m2, cmpopts.IgnoreTypes(Pos{}), cmpopts.EquateEmpty()); diff != "" && !p1.HasErrors() {
+	if diff := cmp.Diff(m1, m2, cmpopts.IgnoreTypes(model.Pos{}), cmpopts.EquateEmpty()); diff != "" && !p1.HasErrors() {
 		t.Fatalf("the model changed:\n%s", diff)
 	}
 }
@@ -295,52 +297,9 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		for _, x := range m.Externals {
-			if x.Host == "" || x.Port == 0 || x.LocalPort == 0 || x.Protocol == ProtocolUnknown {
+			if x.Host == "" || x.Port == 0 || x.LocalPort == 0 || x.Protocol == model.ProtocolUnknown {
 				t.Fatalf("incomplete without an error: %+v", x)
 			}
-		}
-	})
-}
-
-func FuzzParseGrant(f *testing.F) {
-	for _, s := range []string{"any", "tcp", "GET /a/{id}/**", "GET,POST /a%20b/", "* /", "ws /x", "grpc a.B/C", "grpc */*", "GET /%7euser", "GET /a;b"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		g, err := ParseGrant(s)
-		if err != nil {
-			return
-		}
-		again, err := ParseGrant(g.String())
-		if err != nil || !again.Equal(g) {
-			t.Fatalf("%q is %+v, and %q is %+v (%v)", s, g, g.String(), again, err)
-		}
-	})
-}
-
-func FuzzParsePattern(f *testing.F) {
-	for _, s := range []string{"/", "/a//b", "/**", "/a/**/b", "/%2A", "/%2e", "/{id}", "/a/", "/%41"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		p, err := ParsePattern(s)
-		if err != nil {
-			return
-		}
-		if again, err := ParsePattern(p); err != nil || again != p {
-			t.Fatalf("%q is %q, and that is %q (%v)", s, p, again, err)
-		}
-		if strings.Count(p, "/") != strings.Count(s, "/") {
-			t.Fatalf("%q is %q", s, p)
-		}
-	})
-}
-
-func FuzzParseListen(f *testing.F) {
-	f.Add("http://:80")
-	f.Fuzz(func(t *testing.T, s string) {
-		if l, err := ParseListen(s); err == nil && l.String() != s {
-			t.Fatalf("%q is %q", s, l)
 		}
 	})
 }

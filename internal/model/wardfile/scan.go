@@ -1,10 +1,11 @@
-package model
+package wardfile
 
 import (
 	"path"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/form"
 )
 
@@ -51,10 +52,10 @@ func (p *parser) update(n *yaml.Node, f *form.Form) {
 	})
 }
 
-func (p *parser) ignores(n *yaml.Node, f *form.Form) []Ignore {
-	var out []Ignore
+func (p *parser) ignores(n *yaml.Node, f *form.Form) []model.Ignore {
+	var out []model.Ignore
 	for _, n := range p.items(n, f) {
-		i := Ignore{Pos: pos(n)}
+		i := model.Ignore{Pos: pos(n)}
 		p.object(n, f.Elem, func(e entry, f *form.Form) {
 			switch e.key {
 			case "until":

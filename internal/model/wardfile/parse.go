@@ -1,4 +1,10 @@
-package model
+// Package wardfile reads, writes and describes ward.yaml, version 1.
+//
+// It guarantees that a Model which Parse returned without an error-level Problem
+// is complete and consistent: names resolve, patterns are canonical, defaults
+// are filled in, and every item knows the line that said it. It reads from an
+// io.Reader only: no file system, network, clock or environment.
+package wardfile
 
 import (
 	"fmt"
@@ -9,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/wardhq/ward/internal/base/condition"
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/form"
 	"github.com/wardhq/ward/internal/model/lexis"
 	"github.com/wardhq/ward/internal/model/source"
@@ -26,26 +33,26 @@ const (
 // Parse reads ward.yaml from r; name is what problems call the file. It finds
 // every problem, not only the first. The Model is never nil, but means something
 // only where the Problems hold no Error.
-func Parse(name string, r io.Reader) (*Model, Problems) {
-	p := &parser{name: name, text: &source.Text{}, near: nearBudget, m: &Model{}, vague: map[ServiceName]bool{}}
+func Parse(name string, r io.Reader) (*model.Model, model.Problems) {
+	p := &parser{name: name, text: &source.Text{}, near: nearBudget, m: &model.Model{}, vague: map[model.ServiceName]bool{}}
 	src, err := source.ReadAll(r)
 	if err != nil {
-		p.add(Problem{Message: err.Error()})
+		p.add(model.Problem{Message: err.Error()})
 		return p.m, p.problems
 	}
 	doc, serr := source.Parse(src, source.Options{})
 	p.text = &doc.Text
 	switch {
 	case serr != nil:
-		p.add(Problem{Pos: Pos{serr.Line, serr.Col}, Message: serr.Message, Hint: serr.Hint})
+		p.add(model.Problem{Pos: model.Pos{Line: serr.Line, Col: serr.Col}, Message: serr.Message, Hint: serr.Hint})
 	case doc.Root == nil:
-		p.add(Problem{Pos: Pos{1, 1}, Message: "the file is empty", Hint: "write a first one with `ward init`"})
+		p.add(model.Problem{Pos: model.Pos{Line: 1, Col: 1}, Message: "the file is empty", Hint: "write a first one with `ward init`"})
 	default:
 		p.file(doc.Root)
 		if len(p.m.Services) > 0 {
 			p.resolve()
 		}
-		if p.count[Error] == 0 {
+		if p.count[model.Error] == 0 {
 			p.advise()
 		}
 	}
@@ -56,18 +63,18 @@ func Parse(name string, r io.Reader) (*Model, Problems) {
 type parser struct {
 	name     string
 	text     *source.Text
-	m        *Model
-	problems Problems
+	m        *model.Model
+	problems model.Problems
 	count    [2]int // by severity
 	near     int    // what is left of nearBudget
 	// vague services have listeners that couldn't be read: nothing follows from them.
-	vague map[ServiceName]bool
+	vague map[model.ServiceName]bool
 	// conditions compiles when:, made with the first one.
 	conditions *condition.Language
 	compiled   int // of maxConditions
 }
 
-func (p *parser) add(pr Problem) {
+func (p *parser) add(pr model.Problem) {
 	if p.count[pr.Severity]++; p.count[pr.Severity] > maxProblems {
 		return
 	}
@@ -80,7 +87,7 @@ func (p *parser) add(pr Problem) {
 
 // finish puts the problems in the order of the file, and says how many more there are.
 func (p *parser) finish() {
-	slices.SortStableFunc(p.problems, func(a, b Problem) int {
+	slices.SortStableFunc(p.problems, func(a, b model.Problem) int {
 		if a.Pos.Line != b.Pos.Line {
 			return a.Pos.Line - b.Pos.Line
 		}
@@ -88,24 +95,24 @@ func (p *parser) finish() {
 	})
 	for s, n := range p.count {
 		if n > maxProblems {
-			p.problems = append(p.problems, Problem{
-				Severity: Severity(s), File: p.name,
-				Message: fmt.Sprintf("and %d more of the severity %q", n-maxProblems, Severity(s)),
+			p.problems = append(p.problems, model.Problem{
+				Severity: model.Severity(s), File: p.name,
+				Message: fmt.Sprintf("and %d more of the severity %q", n-maxProblems, model.Severity(s)),
 			})
 		}
 	}
 }
 
-func (p *parser) errorf(at Pos, hint, format string, args ...any) {
-	p.add(Problem{Pos: at, Hint: hint, Message: fmt.Sprintf(format, args...)})
+func (p *parser) errorf(at model.Pos, hint, format string, args ...any) {
+	p.add(model.Problem{Pos: at, Hint: hint, Message: fmt.Sprintf(format, args...)})
 }
 
 // warnf warns; rule names the kind of warning for `ward scan`.
-func (p *parser) warnf(rule string, at Pos, hint, format string, args ...any) {
-	p.add(Problem{Severity: Warning, Rule: rule, Pos: at, Hint: hint, Message: fmt.Sprintf(format, args...)})
+func (p *parser) warnf(rule string, at model.Pos, hint, format string, args ...any) {
+	p.add(model.Problem{Severity: model.Warning, Rule: rule, Pos: at, Hint: hint, Message: fmt.Sprintf(format, args...)})
 }
 
-func pos(n *yaml.Node) Pos { return Pos{n.Line, n.Column} }
+func pos(n *yaml.Node) model.Pos { return model.Pos{Line: n.Line, Col: n.Column} }
 
 // nearest is lexis.Nearest as long as the budget lasts.
 func (p *parser) nearest(s string, known []string) string {
@@ -145,7 +152,7 @@ func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!
 // entry is one key of a mapping.
 type entry struct {
 	key   string
-	pos   Pos
+	pos   model.Pos
 	value *yaml.Node
 	bad   bool // the key isn't what it may be
 }
@@ -158,7 +165,7 @@ func (p *parser) entries(n *yaml.Node, f *form.Form) ([]entry, bool) {
 		return nil, false
 	}
 	out := make([]entry, 0, len(n.Content)/2)
-	seen := make(map[string]Pos, len(n.Content)/2)
+	seen := make(map[string]model.Pos, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k := n.Content[i]
 		if at, ok := seen[k.Value]; ok {
@@ -316,26 +323,26 @@ func (p *parser) whole(n *yaml.Node, f *form.Form) int {
 }
 
 // grants is one grant or a list of them; what names the place in messages.
-func (p *parser) grants(n *yaml.Node, f *form.Form) []Grant {
+func (p *parser) grants(n *yaml.Node, f *form.Form) []model.Grant {
 	nodes := p.items(n, f)
-	out := make([]Grant, 0, len(nodes))
+	out := make([]model.Grant, 0, len(nodes))
 	elem := f.Elem
 	if elem == nil {
 		elem = f
 	}
-	first := map[string]Pos{}
+	first := map[string]model.Pos{}
 	for _, item := range nodes {
 		s, ok := p.scalar(item, elem)
 		if !ok {
 			continue
 		}
-		g, err := ParseGrant(s)
+		g, err := model.ParseGrant(s)
 		if err != nil {
 			p.errorf(pos(item), lexis.Hint(err), "%v", err)
 			continue
 		}
 		g.Pos = pos(item)
-		if elem.Pattern == form.RERoute && (g.Kind == GrantAny || g.Kind == GrantTCP) {
+		if elem.Pattern == form.RERoute && (g.Kind == model.GrantAny || g.Kind == model.GrantTCP) {
 			p.errorf(g.Pos, `name routes: "GET /books/**", "* /**", "ws /live" or "grpc pkg.Service/Method"`, "%q can't be opened to the outside", s)
 			continue
 		}

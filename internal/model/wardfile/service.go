@@ -1,4 +1,4 @@
-package model
+package wardfile
 
 import (
 	"slices"
@@ -6,6 +6,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/form"
 	"github.com/wardhq/ward/internal/model/lexis"
 	"github.com/wardhq/ward/internal/model/phrase"
@@ -14,7 +15,7 @@ import (
 
 // file reads the top level.
 func (p *parser) file(root *yaml.Node) {
-	p.m.Gateway = Gateway{Listen: "127.0.0.1:8443", Host: "localhost", TLS: "internal"}
+	p.m.Gateway = model.Gateway{Listen: "127.0.0.1:8443", Host: "localhost", TLS: "internal"}
 	p.object(root, vocabulary.File(), func(e entry, f *form.Form) {
 		switch e.key {
 		case "app":
@@ -53,7 +54,7 @@ func (p *parser) file(root *yaml.Node) {
 func (p *parser) gateway(e entry, f *form.Form) {
 	g := &p.m.Gateway
 	g.Pos = e.pos
-	var listen, redirect Pos
+	var listen, redirect model.Pos
 	p.object(e.value, f, func(e entry, f *form.Form) {
 		const hint = `host and port: "127.0.0.1:8443", "[::1]:8443", or ":443" for every address`
 		switch e.key {
@@ -88,7 +89,7 @@ func (p *parser) gateway(e entry, f *form.Form) {
 }
 
 func (p *parser) service(e entry, f *form.Form) {
-	s := Service{Pos: e.pos, Name: ServiceName(e.key), Workdir: ".", Replicas: 1, Ready: Ready{TimeoutSeconds: 60}}
+	s := model.Service{Pos: e.pos, Name: model.ServiceName(e.key), Workdir: ".", Replicas: 1, Ready: model.Ready{TimeoutSeconds: 60}}
 	if isNull(e.value) {
 		p.errorf(e.pos, "", "service %s says nothing; \"run\" is missing", lexis.Clip(e.key))
 		p.vague[s.Name] = true
@@ -99,7 +100,7 @@ func (p *parser) service(e entry, f *form.Form) {
 	p.m.Services = append(p.m.Services, s)
 }
 
-func (p *parser) serviceKey(s *Service, e entry, f *form.Form) {
+func (p *parser) serviceKey(s *model.Service, e entry, f *form.Form) {
 	switch e.key {
 	case "run":
 		s.Run = p.run(e.value, f)
@@ -110,23 +111,23 @@ func (p *parser) serviceKey(s *Service, e entry, f *form.Form) {
 	case "env":
 		p.names(e.value, f, "an environment variable", func(e entry) {
 			v, _ := p.scalar(e.value, f.Elem)
-			s.Env = append(s.Env, EnvVar{Pos: e.pos, Name: e.key, Value: v})
+			s.Env = append(s.Env, model.EnvVar{Pos: e.pos, Name: e.key, Value: v})
 		})
 	case "keys":
 		p.names(e.value, f, "a key", func(e entry) { p.keyUse(s, e, f.Elem) })
 	case "secrets":
 		p.names(e.value, f, "a secret", func(e entry) {
-			s.Secrets = append(s.Secrets, SecretUse{Pos: e.pos, Secret: e.key, Delivery: sentence(p, e.value, f.Elem, phrase.ParseDelivery)})
+			s.Secrets = append(s.Secrets, model.SecretUse{Pos: e.pos, Secret: e.key, Delivery: sentence(p, e.value, f.Elem, phrase.ParseDelivery)})
 		})
 	case "runtime":
 		w, _ := p.scalar(e.value, f)
-		s.Runtime = Runtime(max(slices.Index(f.Words, w), 0))
+		s.Runtime = model.Runtime(max(slices.Index(f.Words, w), 0))
 	case "listen":
-		before := p.count[Error]
+		before := p.count[model.Error]
 		for _, n := range p.items(e.value, f) {
 			p.listen(s, n, f.Elem)
 		}
-		p.vague[s.Name] = p.count[Error] > before
+		p.vague[s.Name] = p.count[model.Error] > before
 	case "expose":
 		for _, n := range p.items(e.value, f) {
 			p.expose(s, n, f.Elem)
@@ -139,7 +140,7 @@ func (p *parser) serviceKey(s *Service, e entry, f *form.Form) {
 		p.object(e.value, f, func(e entry, f *form.Form) {
 			for _, n := range p.items(e.value, f) {
 				v, _ := p.pattern(n, f.Elem, "")
-				path := Path{Pos: pos(n), Path: v}
+				path := model.Path{Pos: pos(n), Path: v}
 				if e.key == "read" {
 					s.Files.Read = append(s.Files.Read, path)
 				} else {
@@ -151,18 +152,18 @@ func (p *parser) serviceKey(s *Service, e entry, f *form.Form) {
 		p.object(e.value, f, func(e entry, f *form.Form) { p.limit(&s.Limits, e, f) })
 	case "sensitivity":
 		w, _ := p.scalar(e.value, f)
-		s.Sensitivity = Sensitivity(slices.Index(f.Words, w) + 1)
+		s.Sensitivity = model.Sensitivity(slices.Index(f.Words, w) + 1)
 	case "data":
 		p.data(s, e, f)
 	case "replicas":
 		s.Replicas = p.whole(e.value, f)
 	case "restart":
 		w, _ := p.scalar(e.value, f)
-		s.Restart = Restart(max(slices.Index(f.Words, w), 0))
+		s.Restart = model.Restart(max(slices.Index(f.Words, w), 0))
 	}
 }
 
-func (p *parser) data(s *Service, e entry, f *form.Form) {
+func (p *parser) data(s *model.Service, e entry, f *form.Form) {
 	for _, n := range p.items(e.value, f) {
 		w, ok := p.pattern(n, f.Elem, "such as pii, cards or health")
 		if ok && slices.Contains(s.Data, w) {
@@ -195,12 +196,12 @@ func (p *parser) run(n *yaml.Node, f *form.Form) []string {
 	return argv
 }
 
-func (p *parser) listen(s *Service, n *yaml.Node, f *form.Form) {
+func (p *parser) listen(s *model.Service, n *yaml.Node, f *form.Form) {
 	text, ok := p.scalar(n, f)
 	if !ok {
 		return
 	}
-	l, err := ParseListen(text)
+	l, err := model.ParseListen(text)
 	if err != nil {
 		hint := lexis.Hint(err)
 		if scheme, _, ok := strings.Cut(text, ":"); ok && hint == "" {
@@ -219,29 +220,8 @@ func (p *parser) listen(s *Service, n *yaml.Node, f *form.Form) {
 	s.Listen = append(s.Listen, l)
 }
 
-// ParseListen reads "http://:8080" (or h2c, grpc, tcp). The Listen's Pos is zero.
-func ParseListen(s string) (Listen, error) {
-	scheme, rest, ok := strings.Cut(s, "://")
-	if !ok {
-		return Listen{}, lexis.Errorf(`write a protocol and a port: "http://:8080"`, "%q is not an address", lexis.Clip(s))
-	}
-	i := slices.Index(vocabulary.Protocols(), scheme)
-	if i < 1 {
-		return Listen{}, lexis.Errorf("", "unknown protocol %q in %q", lexis.Clip(scheme), lexis.Clip(s))
-	}
-	host, port, ok := strings.Cut(rest, ":")
-	n, isNum := lexis.Decimal(port)
-	switch {
-	case ok && host != "" && isNum:
-		return Listen{}, lexis.Errorf("write \""+scheme+"://:"+port+"\": a service is alone in its network, so the address doesn't matter", "%q names a host", lexis.Clip(s))
-	case !ok || !isNum || n < 1 || n > 65535:
-		return Listen{}, lexis.Errorf("a port is a whole number from 1 to 65535: \""+scheme+"://:8080\"", "%q has no valid port", lexis.Clip(s))
-	}
-	return Listen{Protocol: Protocol(i), Port: n}, nil
-}
-
-func (p *parser) expose(s *Service, n *yaml.Node, f *form.Form) {
-	x := Expose{Pos: pos(n)}
+func (p *parser) expose(s *model.Service, n *yaml.Node, f *form.Form) {
+	x := model.Expose{Pos: pos(n)}
 	p.object(n, f, func(e entry, f *form.Form) {
 		switch e.key {
 		case "to":
@@ -268,7 +248,7 @@ func (p *parser) expose(s *Service, n *yaml.Node, f *form.Form) {
 }
 
 // to reads whom a route is open to.
-func (p *parser) to(x *Expose, n *yaml.Node, f *form.Form) {
+func (p *parser) to(x *model.Expose, n *yaml.Node, f *form.Form) {
 	for _, item := range p.items(n, f) {
 		const hint = `one of anyone, signed-in, group:NAME, role:NAME, user:MAIL`
 		w, ok := p.pattern(item, f.Elem, hint)
@@ -300,8 +280,8 @@ func (p *parser) seconds(n *yaml.Node, f *form.Form) int {
 	return v
 }
 
-func (p *parser) call(s *Service, e entry, f *form.Form) {
-	c := Call{Pos: e.pos}
+func (p *parser) call(s *model.Service, e entry, f *form.Form) {
+	c := model.Call{Pos: e.pos}
 	if e.bad {
 		return
 	}
@@ -317,13 +297,13 @@ func targetOf(s string) (name string, port int) {
 	return name, port
 }
 
-func (p *parser) ready(s *Service, e entry, f *form.Form) {
+func (p *parser) ready(s *model.Service, e entry, f *form.Form) {
 	s.Ready.Pos = e.pos
 	if e.value.Kind == yaml.ScalarNode {
 		p.probe(&s.Ready, e.value, f.Text)
 		return
 	}
-	s.Ready.Kind = ReadyDefault
+	s.Ready.Kind = model.ReadyDefault
 	p.object(e.value, f.Elem, func(e entry, f *form.Form) {
 		switch e.key {
 		case "probe":
@@ -336,19 +316,19 @@ func (p *parser) ready(s *Service, e entry, f *form.Form) {
 	})
 }
 
-func (p *parser) probe(r *Ready, n *yaml.Node, f *form.Form) {
+func (p *parser) probe(r *model.Ready, n *yaml.Node, f *form.Form) {
 	text, ok := p.scalar(n, f)
 	if !ok {
 		return
 	}
 	switch path, isGet := strings.CutPrefix(text, "GET "); {
 	case text == "tcp":
-		r.Kind = ReadyTCP
+		r.Kind = model.ReadyTCP
 	case text == "none":
-		r.Kind = ReadyNone
+		r.Kind = model.ReadyNone
 	case isGet:
-		r.Kind = ReadyHTTP
-		if !strings.HasPrefix(path, "/") || len(path) > maxPattern || strings.ContainsAny(path, " #\t\n") {
+		r.Kind = model.ReadyHTTP
+		if !strings.HasPrefix(path, "/") || len(path) > model.MaxPattern || strings.ContainsAny(path, " #\t\n") {
 			p.errorf(pos(n), `such as "GET /healthz"`, "%q is not a path to ask", lexis.Clip(path))
 		}
 		r.Path = path
@@ -357,7 +337,7 @@ func (p *parser) probe(r *Ready, n *yaml.Node, f *form.Form) {
 	}
 }
 
-func (p *parser) limit(l *Limits, e entry, f *form.Form) {
+func (p *parser) limit(l *model.Limits, e entry, f *form.Form) {
 	switch e.key {
 	case "pids":
 		l.PIDs = p.whole(e.value, f)

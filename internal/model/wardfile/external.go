@@ -1,4 +1,4 @@
-package model
+package wardfile
 
 import (
 	"slices"
@@ -6,13 +6,14 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/form"
 	"github.com/wardhq/ward/internal/model/lexis"
 )
 
 func (p *parser) external(e entry, f *form.Form) {
-	x := External{Pos: e.pos, Name: ExternalName(e.key)}
-	at := map[string]Pos{}
+	x := model.External{Pos: e.pos, Name: model.ExternalName(e.key)}
+	at := map[string]model.Pos{}
 	p.object(e.value, f, func(e entry, f *form.Form) {
 		at[e.key] = pos(e.value)
 		switch e.key {
@@ -25,10 +26,10 @@ func (p *parser) external(e entry, f *form.Form) {
 			x.LocalPort = p.whole(e.value, f)
 		case "tls":
 			w, _ := p.scalar(e.value, f)
-			x.TLS = ExternalTLS(max(slices.Index(f.Words, w), 0))
+			x.TLS = model.ExternalTLS(max(slices.Index(f.Words, w), 0))
 		case "protocol":
 			w, _ := p.scalar(e.value, f)
-			x.Protocol = Protocol(slices.Index(f.Words, w) + 1)
+			x.Protocol = model.Protocol(slices.Index(f.Words, w) + 1)
 		case "addresses":
 			for _, n := range p.items(e.value, f) {
 				s, ok := p.scalar(n, f.Elem)
@@ -48,49 +49,49 @@ func (p *parser) external(e entry, f *form.Form) {
 }
 
 // externalDefaults fills in what the external leaves out, and checks that it all fits.
-func (p *parser) externalDefaults(x *External, at map[string]Pos, e entry) {
+func (p *parser) externalDefaults(x *model.External, at map[string]model.Pos, e entry) {
 	_, hasTLS := at["tls"]
 	_, hasPort := at["port"]
-	if !hasPort && hasTLS && x.TLS != TLSNone {
+	if !hasPort && hasTLS && x.TLS != model.TLSNone {
 		x.Port = 443
 	}
 	if x.Port == 0 && !hasPort && e.value.Kind == yaml.MappingNode {
 		p.errorf(e.pos, "", "external %s: \"port\" is missing", lexis.Clip(e.key))
 	}
 	if !hasTLS && x.Port == 443 {
-		x.TLS = TLSPassthrough
-		if x.Protocol != ProtocolUnknown && x.Protocol != TCP {
-			x.TLS = TLSNone
+		x.TLS = model.TLSPassthrough
+		if x.Protocol != model.ProtocolUnknown && x.Protocol != model.TCP {
+			x.TLS = model.TLSNone
 			p.errorf(at["protocol"], "write tls: originate (Ward speaks verified TLS, services speak plain), or tls: none", "external %s: say who speaks TLS on port 443", lexis.Clip(e.key))
 		}
 	}
-	if x.Protocol == ProtocolUnknown {
-		x.Protocol = TCP
-		if x.TLS == TLSOriginate {
-			x.Protocol = HTTP
+	if x.Protocol == model.ProtocolUnknown {
+		x.Protocol = model.TCP
+		if x.TLS == model.TLSOriginate {
+			x.Protocol = model.HTTP
 		}
 	}
-	if x.TLS == TLSPassthrough && x.Protocol != TCP {
+	if x.TLS == model.TLSPassthrough && x.Protocol != model.TCP {
 		p.errorf(at["protocol"], "write tls: originate, so that Ward sees the requests; or leave the protocol out", "external %s: Ward can't see %s inside of the service's own TLS", lexis.Clip(e.key), x.Protocol)
 	}
-	if ca, ok := at["ca"]; ok && x.TLS != TLSOriginate {
+	if ca, ok := at["ca"]; ok && x.TLS != model.TLSOriginate {
 		p.errorf(ca, "write tls: originate, or leave it out", "external %s: \"ca\" means something only where Ward speaks TLS itself", lexis.Clip(e.key))
 	}
 	if x.LocalPort == 0 {
 		x.LocalPort = x.Port
-		if x.TLS == TLSOriginate && x.Protocol == HTTP {
+		if x.TLS == model.TLSOriginate && x.Protocol == model.HTTP {
 			x.LocalPort = 80
 		}
 	}
 }
 
 func (p *parser) observe(n *yaml.Node, f *form.Form) {
-	o := Observe{Pos: pos(n)}
+	o := model.Observe{Pos: pos(n)}
 	p.object(n, f, func(e entry, f *form.Form) {
 		switch e.key {
 		case "from":
 			s, _ := p.pattern(e.value, f, "")
-			o.From = ServiceName(s)
+			o.From = model.ServiceName(s)
 		case "to":
 			o.To, _ = p.pattern(e.value, f, "")
 		case "grant":

@@ -1,4 +1,4 @@
-package model
+package wardfile
 
 import (
 	"strings"
@@ -6,9 +6,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/wardhq/ward/internal/model"
 )
 
-func mustParse(t *testing.T, src string) *Model {
+func mustParse(t *testing.T, src string) *model.Model {
 	t.Helper()
 	m, ps := Parse("ward.yaml", strings.NewReader(src))
 	if ps.HasErrors() {
@@ -27,20 +29,20 @@ externals:
   b: {host: b.example, tls: originate}
   c: {host: 10.0.0.1, port: 5432}
 `)
-	want := &Model{
+	want := &model.Model{
 		App: "shop", TrustDomain: "shop.internal",
-		Gateway: Gateway{Listen: "127.0.0.1:8443", Host: "localhost", TLS: "internal"},
-		Services: []Service{{
-			Name: "s", Run: []string{"./s", "a", "b c"}, Workdir: ".", Listen: []Listen{{Protocol: HTTP, Port: 80}},
-			Replicas: 1, Ready: Ready{Port: 80, TimeoutSeconds: 60},
+		Gateway: model.Gateway{Listen: "127.0.0.1:8443", Host: "localhost", TLS: "internal"},
+		Services: []model.Service{{
+			Name: "s", Run: []string{"./s", "a", "b c"}, Workdir: ".", Listen: []model.Listen{{Protocol: model.HTTP, Port: 80}},
+			Replicas: 1, Ready: model.Ready{Port: 80, TimeoutSeconds: 60},
 		}},
-		Externals: []External{
-			{Name: "a", Host: "a.example", Port: 443, LocalPort: 443, TLS: TLSPassthrough, Protocol: TCP},
-			{Name: "b", Host: "b.example", Port: 443, LocalPort: 80, TLS: TLSOriginate, Protocol: HTTP},
-			{Name: "c", Host: "10.0.0.1", Port: 5432, LocalPort: 5432, TLS: TLSNone, Protocol: TCP},
+		Externals: []model.External{
+			{Name: "a", Host: "a.example", Port: 443, LocalPort: 443, TLS: model.TLSPassthrough, Protocol: model.TCP},
+			{Name: "b", Host: "b.example", Port: 443, LocalPort: 80, TLS: model.TLSOriginate, Protocol: model.HTTP},
+			{Name: "c", Host: "10.0.0.1", Port: 5432, LocalPort: 5432, TLS: model.TLSNone, Protocol: model.TCP},
 		},
 	}
-	if diff := cmp.Diff(want, m, cmpopts.IgnoreTypes(Pos{})); diff != "" {
+	if diff := cmp.Diff(want, m, cmpopts.IgnoreTypes(model.Pos{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
@@ -51,7 +53,7 @@ func TestShopOfTwelve(t *testing.T) {
 	if len(ps) > 0 {
 		t.Fatal(ps.String())
 	}
-	edges, kinds := 0, map[GrantKind]bool{}
+	edges, kinds := 0, map[model.GrantKind]bool{}
 	for _, s := range m.Services {
 		edges += len(s.Calls)
 		for _, c := range s.Calls {
@@ -63,7 +65,7 @@ func TestShopOfTwelve(t *testing.T) {
 	if lines := strings.Count(src, "\n"); len(m.Services) != 12 || edges != 18 || lines > 80 {
 		t.Errorf("%d services, %d edges, %d lines", len(m.Services), edges, lines)
 	}
-	if !kinds[GrantHTTP] || !kinds[GrantWS] || !kinds[GrantGRPC] || !kinds[GrantTCP] {
+	if !kinds[model.GrantHTTP] || !kinds[model.GrantWS] || !kinds[model.GrantGRPC] || !kinds[model.GrantTCP] {
 		t.Errorf("kinds %v", kinds)
 	}
 	if got, err := Format([]byte(src)); err != nil || string(got) != src {
@@ -164,26 +166,5 @@ func TestProblems(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestParseGrant(t *testing.T) {
-	for in, want := range map[string]string{
-		"any": "any", "tcp": "tcp", "GET /books/**": "GET /books/**", "POST,GET /x": "GET,POST /x", "* /": "* /",
-		"ws /live/{id}": "ws /live/{id}", "grpc shop.v1.Payments/Charge": "grpc shop.v1.Payments/Charge", "grpc */*": "grpc */*",
-		"GET /a%62/": "GET /ab/", "GET  /x": "GET /x", "GET /ü": "",
-		"get /x": "", "GET": "", "/x": "", "GET /a/**/b": "", "GET /a*": "", "GET /a//b": "", "GET /../b": "", "GET /%2f": "", "GET /x?y": "",
-		"GET /%2A": "", "CONNECT /": "", "GET,GET /": "", "GET,* /": "", "grpc A": "", "grpc /A/B": "", "grpc */B": "", "grpc a..b/C": "", "": "", " ": "",
-	} {
-		g, err := ParseGrant(in)
-		if want == "" {
-			if err == nil {
-				t.Errorf("%q is %q", in, g)
-			}
-			continue
-		}
-		if err != nil || g.String() != want {
-			t.Errorf("%q is %q, %v; want %q", in, g, err, want)
-		}
 	}
 }
