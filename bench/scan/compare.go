@@ -19,14 +19,13 @@ import (
 	"github.com/wardhq/ward/internal/finding"
 )
 
-// wardScan is what `ward scan` does for the dependencies of a tree.
-func wardScan(db, dir string) error {
-	// The data's age isn't what is measured: the clock stands where the newest advisories do.
-	info, err := scan.Data(db)
+// wardScan is what `ward scan` does for the dependencies of a tree, at a time (RFC 3339).
+func wardScan(db, dir, at string) error {
+	now, err := time.Parse(time.RFC3339, at)
 	if err != nil {
 		return err
 	}
-	report, err := scan.Run(context.Background(), scan.Request{Dir: dir, Name: dir, DB: db, Parts: []string{"dependencies"}, Now: info.Time()})
+	report, err := scan.Run(context.Background(), scan.Request{Dir: dir, Name: dir, DB: db, Parts: []string{"dependencies"}, Now: now})
 	if err != nil {
 		return err
 	}
@@ -75,6 +74,11 @@ func compare(args []string) error {
 	}
 	fmt.Printf("%s%.1f s of CPU, %.0f MB\n\n", out, c.cpu.Seconds(), c.memory)
 	db := index(*data)
+	info, err := scan.Data(db)
+	if err != nil {
+		return err
+	}
+	now := info.Time().Format(time.RFC3339) // the data's age isn't what is measured: the clock stands where the newest advisories do
 	fmt.Print("| tree | parts' findings: both | osv-scanner alone | Ward alone | Ward unsure | CPU osv-scanner | CPU Ward | ratio | memory osv-scanner | memory Ward | ratio |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, dir := range set.Args() {
 		if dir, err = filepath.Abs(dir); err != nil {
@@ -91,7 +95,7 @@ func compare(args []string) error {
 			if theirs, err = parseOSV(out); err != nil {
 				return fmt.Errorf("osv-scanner on %s: %w", dir, err)
 			}
-			if out, c, err = run(nil, self, "ward", db, dir); err != nil {
+			if out, c, err = run(nil, self, "ward", db, dir, now); err != nil {
 				return err
 			}
 			b.least(c)

@@ -26,7 +26,7 @@ func main() {
 	case "compare":
 		err = compare(args)
 	case "ward": // one scan, in a process of its own
-		err = wardScan(args[0], args[1])
+		err = wardScan(args[0], args[1], args[2])
 	case "build": // likewise
 		err = wardBuild(args[0])
 	default:

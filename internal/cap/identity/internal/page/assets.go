@@ -10,6 +10,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -27,7 +28,7 @@ type assets struct {
 	paths  map[string]string // plain name → hashed path
 }
 
-var moduleName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,30}\.js$`)
+var moduleName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9-]{0,30}\.js$`) })
 
 func newAssets(prefix string, b brand, modules map[string][]byte) (*assets, error) {
 	a := &assets{byPath: map[string]asset{}, paths: map[string]string{}}
@@ -45,7 +46,7 @@ func newAssets(prefix string, b brand, modules map[string][]byte) (*assets, erro
 	a.add(prefix, "brand.css", b.css)
 	a.add(prefix, "icon.svg", b.icon)
 	for name, content := range modules {
-		if _, taken := a.paths[name]; taken || !moduleName.MatchString(name) {
+		if _, taken := a.paths[name]; taken || !moduleName().MatchString(name) {
 			return nil, fmt.Errorf("serve module %q: the name is taken or isn't like pow.js", name)
 		}
 		a.add(prefix, name, content)

@@ -5,13 +5,14 @@ import (
 	"math"
 	"regexp"
 	"strconv"
+	"sync"
 	"unicode"
 )
 
 // rgb is a colour in sRGB, 0 to 255 each.
 type rgb struct{ r, g, b float64 }
 
-var hexColor = regexp.MustCompile(`^#[0-9a-fA-F]{6}$`)
+var hexColor = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^#[0-9a-fA-F]{6}$`) })
 
 const wardBlue = "#2b5bd7"
 
@@ -38,7 +39,7 @@ func newBrand(name, color string) (brand, error) {
 	if color == "" {
 		color = wardBlue
 	}
-	if !hexColor.MatchString(color) {
+	if !hexColor().MatchString(color) {
 		return brand{}, fmt.Errorf("the colour %q isn't like %s", color, wardBlue)
 	}
 	n, _ := strconv.ParseUint(color[1:], 16, 24) // six hexadecimal digits

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -39,8 +40,10 @@ func contentPolicy(formTo []string) (string, error) {
 }
 
 var (
-	hostSource   = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(:[0-9]{1,5})?$`)
-	schemeSource = regexp.MustCompile(`^[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+$`)
+	hostSource = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(:[0-9]{1,5})?$`)
+	})
+	schemeSource = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z][a-z0-9+-]*(\.[a-z0-9+-]+)+$`) })
 )
 
 // origin is the CSP source of a redirect's target: scheme and host of a web address, or the
@@ -52,9 +55,9 @@ func origin(target string) (string, error) {
 	}
 	host := strings.ToLower(u.Host)
 	switch scheme := strings.ToLower(u.Scheme); {
-	case (scheme == "https" || scheme == "http") && hostSource.MatchString(host):
+	case (scheme == "https" || scheme == "http") && hostSource().MatchString(host):
 		return scheme + "://" + host, nil
-	case schemeSource.MatchString(scheme):
+	case schemeSource().MatchString(scheme):
 		return scheme + ":", nil
 	}
 	return "", fmt.Errorf("it is neither a web address nor an app's own scheme")

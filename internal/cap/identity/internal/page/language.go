@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	textlanguage "golang.org/x/text/language"
 )
@@ -60,7 +61,7 @@ func newLanguages(own map[string]map[string]string) (*languages, error) {
 	return ls, nil
 }
 
-var placeholder = regexp.MustCompile(`\{[a-z]+\}`)
+var placeholder = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{[a-z]+\}`) })
 
 // replace takes an operator's texts over ours. A text may leave a placeholder out but not bring one.
 func (l *language) replace(own map[string]string) error {
@@ -77,7 +78,7 @@ func (l *language) replace(own map[string]string) error {
 		case strings.TrimSpace(text) == "" || len(text) > maxText || strings.ContainsFunc(text, isControl):
 			return fmt.Errorf("texts: %s %s needs 1 to %d bytes without control characters", l.Code, k, maxText)
 		default:
-			for _, p := range placeholder.FindAllString(text, -1) {
+			for _, p := range placeholder().FindAllString(text, -1) {
 				if !strings.Contains(ours, p) {
 					return fmt.Errorf("texts: %s %s knows no %s", l.Code, k, p)
 				}

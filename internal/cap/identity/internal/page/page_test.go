@@ -322,7 +322,7 @@ func TestTextsAreCompleteAndUsed(t *testing.T) {
 		}
 	}
 	for k, en := range texts["en"] {
-		a, b := placeholder.FindAllString(en, -1), placeholder.FindAllString(texts["de"][k], -1)
+		a, b := placeholder().FindAllString(en, -1), placeholder().FindAllString(texts["de"][k], -1)
 		slices.Sort(a)
 		slices.Sort(b)
 		if !slices.Equal(a, b) {

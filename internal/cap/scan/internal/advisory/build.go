@@ -187,7 +187,7 @@ func (b *builder) compile(e *osv.Entry, original []byte) *compiled {
 		}
 		name, _ := order.Split(a.Package.Ecosystem)
 		goEntry = goEntry || name == "Go"
-		c.affected = append(c.affected, compiledAffected{packageKey(name, a.Package.Name), canonical(a.Package.Ecosystem), appendAffected(nil, a)})
+		c.affected = append(c.affected, compiledAffected{string(appendKey(nil, name, a.Package.Name)), canonical(a.Package.Ecosystem), appendAffected(nil, a)})
 	}
 	if goEntry && strings.HasPrefix(e.ID, "GO-") {
 		c.original = b.deflate(original)

@@ -1,10 +1,12 @@
 package advisory
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -63,21 +65,45 @@ type match struct {
 
 var errBroken = errors.New("a record ends too early")
 
-// group is what the index holds of a package, without its key; nil if nothing.
-func (d *DB) group(key string) ([]byte, error) {
-	want := hashKey(key)
+// firstOf is the number of the first key whose hash isn't below want. Hashes are spread evenly, so that it stands near where its share of all of them
+// says: from there steps that double lead around it, and halves to it, in one or two blocks of the file instead of many.
+func (d *DB) firstOf(want uint64) (uint64, error) {
+	below := func(i uint64) (bool, error) {
+		row, err := d.file.Bytes(sectionKeys, i*keySize, keySize)
+		return err == nil && binary.BigEndian.Uint64(row) < want, err
+	}
+	at, _ := bits.Mul64(want, d.keys)
 	low, high := uint64(0), d.keys
-	for low < high {
-		mid := (low + high) / 2
-		row, err := d.file.Bytes(sectionKeys, mid*keySize, keySize)
-		if err != nil {
-			return nil, err
+	for step := uint64(8); low < high; {
+		less, err := below(at)
+		switch {
+		case err != nil:
+			return 0, err
+		case less:
+			low = at + 1
+		default:
+			high = at
 		}
-		if binary.BigEndian.Uint64(row) < want {
-			low = mid + 1
-		} else {
-			high = mid
+		switch {
+		case step == 0:
+			at = low + (high-low)/2
+		case less && high == d.keys && at+step < d.keys:
+			at, step = at+step, 2*step
+		case !less && low == 0 && at > step:
+			at, step = at-step, 2*step
+		default:
+			at, step = low+(high-low)/2, 0
 		}
+	}
+	return low, nil
+}
+
+// group is what the index holds of a package, without its key; nil if nothing.
+func (d *DB) group(key []byte) ([]byte, error) {
+	want := hashKey(key)
+	low, err := d.firstOf(want)
+	if err != nil {
+		return nil, err
 	}
 	for ; low < d.keys; low++ {
 		row, err := d.file.Bytes(sectionKeys, low*keySize, keySize)
@@ -94,7 +120,7 @@ func (d *DB) group(key string) ([]byte, error) {
 			return nil, err
 		}
 		c := cursor{b: body}
-		if string(c.bytes()) == key {
+		if bytes.Equal(c.bytes(), key) {
 			return c.b, nil
 		}
 	}
@@ -123,7 +149,8 @@ func (d *DB) record(off uint64) (record, error) {
 }
 
 func (d *DB) match(q query) ([]match, error) {
-	body, err := d.group(packageKey(q.ecosystem, q.name))
+	var key [128]byte
+	body, err := d.group(appendKey(key[:0], q.ecosystem, q.name))
 	if body == nil || err != nil {
 		return nil, err
 	}
@@ -310,12 +337,15 @@ func report(ecosystem string, p *finding.Package, group []match) finding.Finding
 	f := finding.Finding{
 		ID: best.id, Kind: finding.Dependency, Tool: "ward", Title: best.title, URL: page(best.id), Package: p, Location: p.Location, Unsure: best.unsure,
 	}
-	var aliases, fixes []string
+	aliases, fixes := best.aliases, best.fixed
+	f.Symbols = best.symbols
 	for i := range group {
 		m := &group[i]
-		aliases = append(append(aliases, m.id), m.aliases...)
-		fixes = append(fixes, m.fixed...)
-		f.Symbols = append(f.Symbols, m.symbols...)
+		if i > 0 {
+			aliases = append(append(aliases, m.id), m.aliases...)
+			fixes = append(fixes, m.fixed...)
+			f.Symbols = append(f.Symbols, m.symbols...)
+		}
 		f.Title = cmp.Or(f.Title, m.title)
 		f.Severity = max(f.Severity, m.severity)
 		if m.score > f.Score {
@@ -338,6 +368,9 @@ func report(ecosystem string, p *finding.Package, group []match) finding.Finding
 }
 
 func distinct(list []string, without string) []string {
+	if len(list) == 0 {
+		return nil
+	}
 	slices.Sort(list)
 	list = slices.DeleteFunc(slices.Compact(list), func(s string) bool { return s == without })
 	if len(list) == 0 {

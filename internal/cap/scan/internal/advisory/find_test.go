@@ -1,9 +1,13 @@
 package advisory
 
 import (
+	"crypto/ed25519"
+	"encoding/binary"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/cap/scan/internal/advisory/internal/flat"
 	"github.com/wardhq/ward/internal/finding"
 )
 
@@ -301,5 +306,46 @@ func TestFindIsForManyAtOnce(t *testing.T) {
 	}
 	if _, err := d.Find(finding.Package{Ecosystem: "npm", Name: "p1", Version: "1.0.0"}); err == nil {
 		t.Error("a closed index answers")
+	}
+}
+
+// Wherever the hashes stand, evenly spread or all in one place, the place of each is found, and of those that aren't there.
+func TestFirstOfFindsAnyHash(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spread := func(i uint64) uint64 { return hashKey(strconv.FormatUint(i, 10)) }
+	for name, at := range map[string]func(i uint64) uint64{
+		"spread": spread, "low": func(i uint64) uint64 { return i / 2 }, "high": func(i uint64) uint64 { return math.MaxUint64 - i/3 },
+		"both ends": func(i uint64) uint64 { return spread(i) * (i % 2) }, "all the same": func(uint64) uint64 { return 7 },
+	} {
+		for _, n := range []int{1, 2, 9, 2000} {
+			var hashes []uint64
+			for i := range n {
+				hashes = append(hashes, at(uint64(i)))
+			}
+			slices.Sort(hashes)
+			var sections [flat.Sections][]byte
+			for _, h := range hashes {
+				sections[sectionKeys] = append(binary.BigEndian.AppendUint64(sections[sectionKeys], h), 0, 0, 0, 0)
+			}
+			path := filepath.Join(t.TempDir(), "index")
+			if err := flat.Write(path, private, sections); err != nil {
+				t.Fatal(err)
+			}
+			f, err := flat.Open(path, []ed25519.PublicKey{public})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			d := &DB{file: f, keys: uint64(n)}
+			for i, wanted := range slices.Concat(hashes, []uint64{0, 1, 6, 8, 1 << 63, math.MaxUint64, math.MaxUint64 - 1}) {
+				want, _ := slices.BinarySearch(hashes, wanted)
+				if got, err := d.firstOf(wanted); err != nil || got != uint64(want) {
+					t.Fatalf("%s, %d keys, no. %d: %d, %v; want %d", name, n, i, got, err, want)
+				}
+			}
+		}
 	}
 }

@@ -22,13 +22,13 @@ const (
 
 const keySize = 8 + 4
 
-// packageKey names a package in the index.
-func packageKey(ecosystem, name string) string {
-	return ecosystem + "\x00" + order.Name(ecosystem, name)
+// appendKey appends what names a package in the index.
+func appendKey(b []byte, ecosystem, name string) []byte {
+	return append(append(append(b, ecosystem...), 0), order.Name(ecosystem, name)...)
 }
 
 // hashKey is 64-bit FNV-1a with the finaliser of MurmurHash3, so that keys spread evenly. Equal hashes only cost time: groups hold the key itself.
-func hashKey(key string) uint64 {
+func hashKey[T string | []byte](key T) uint64 {
 	h := uint64(14695981039346656037)
 	for i := range len(key) {
 		h = (h ^ uint64(key[i])) * 1099511628211

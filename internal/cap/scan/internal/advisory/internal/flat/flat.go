@@ -25,8 +25,8 @@ import (
 const Sections = 5
 
 const (
-	magic    = "ward adv 1\n\x00\x00\x00\x00\x00"
-	block    = 16 << 10 // bytes that are read and checked at once
+	magic    = "ward adv 2\n\x00\x00\x00\x00\x00"
+	block    = 4 << 10 // bytes that are read and checked at once
 	maxSize  = 8 << 30
 	signed   = len(magic) + Sections*8 + sha256.Size
 	header   = signed + ed25519.SignatureSize

@@ -69,9 +69,9 @@ func BySource(ecosystem string) bool {
 
 // Version is a version that can be ordered among those of its ecosystem.
 type Version struct {
-	full    semantic.Version // nil if it is plain
-	numbers plain
-	parse   func() (semantic.Version, error) // of a plain one, for company that isn't
+	full            semantic.Version // nil if it is plain
+	numbers         plain
+	ecosystem, text string // of a plain one, for company that isn't
 }
 
 // plain are the numbers of "a", "a.b" or "a.b.c", which most versions are: semantic's big numbers cost microseconds.
@@ -121,7 +121,7 @@ func Parse(ecosystem, version string) (Version, error) {
 	}
 	if asNumbers(ecosystem) {
 		if p, ok := plainOf(version); ok {
-			return Version{numbers: p, parse: func() (semantic.Version, error) { return semantic.Parse(version, ecosystem) }}, nil
+			return Version{numbers: p, ecosystem: ecosystem, text: version}, nil
 		}
 	}
 	if len(version) > maxVersion || strings.ContainsAny(version, " \t\r\n*<>=|,;$(){}[]\"'\\/@") || !wellFormed(ecosystem, version) {
@@ -187,10 +187,10 @@ func (v Version) semantic() (semantic.Version, error) {
 	if v.full != nil {
 		return v.full, nil
 	}
-	if v.parse == nil {
+	if v.text == "" {
 		return nil, errors.New("there is no version")
 	}
-	return v.parse()
+	return semantic.Parse(v.text, v.ecosystem)
 }
 
 // Sort orders versions of an ecosystem, lowest first, each once; those that can't be ordered stand at the end, as text.

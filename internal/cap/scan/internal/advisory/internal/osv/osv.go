@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // MaxEntry is the size of one advisory in bytes.
@@ -23,7 +24,7 @@ type Entry struct {
 	Aliases   []string   `json:"aliases"`
 	Upstream  []string   `json:"upstream"`
 	Summary   string     `json:"summary"`
-	Details   string     `json:"details"`
+	Details   string     `json:"details"` // "" beside a summary
 	Severity  []Severity `json:"severity"`
 	Affected  []Affected `json:"affected"`
 	Database  Database   `json:"database_specific"`
@@ -123,13 +124,24 @@ func Parse(b []byte) (*Entry, error) {
 		return nil, fmt.Errorf("it is larger than %d MiB", MaxEntry>>20)
 	}
 	e := &Entry{}
-	if err := json.Unmarshal(b, e); err != nil {
-		return nil, err
+	if !quick(b, e) {
+		*e = Entry{}
+		if err := json.Unmarshal(b, e); err != nil {
+			return nil, err
+		}
+		if !e.wordless() {
+			e.Details = ""
+		}
 	}
 	if e.ID == "" || len(e.ID) > 128 || strings.ContainsFunc(e.ID, func(r rune) bool { return r <= ' ' || r > '~' || r == '/' || r == '\\' }) {
 		return nil, errors.New("it has no id of an advisory")
 	}
 	return e, nil
+}
+
+// wordless tells whether the summary says nothing.
+func (e *Entry) wordless() bool {
+	return strings.TrimFunc(e.Summary, func(r rune) bool { return r == '#' || unicode.IsSpace(r) }) == ""
 }
 
 // Malicious says whether the advisory's package was published to do harm.

@@ -20,6 +20,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/klauspost/compress/flate"
 )
 
 // Limits of a source.
@@ -168,13 +170,14 @@ func (r *Reader) fetchOne(s *source, location string) error {
 
 // source is one Read under way.
 type source struct {
-	ctx     context.Context
-	visit   Visit
-	digest  hash.Hash
-	newest  time.Time
-	entries atomic.Int64
-	bytes   atomic.Int64
-	buffers sync.Pool // of *bytes.Buffer
+	ctx       context.Context
+	visit     Visit
+	digest    hash.Hash
+	newest    time.Time
+	entries   atomic.Int64
+	bytes     atomic.Int64
+	buffers   sync.Pool // of *bytes.Buffer
+	inflaters sync.Pool // of io.ReadCloser, flate's
 }
 
 func (s *source) local(location string) error {
@@ -274,6 +277,7 @@ func (s *source) file(name string, f *os.File) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path.Base(name), err)
 	}
+	z.RegisterDecompressor(zip.Deflate, s.inflate)
 	return s.each(len(z.File), func(i int) error {
 		e := z.File[i]
 		if !hasEnding(e.Name, ".json") {
@@ -284,6 +288,32 @@ func (s *source) file(name string, f *os.File) error {
 		}
 		return s.entry(e.Name, e.Open, nil)
 	})
+}
+
+// inflate is zip's decompressor, at half the cost of the standard library's.
+func (s *source) inflate(r io.Reader) io.ReadCloser {
+	in, _ := s.inflaters.Get().(io.ReadCloser)
+	if in == nil || in.(flate.Resetter).Reset(r, nil) != nil {
+		in = flate.NewReader(r)
+	}
+	return &inflater{in, s}
+}
+
+// inflater is used once, and then given back.
+type inflater struct {
+	io.ReadCloser
+	of *source
+}
+
+func (i *inflater) Close() error {
+	in := i.ReadCloser
+	i.ReadCloser = io.NopCloser(strings.NewReader("")) // whoever reads on doesn't read of another's
+	if _, ok := in.(flate.Resetter); !ok {
+		return nil
+	}
+	err := in.Close()
+	i.of.inflaters.Put(in)
+	return err
 }
 
 // each calls do for 0 to n-1, several at once, until one fails, and gives the first failure.
