@@ -27,6 +27,12 @@ func TestFingerprintFollowsWhatIsWeakNotItsLine(t *testing.T) {
 	if a.Fingerprint() == c.Fingerprint() {
 		t.Error("another version has the same fingerprint")
 	}
+	d := Finding{Kind: Secret, Title: "key", Mark: "00ff"}
+	e, f := d, d
+	e.Title, f.Mark = "key (no. 2 here)", "01ff"
+	if d.Fingerprint() != e.Fingerprint() || d.Fingerprint() == f.Fingerprint() {
+		t.Error("a credential's number counts, or its mark doesn't")
+	}
 }
 
 func FuzzSeverityUnmarshalText(f *testing.F) {

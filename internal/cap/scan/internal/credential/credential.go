@@ -10,12 +10,9 @@ package credential
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"unicode/utf16"
 
 	"github.com/wardhq/ward/internal/finding"
 )
@@ -106,6 +103,11 @@ func (r *Result) file(m *matcher, fsys fs.FS, name string) {
 	switch {
 	case err != nil:
 		r.problem(name, "read: "+reason(err))
+	case namedKeystore(name) || !text && isKeystore(src):
+		r.Files++
+		r.take(m.keystore(src), finding.Location{Path: name})
+	case !text && calledText(name):
+		r.problem(name, "isn't text, whatever its name says; it wasn't searched")
 	case !text:
 		r.Binary++
 	default:
@@ -123,53 +125,18 @@ func (r *Result) text(m *matcher, name string, src []byte) {
 	}
 	lines := lineCounter{src: src}
 	for _, h := range hits {
-		if h.rule.Generic && dull(name, src) {
+		if !h.rule.counts(name) || h.rule.guesses() && dull(name, src) {
 			continue
 		}
-		r.values[h.value] = true
 		at := lines.at(h.start)
 		at.Path = name
-		r.Findings = append(r.Findings, h.finding(at))
+		r.take(h, at)
 	}
 }
 
-var errTooLarge = fmt.Errorf("larger than %d MiB", maxFile>>20)
-
-// read returns a text in UTF-8, or false for what isn't text.
-func read(r io.Reader) (src []byte, text bool, err error) {
-	head := make([]byte, sniffed)
-	n, err := io.ReadFull(r, head)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		return nil, false, err
-	}
-	head = head[:n]
-	wide := bytes.HasPrefix(head, []byte("\xff\xfe")) || bytes.HasPrefix(head, []byte("\xfe\xff"))
-	if !wide && bytes.IndexByte(head, 0) >= 0 {
-		return nil, false, nil
-	}
-	src, err = io.ReadAll(io.LimitReader(io.MultiReader(bytes.NewReader(head), r), maxFile+1))
-	switch {
-	case err != nil:
-		return nil, false, err
-	case len(src) > maxFile:
-		return nil, false, errTooLarge
-	case wide:
-		src = fromUTF16(src)
-	}
-	return src, true, nil
-}
-
-// fromUTF16 is what Windows' editors write, in UTF-8.
-func fromUTF16(src []byte) []byte {
-	var order binary.ByteOrder = binary.LittleEndian
-	if src[0] == 0xfe {
-		order = binary.BigEndian
-	}
-	units := make([]uint16, 0, len(src)/2)
-	for i := 2; i+1 < len(src); i += 2 {
-		units = append(units, order.Uint16(src[i:]))
-	}
-	return []byte(string(utf16.Decode(units)))
+func (r *Result) take(h hit, at finding.Location) {
+	r.values[h.value] = true
+	r.Findings = append(r.Findings, h.finding(at))
 }
 
 // lineCounter tells lines of offsets that only grow.

@@ -94,7 +94,7 @@ func TestEveryRuleFindsItsBadExamplesAndNotItsGoodOnes(t *testing.T) {
 				t.Error("the name is taken, or not one of ours")
 			}
 			seen[r.ID] = true
-			if r.Title == "" || r.Opens == "" || r.Revoke == "" || !strings.HasPrefix(r.URL, "https://") || r.severity < finding.Low || len(r.Bad) == 0 || (r.Token == "") != (len(r.Keywords) == 0) || (r.Value == "") != (len(r.Names) == 0) || r.Token+r.Value == "" {
+			if r.Title == "" || r.Opens == "" || r.Revoke == "" || !strings.HasPrefix(r.URL, "https://") || r.severity < finding.SeverityNone || r.severity == finding.SeverityNone && !r.Identifier || len(r.Bad) == 0 || (r.Token == "") != (len(r.Keywords) == 0) || (r.Value == "") != (len(r.Names) == 0) || r.Token+r.Value == "" {
 				t.Errorf("incomplete: %+v", r)
 			}
 			for _, k := range slices.Concat(r.Keywords, r.Names) {
@@ -288,6 +288,80 @@ func TestTextInUTF16IsRead(t *testing.T) {
 		if res := found(t, "a.txt", string(src)); len(res.Findings) != 1 || res.Binary != 0 {
 			t.Errorf("%x: %+v", name, res)
 		}
+	}
+}
+
+func TestTextWithoutAMarkOrWithStrangeBytesIsRead(t *testing.T) {
+	text, _ := drawn(t, "password of the shop: ghp_{alnum:36}\r\n")
+	var little, big []byte
+	for _, u := range utf16.Encode([]rune(text)) {
+		little, big = append(little, byte(u), byte(u>>8)), append(big, byte(u>>8), byte(u))
+	}
+	for name, c := range map[string]struct {
+		src                       string
+		findings, files, problems int
+	}{
+		"a.txt": {string(little), 1, 1, 0}, "b.txt": {string(big), 1, 1, 0}, "c.env": {"\x00" + text, 1, 1, 0}, "d": {text + "\x00\x00", 1, 1, 0},
+		"program": {strings.Repeat("\x00\x01\x02", 50) + text, 0, 0, 0}, "e.env": {strings.Repeat("\x00\x01\x02", 50) + text, 0, 0, 1},
+	} {
+		res := found(t, name, c.src)
+		if len(res.Findings) != c.findings || res.Files != c.files || len(res.Problems) != c.problems || res.Binary != 1-c.files-c.problems {
+			t.Errorf("%s: %+v", name, res)
+		}
+	}
+}
+
+func TestKeyStoresAreKnownByNameOrContent(t *testing.T) {
+	store := "\x30\x82\x09\xf1\x02\x01\x03\x30" + strings.Repeat("\x00\x81\x01\x02\xfe", 50)
+	for name, c := range map[string]struct {
+		src  string
+		want int
+	}{
+		"tls.P12": {"", 1}, "tls.pfx": {"\x00\x01\x02", 1}, "tls.bin": {store, 1}, "tls.p12.md": {"text", 0}, "tls.der": {"\x30\x82\x09\xf1\x30" + store, 0},
+	} {
+		res := found(t, name, c.src)
+		if len(res.Findings) != c.want || c.want == 1 && (res.Findings[0].ID != "secret-keystore" || res.Findings[0].Unsure == "") {
+			t.Errorf("%s: %+v", name, res.Findings)
+		}
+	}
+}
+
+func TestRulesForSomeFilesHoldThereAndTakeNothingsPlace(t *testing.T) {
+	source, _ := drawn(t, `<add key="ClearTextPassword" value="{alnum:16}" />`)
+	guess, _ := drawn(t, `password = "{alnum:24}"`)
+	for name, want := range map[string][]string{"nuget.config": {"secret-nuget-password"}, "other.config": nil} {
+		if d := cmp.Diff(want, ids(found(t, name, source))); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+	for _, name := range []string{"main.tf", "main.py"} {
+		if d := cmp.Diff([]string{"secret-assigned"}, ids(found(t, name, guess))); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+}
+
+func TestIdentifiersAreNoSecrets(t *testing.T) {
+	text, _ := drawn(t, "asana_client_id = {digits:16}")
+	fs := found(t, "a.py", text).Findings
+	if len(fs) != 1 || fs[0].Severity != finding.SeverityNone || strings.Contains(fs[0].Fix, "Revoke") {
+		t.Errorf("%+v", fs)
+	}
+	if fs := found(t, "testdata/a.py", text).Findings; len(fs) != 0 {
+		t.Errorf("in test data: %+v", fs)
+	}
+}
+
+func TestAKeyThatTakesAnothersPlaceIsNew(t *testing.T) {
+	one, _ := drawn(t, "a = ghp_{alnum:36}")
+	two, _ := drawn(t, "b = ghp_{alnum:36}")
+	two = strings.Replace(two, "b =", "a =", 1)
+	old, moved, other := found(t, "a.py", one).Findings[0], found(t, "a.py", two+"\n"+one).Findings[1], found(t, "a.py", two).Findings[0]
+	if old.Fingerprint() != moved.Fingerprint() {
+		t.Error("the same key behind another one is taken for a new one")
+	}
+	if old.Fingerprint() == other.Fingerprint() {
+		t.Error("another key passes for the one that was there")
 	}
 }
 

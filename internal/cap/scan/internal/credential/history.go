@@ -170,10 +170,14 @@ func (h *history) read(r *bufio.Reader, n int) error {
 		if _, err := io.Copy(io.Discard, content); err != nil {
 			return err
 		}
-		if text {
+		switch {
+		case text:
 			h.result.Files++
 			h.text(id, src)
-		} else {
+		case isKeystore(src):
+			h.result.Files++
+			h.keep(id, h.matcher.keystore(src), finding.Location{})
+		default:
 			h.result.Binary++
 		}
 		if _, err := r.Discard(1); err != nil {
@@ -188,9 +192,16 @@ func (h *history) text(id string, src []byte) {
 	lines := lineCounter{src: src}
 	for _, x := range hits[:min(len(hits), maxFindings)] {
 		at := lines.at(x.start)
-		if t := h.options.Tree; t != nil && t.values[x.value] || x.rule.Generic && dull("", src) {
+		if x.rule.guesses() && dull("", src) {
 			continue
 		}
+		h.keep(id, x, at)
+	}
+}
+
+// keep notes a credential of a blob, unless the tree has it.
+func (h *history) keep(id string, x hit, at finding.Location) {
+	if t := h.options.Tree; t == nil || !t.values[x.value] {
 		h.versions[id] = append(h.versions[id], version{x, at})
 	}
 }
@@ -244,7 +255,7 @@ func (h *history) commits(r *bufio.Reader) error {
 // place tells of the credentials of a blob that weren't told of yet.
 func (h *history) place(blob, path, commit string) {
 	for _, v := range h.versions[blob] {
-		if h.placed[v.identity()] || v.hit.rule.Generic && dull(path, nil) {
+		if h.placed[v.identity()] || !v.hit.rule.counts(path) || v.hit.rule.guesses() && dull(path, nil) {
 			continue
 		}
 		h.placed[v.identity()] = true

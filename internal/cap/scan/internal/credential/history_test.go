@@ -183,3 +183,18 @@ func TestHistoryThatCannotBeReadIsSaid(t *testing.T) {
 		t.Errorf("of a plain folder: %v %v", res, err)
 	}
 }
+
+func TestHistoryKnowsKeyStoresAndFilesOfRules(t *testing.T) {
+	r := newRepository(t)
+	source, _ := drawn(t, `<add key="ClearTextPassword" value="{alnum:16}" />`)
+	store := r.commit("tls.bin", "\x30\x82\x09\xf1\x02\x01\x03\x30"+strings.Repeat("\x00\x81\x01\x02\xfe", 50))
+	r.commit("other.config", source)
+	config := r.commit("nuget.config", source)
+	for _, name := range []string{"tls.bin", "nuget.config", "other.config"} {
+		r.commit(name, "")
+	}
+	places, problems := r.history(Options{})
+	if d := cmp.Diff([]string{"secret-keystore tls.bin " + store, "secret-nuget-password nuget.config " + config}, places); d != "" || len(problems) > 0 {
+		t.Errorf("%s %v", d, problems)
+	}
+}

@@ -22,6 +22,7 @@ type matcher struct {
 	words          *automaton
 	keywords       []string
 	tokens, values [][]*rule // by keyword
+	store          *rule     // for files that are key stores as a whole
 }
 
 func newMatcher() (*matcher, error) {
@@ -33,7 +34,7 @@ func newMatcher() (*matcher, error) {
 }
 
 func matcherOf(rules []*rule) *matcher {
-	m := &matcher{}
+	m := &matcher{store: keystore()}
 	at := map[string]int{}
 	add := func(r *rule, words []string, list *[][]*rule) {
 		for _, w := range words {
@@ -138,7 +139,7 @@ func escaped(src []byte, i int) bool {
 
 // atValue tries what a name has as its value; what is called or has no digit is a name itself.
 func (r *rule) atValue(src []byte, start, end int) (hit, bool) {
-	if end < len(src) && (src[end] == '(' || src[end] == '[') || !bytes.ContainsAny(src[start:end], "0123456789") {
+	if end < len(src) && (src[end] == '(' || src[end] == '[') || !r.Exact && !bytes.ContainsAny(src[start:end], "0123456789") {
 		return hit{}, false
 	}
 	loc := r.value().FindSubmatchIndex(src[start:end])
@@ -158,7 +159,7 @@ func (r *rule) hit(src []byte, start int, loc []int) (hit, bool) {
 		}
 	}
 	text := string(src[start+from : start+to])
-	if isExample(text) || entropy(text) < r.Entropy || r.Random && !looksRandom(text) {
+	if !r.Exact && (isExample(text) || entropy(text) < r.Entropy || r.Random && !looksRandom(text)) {
 		return hit{}, false
 	}
 	h := hit{rule: r, start: start + from, end: start + to, shown: shownOf(r, text), value: sha256.Sum256([]byte(text))}

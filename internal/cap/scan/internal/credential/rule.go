@@ -2,7 +2,10 @@ package credential
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"fmt"
 	"regexp"
 	"slices"
@@ -29,6 +32,11 @@ type rule struct {
 	Entropy  float64  `yaml:"entropy"`  // bits per character that the credential must have; 3 if it is left out
 	Random   bool     `yaml:"random"`   // it must look drawn by lot too, not like words
 	Generic  bool     `yaml:"generic"`  // a guess by the name alone: not in tests, lock files and generated ones
+	Exact    bool     `yaml:"exact"`    // the form says enough: regular values and those of examples count, too
+	Files    []string `yaml:"files"`    // lower case: how the names of the files end that it is for; none stands for all
+
+	Identifier bool `yaml:"identifier"` // no secret by itself: it names the application that has one
+
 	Severity string   `yaml:"severity"`
 	Opens    string   `yaml:"opens"`  // what who has it can do: "push to its owner's repositories"
 	Revoke   string   `yaml:"revoke"` // where it ends: "at github.com/settings/tokens"
@@ -39,6 +47,7 @@ type rule struct {
 	Published []string `yaml:"published"` // values that documentation prints: 8 bytes of their SHA-256, in hex
 
 	severity     finding.Severity
+	unsure       string                // why it may be none; "" for a form of its own
 	token, value func() *regexp.Regexp // compiled when first needed
 	order        int
 }
@@ -69,7 +78,10 @@ func loadRules() ([]*rule, error) {
 		if r.Entropy == 0 {
 			r.Entropy = 3
 		}
-		r.token, r.value = lazy(r.Token), lazy("(?i:"+r.Value+")")
+		if r.Generic {
+			r.unsure = "only the name and the randomness of the value say so"
+		}
+		r.token, r.value = lazy(r.Token), lazy("(?i:"+r.Value+`)\z`)
 	}
 	return out, nil
 }
@@ -77,6 +89,12 @@ func loadRules() ([]*rule, error) {
 // doubt is how uncertain a rule is: a form of its own, a service's name beside a plain value, or only a name.
 func (r *rule) doubt() int {
 	switch {
+	case r.Exact:
+		return -1
+	case len(r.Files) > 0: // they may turn out not to hold, and so take nothing's place
+		return 4
+	case r.Identifier:
+		return 3
 	case r.Generic:
 		return 2
 	case r.Token == "":
@@ -84,6 +102,15 @@ func (r *rule) doubt() int {
 	}
 	return 0
 }
+
+// counts tells whether the rule is for a file of that name.
+func (r *rule) counts(name string) bool {
+	lower := strings.ToLower(name)
+	return len(r.Files) == 0 || slices.ContainsFunc(r.Files, func(end string) bool { return strings.HasSuffix(lower, end) })
+}
+
+// guesses tells whether the rule stays out of dull files.
+func (r *rule) guesses() bool { return r.Generic || r.Identifier }
 
 // lazy compiles a pattern that a test has compiled before.
 func lazy(pattern string) func() *regexp.Regexp {
@@ -109,14 +136,24 @@ func (h *hit) finding(at finding.Location) finding.Finding {
 		title += fmt.Sprintf(" (no. %d here)", h.number)
 	}
 	f := finding.Finding{
-		ID: r.ID, Kind: finding.Secret, Tool: "ward", Title: title, URL: r.URL, Severity: r.severity, Location: at,
+		ID: r.ID, Kind: finding.Secret, Tool: "ward", Title: title, URL: r.URL, Severity: r.severity, Location: at, Mark: h.mark(at.Path),
 		Detail: "Whoever reads this, here or in any copy, can " + r.Opens + " (CWE-798).",
 		Fix:    "Revoke it " + r.Revoke + ", then give the new one to the service alone, as a secret in ward.yaml: git keeps the old one for ever.",
 	}
-	if r.Generic {
-		f.Unsure = "only the name and the randomness of the value say so"
+	if r.Identifier {
+		f.Detail = "It is public by itself: whoever reads it can " + r.Opens + ", which is what it is for."
+		f.Fix = "Nothing has to be revoked; see to it that the secret that belongs to it isn't here, too."
 	}
+	f.Unsure = r.unsure
 	return f
+}
+
+// mark tells a credential that takes another one's place from it: a baseline hides only the one that was there. 16 bits, and others for each
+// rule and file, since reports are passed on: who guesses passwords learns too little from them. One new value of 65,536 has the old one's.
+func (h *hit) mark(path string) string {
+	keyed := hmac.New(sha256.New, []byte(h.rule.ID+"\x00"+path))
+	keyed.Write(h.value[:])
+	return hex.EncodeToString(keyed.Sum(nil)[:2])
 }
 
 // shownOf is what may be shown of a credential: the beginning of it that all of its kind share.
