@@ -12,7 +12,7 @@ import (
 // commands is the command tree, in the order of the help page. One file a verb:
 // <verb>.go with new<Verb>Command(e cli.Env), and testdata/script/<verb>.txtar.
 func commands(e cli.Env) []*cobra.Command {
-	return []*cobra.Command{
+	return append([]*cobra.Command{
 		newCheckCommand(e),
 		newFmtCommand(e),
 		newSchemaCommand(e),
@@ -45,6 +45,5 @@ func commands(e cli.Env) []*cobra.Command {
 		newDemoCommand(e),
 		newRoleCommand(e),
 		newDemoServiceCommand(e),
-		scanning.Analyse(e),
-	}
+	}, scanning.Analysers(e)...)
 }

@@ -77,6 +77,7 @@ type Proposal struct {
 	New     []finding.Finding `json:"new,omitempty"`
 	Notices []string          `json:"notices,omitempty"` // what else changes: new parts, licences, install scripts, the language's version
 	Merged  bool              `json:"merged,omitempty"`
+	Breaks  int               `json:"breaks,omitempty"`  // what is used of the parts' APIs and is gone or changed, or couldn't be compared
 	Untried bool              `json:"untried,omitempty"` // pins: nothing was built or tested
 	Note    string            `json:"note,omitempty"`    // why it wasn't merged, or not proposed
 	files   map[string][]byte
@@ -379,7 +380,10 @@ func (u *run) brought(ctx context.Context, p *Proposal, risk choose.Risk) ([]Cha
 	if err := u.young(ctx, p.Changes, parts); err != nil {
 		return nil, err
 	}
-	if p.Notices, err = u.notices(ctx, p, parts); err != nil || counted(p.New) == 0 {
+	if p.Notices, err = u.notices(ctx, p, parts); err != nil {
+		return nil, err
+	}
+	if err := u.surface(ctx, dir, p); err != nil || counted(p.New) == 0 {
 		return nil, err
 	}
 	fresh := map[string]bool{}
@@ -445,7 +449,8 @@ func (u *run) propose(ctx context.Context, p *Proposal) error {
 	return nil
 }
 
-// mayMerge tells whether the policy lets a proposal be merged without a person: by its risk, and only if it brought in nothing new.
+// mayMerge tells whether the policy lets a proposal be merged without a person: by its risk, and only if it brought in nothing new and took away nothing that
+// is used.
 func (u *run) mayMerge(p *Proposal) bool {
 	highest := choose.RiskUnknown
 	for i := range p.Changes {
@@ -455,7 +460,7 @@ func (u *run) mayMerge(p *Proposal) bool {
 		}
 	}
 	allowed := map[string]choose.Risk{"patch": choose.Patch, "minor": choose.Minor}[u.Policy.Merge]
-	return !p.Untried && allowed != choose.RiskUnknown && highest <= allowed && counted(p.New) == 0 && p.Tests > 0
+	return !p.Untried && allowed != choose.RiskUnknown && highest <= allowed && counted(p.New) == 0 && p.Breaks == 0 && p.Tests > 0
 }
 
 // Proposals go on one branch for each set of parts, whatever their versions: a newer version refreshes the proposal.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/sandbox"
 	"github.com/wardhq/ward/internal/cap/scan"
 	"github.com/wardhq/ward/internal/leak"
 	"github.com/wardhq/ward/internal/model"
@@ -82,6 +83,9 @@ func (o *options) run(ctx context.Context, e cli.Env, dir string) error {
 			return err
 		}
 	}
+	box := newJobs(r.Dir)
+	defer box.launcher.Close()
+	r.Sandbox = loading{box}
 	report, err := scan.Run(ctx, r)
 	if err != nil {
 		return err
@@ -93,6 +97,17 @@ func (o *options) run(ctx context.Context, e cli.Env, dir string) error {
 		return cli.ErrFindings
 	}
 	return nil
+}
+
+// loading runs what loads a tree's Go code in Ward's own sandbox.
+type loading struct{ *jobs }
+
+// Run implements scan.Sandbox.
+func (l loading) Run(ctx context.Context, j scan.Job) (int, error) {
+	exit, err := l.launcher.RunJobApart(ctx, sandbox.Job{
+		Name: j.Name, Argv: j.Argv, Dir: j.Dir, Env: j.Env, Read: j.Read, Write: j.Write, Programs: j.Programs, PIDs: 4096, Output: j.Out,
+	}, l.host, j.Errs)
+	return exit.Code, err
 }
 
 // request is what to scan: the folder, with the model if there is one.
@@ -109,6 +124,9 @@ func (o *options) request(e cli.Env, dir string) (scan.Request, error) {
 		if r.DB, err = defaultDB(); err != nil {
 			return scan.Request{}, err
 		}
+	}
+	if cache, err := os.UserCacheDir(); err == nil {
+		r.Cache = filepath.Join(cache, "ward", "scan-build")
 	}
 	if !o.noCalls {
 		self, err := os.Executable()
@@ -206,13 +224,3 @@ func defaultDB() (string, error) {
 
 // analyseVerb is the hidden verb of the process that analyses calls.
 const analyseVerb = "analyse-calls"
-
-// Analyse is that process; a scan starts it, nobody else.
-func Analyse(e cli.Env) *cobra.Command {
-	return &cobra.Command{
-		Use: analyseVerb, Hidden: true, DisableFlagParsing: true,
-		RunE: func(c *cobra.Command, args []string) error {
-			return scan.AnalyseCalls(cli.Background(c), args, e.Out, e.Err)
-		},
-	}
-}
