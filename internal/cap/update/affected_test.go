@@ -35,12 +35,12 @@ func TestOnlyTestsThatUseAChangedModuleAreAffected(t *testing.T) {
 	}
 	groups := []choose.Group{{Changes: []choose.Change{{Ecosystem: choose.Go, Name: "example.com/x", Path: "go.mod"}, {Ecosystem: choose.Go, Name: "example.com/xy", Path: "elsewhere/go.mod"}}}}
 	u := &run{Request: Request{Affected: true}, root: dir}
-	got, err := u.affected(t.Context(), project{choose.Go, "."}, groups)
+	got, err := u.affected(t.Context(), project{choose.Go, ".", "go.mod"}, groups)
 	if d := cmp.Diff([]string{"example.com/app/above", "example.com/app/direct", "example.com/app/intest"}, got); d != "" || err != nil {
 		t.Error(d, err)
 	}
 	u.Affected = false
-	if got, err := u.affected(t.Context(), project{choose.Go, "."}, groups); got != nil || err != nil {
+	if got, err := u.affected(t.Context(), project{choose.Go, ".", "go.mod"}, groups); got != nil || err != nil {
 		t.Error(got, err)
 	}
 }

@@ -36,12 +36,23 @@ func (u *run) env(ctx context.Context, p project) (sources, error) {
 	if u.sources.set {
 		return u.sources, nil
 	}
-	var s sources
+	u.envLock.Lock()
+	defer u.envLock.Unlock()
+	s, known := u.envs[p]
+	if known {
+		return s, nil
+	}
 	var err error
 	if p.ecosystem == choose.Go {
 		s.goEnv, err = registry.ReadGoEnv(ctx)
 	} else {
 		s.npmEnv, err = registry.ReadNPMEnv(ctx, filepath.Join(u.root, filepath.FromSlash(p.dir)))
+	}
+	if err == nil {
+		if u.envs == nil {
+			u.envs = map[project]sources{}
+		}
+		u.envs[p] = s
 	}
 	return s, err
 }
@@ -73,30 +84,104 @@ func (u *run) gather(ctx context.Context, dir string, parts []finding.Package, f
 		}
 	}
 	var out []choose.Part
-	asks := map[string]npmlock.Asks{}
+	locks := map[string]*npmlock.Lock{}
 	for i := range parts {
 		p := &parts[i]
 		if !(len(weak[of(p)]) > 0 || u.All && p.Direct || p.Direct && p.Ecosystem == choose.NPM && troubled[p.Location.Path]) {
 			continue
 		}
 		part := choose.Part{Package: *p, Findings: weak[of(p)]}
-		if p.Ecosystem == choose.NPM && path.Base(p.Location.Path) == "package-lock.json" {
-			if asks[p.Location.Path] == nil {
-				b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(p.Location.Path)))
-				if err != nil {
-					return nil, fmt.Errorf("read who asks for what: %w", err)
-				}
-				if asks[p.Location.Path], err = npmlock.Parse(b); err != nil {
-					return nil, fault.Wrap(fault.Invalid, p.Location.Path, err)
+		if p.Ecosystem == choose.NPM {
+			var err error
+			at := p.Location.Path
+			if locks[at] == nil {
+				if locks[at], err = readLock(dir, at); err != nil {
+					return nil, err
 				}
 			}
-			for _, a := range asks[p.Location.Path].Of(p.Name, p.Version) {
-				part.Asks = append(part.Asks, choose.Ask(a))
+			if err := u.asked(ctx, &part, locks[at]); err != nil {
+				return nil, err
 			}
 		}
 		out = append(out, part)
 	}
 	return out, u.releases(ctx, out)
+}
+
+// readLock reads who asks for what in a lock file of npm's parts.
+func readLock(dir, name string) (*npmlock.Lock, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read who asks for what: %w", err)
+	}
+	defer root.Close()
+	b, err := root.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read who asks for what: %w", err)
+	}
+	var lock *npmlock.Lock
+	switch path.Base(name) {
+	case "package-lock.json":
+		lock, err = npmlock.Parse(b)
+	case "pnpm-lock.yaml":
+		lock, err = npmlock.ParsePNPM(b)
+	case "yarn.lock":
+		var manifest []byte
+		if manifest, err = root.ReadFile(path.Join(path.Dir(name), "package.json")); err == nil {
+			lock, err = npmlock.ParseYarn(b, manifest)
+		}
+	default:
+		return new(npmlock.Lock), nil
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, name, err)
+	}
+	return lock, nil
+}
+
+// asked fills in who asks for a part of npm, and whether it comes from where Ward asks.
+func (u *run) asked(ctx context.Context, p *choose.Part, lock *npmlock.Lock) error {
+	s, err := u.env(ctx, projectAt(p.Ecosystem, p.Location.Path))
+	if err != nil {
+		return err
+	}
+	p.Closed = s.npmEnv.Elsewhere(p.Name, lock.From(p.Name, p.Version))
+	for _, a := range lock.Of(p.Name, p.Version) {
+		ask := choose.Ask(a)
+		if a.Name != "" && a.Range == "" && path.Base(p.Location.Path) == "pnpm-lock.yaml" && p.Closed == "" {
+			// pnpm's lock file doesn't say in which range: the registry does.
+			if ask.Range, err = u.rangeOf(ctx, p, a, s.npmEnv.Elsewhere(a.Name, lock.From(a.Name, a.Version))); err != nil {
+				if ctx.Err() != nil {
+					return err
+				}
+				p.Closed = err.Error()
+			}
+		}
+		p.Asks = append(p.Asks, ask)
+	}
+	return nil
+}
+
+// rangeOf is the range in which one published part asks for another.
+func (u *run) rangeOf(ctx context.Context, p *choose.Part, by npmlock.Ask, elsewhere string) (string, error) {
+	unknown := fmt.Sprintf("it isn't known which versions %s %s asks for: ", by.Name, by.Version)
+	if elsewhere != "" {
+		return "", fault.New(fault.Refused, unknown+elsewhere)
+	}
+	reg, err := u.registry(ctx, projectAt(p.Ecosystem, p.Location.Path))
+	if err != nil {
+		return "", err
+	}
+	all, err := reg.Releases(ctx, by.Name, by.Version)
+	if err != nil {
+		return "", fmt.Errorf("%s%w", unknown, err)
+	}
+	for _, r := range all {
+		if rng, ok := r.Requires[p.Name]; r.Version == by.Version && ok {
+			return rng, nil
+		}
+	}
+	return "", fault.New(fault.NotFound, unknown+"its registry doesn't say")
 }
 
 // releases fills in what registries list, and since when each of it counts. A registry that doesn't answer about one part keeps that one back, by
@@ -109,13 +194,13 @@ func (u *run) releases(ctx context.Context, parts []choose.Part) error {
 	slots := make(chan struct{}, atOnce)
 	for i := range parts {
 		p := &parts[i]
-		if p.Ecosystem != choose.Go && p.Ecosystem != choose.NPM {
+		if p.Closed != "" || p.Ecosystem != choose.Go && p.Ecosystem != choose.NPM {
 			continue
 		}
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			where := project{p.Ecosystem, path.Dir(p.Location.Path)}
+			where := projectAt(p.Ecosystem, p.Location.Path)
 			mu.Lock()
 			reg := registries[where]
 			var err error
@@ -133,6 +218,7 @@ func (u *run) releases(ctx context.Context, parts []choose.Part) error {
 			if err != nil {
 				mu.Lock()
 				failed = append(failed, fmt.Errorf("%s: %w", p.Name, err))
+				p.Closed = "its registry tells nothing: " + err.Error()
 				mu.Unlock()
 			}
 		})
@@ -150,7 +236,7 @@ func (u *run) releases(ctx context.Context, parts []choose.Part) error {
 // grown tells what a version can do that another can't, by what was published of both.
 func (u *run) grown(ctx context.Context) func(ecosystem, name, from, to string) ([]string, error) {
 	return func(ecosystem, name, from, to string) ([]string, error) {
-		reg, err := u.registry(ctx, project{ecosystem, "."})
+		reg, err := u.registry(ctx, project{ecosystem: ecosystem, dir: "."})
 		if err != nil {
 			return nil, err
 		}

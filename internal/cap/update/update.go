@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/clock"
@@ -76,8 +77,8 @@ type Proposal struct {
 	Cleared []finding.Finding `json:"cleared,omitempty"`
 	New     []finding.Finding `json:"new,omitempty"`
 	Notices []string          `json:"notices,omitempty"` // what else changes: new parts, licences, install scripts, the language's version
-	Merged  bool              `json:"merged,omitempty"`
 	Breaks  int               `json:"breaks,omitempty"`  // what is used of the parts' APIs and is gone or changed, or couldn't be compared
+	Merged  bool              `json:"merged,omitempty"`
 	Untried bool              `json:"untried,omitempty"` // pins: nothing was built or tested
 	Note    string            `json:"note,omitempty"`    // why it wasn't merged, or not proposed
 	files   map[string][]byte
@@ -110,6 +111,9 @@ type run struct {
 	parts  []finding.Package
 	tested map[project]int // packages whose tests run; 0 for all
 	report Report
+
+	envLock sync.Mutex // guards envs
+	envs    map[project]sources
 }
 
 // maxRounds bounds how often the result of changes is looked at again for what they brought in.
@@ -153,6 +157,14 @@ func Run(ctx context.Context, r Request) (*Report, error) {
 		return &u.report, u.pinAll(ctx)
 	}
 	return &u.report, nil
+}
+
+// wait is how long a release must have been there.
+func (u *run) wait() time.Duration {
+	if u.Policy.WaitDays > 0 {
+		return time.Duration(u.Policy.WaitDays) * 24 * time.Hour
+	}
+	return choose.Wait
 }
 
 func (u *run) say(what string) {
@@ -200,7 +212,7 @@ func (u *run) choose(ctx context.Context, dir string, parts []finding.Package, f
 		asked = slices.DeleteFunc(asked, func(p choose.Part) bool { return !slices.Contains(u.Only, p.Name) })
 	}
 	p := choose.Policy{
-		Now: u.Clock.Now(), Wait: time.Duration(u.Policy.WaitDays) * 24 * time.Hour, All: u.All, Major: u.Major, Grown: u.grown(ctx),
+		Now: u.Clock.Now(), Wait: u.wait(), All: u.All, Major: u.Major, Grown: u.grown(ctx),
 	}
 	if p.Ignore, err = u.ignored(); err != nil {
 		return choose.Choice{}, err
@@ -230,10 +242,13 @@ func (u *run) ignored() (out []choose.Ignore, err error) {
 	return out, nil
 }
 
-// project is one folder of one ecosystem.
-type project struct{ ecosystem, dir string }
+// project is one folder of one ecosystem, with the base name of its lock file.
+type project struct{ ecosystem, dir, lock string }
 
-func projectOf(ch *Change) project { return project{ch.Ecosystem, path.Dir(ch.Path)} }
+func projectAt(ecosystem, file string) project {
+	return project{ecosystem, path.Dir(file), path.Base(file)}
+}
+func projectOf(ch *Change) project { return projectAt(ch.Ecosystem, ch.Path) }
 
 // try tries each group in its project's sandbox, and proposes what passes.
 func (u *run) try(ctx context.Context, groups []choose.Group) error {
@@ -320,8 +335,9 @@ func (u *run) begin(ctx context.Context, p project, groups []choose.Group) (*tri
 	}
 	u.tested[p] = len(tests)
 	return trial.Begin(ctx, trial.Config{
-		Repo: u.root, Commit: u.base, Dir: p.dir, Ecosystem: p.ecosystem, Go: s.goEnv, NPM: s.npmEnv, CA: s.ca, Scratch: u.Scratch, BuildCache: u.Cache,
+		Repo: u.root, Commit: u.base, Dir: p.dir, Ecosystem: p.ecosystem, Lock: p.lock, Go: s.goEnv, NPM: s.npmEnv, CA: s.ca, Scratch: u.Scratch, BuildCache: u.Cache,
 		Sandbox: u.Sandbox, Scanner: lookOnly{u.Scanner}, Progress: u.Progress, Tests: tests,
+		Now: u.Clock.Now(), Wait: u.wait(),
 	})
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/wardhq/ward/internal/cap/update/internal/choose"
 	"github.com/wardhq/ward/internal/finding"
@@ -45,15 +44,11 @@ func (u *run) young(ctx context.Context, chosen []Change, after []finding.Packag
 		}
 		u.say(err.Error()) // nobody knows since when they are there
 	}
-	wait := choose.Wait
-	if u.Policy.WaitDays > 0 {
-		wait = time.Duration(u.Policy.WaitDays) * 24 * time.Hour
-	}
 	var e youngError
 	for i := range fresh {
 		p, old := &fresh[i], false
 		for v, since := range p.Since {
-			old = old || of(p.Ecosystem, p.Name, v) == of(p.Ecosystem, p.Name, p.Version) && since.Old(u.Clock.Now(), wait)
+			old = old || of(p.Ecosystem, p.Name, v) == of(p.Ecosystem, p.Name, p.Version) && since.Old(u.Clock.Now(), u.wait())
 		}
 		if !old {
 			e.parts = append(e.parts, plain(fmt.Sprintf("%s %s", p.Name, p.Version)))

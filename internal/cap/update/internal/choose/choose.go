@@ -37,6 +37,7 @@ type Part struct {
 	Since    map[string]seen.Since // by version
 	Findings []finding.Finding     // of this part at this place
 	Asks     []Ask                 // npm: who asks for it, and how
+	Closed   string                // why nobody can tell of its releases; "" if somebody could
 }
 
 // Ask is one part that asks for another.
@@ -199,6 +200,8 @@ func (c *chooser) part(p *Part) {
 // unfit says why nothing can be decided about a part.
 func (c *chooser) unfit(p *Part) string {
 	switch {
+	case p.Closed != "":
+		return p.Closed
 	case p.Ecosystem != Go && p.Ecosystem != NPM:
 		return "updates of " + p.Ecosystem + " aren't made yet"
 	case p.Name == "stdlib" && p.Ecosystem == Go:

@@ -40,6 +40,20 @@ func TestEachRequestIsOfTheCopyThatNodeLoads(t *testing.T) {
 	}
 }
 
+func TestNamesGoByTheirCapitals(t *testing.T) {
+	l, err := Parse([]byte(`{"packages":{"":{"dependencies":{"a":"^1.0.0"}},"node_modules/a":{"version":"1.0.0","Version":"2.0.0","resolved":"https://r.example/a","Resolved":"https://evil.example/a"}},
+"Packages":{"":{"dependencies":{"a":"^9.0.0"}},"node_modules/a":{"version":"9.0.0"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]Ask{{Range: "^1.0.0"}}, l.Of("a", "1.0.0")); d != "" || len(l.Of("a", "9.0.0"))+len(l.Of("a", "2.0.0")) > 0 {
+		t.Error(d, l)
+	}
+	if d := cmp.Diff([]string{"https://r.example/a"}, l.From("a", "1.0.0")); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestInstallScriptsAreNamed(t *testing.T) {
 	got, err := InstallScripts([]byte(`{"packages":{"":{"hasInstallScript":true},"node_modules/b":{"version":"2","hasInstallScript":true},"node_modules/a/node_modules/b":{"version":"2","hasInstallScript":true},"node_modules/@s/a":{"version":"1","hasInstallScript":true},"node_modules/c":{"version":"1"}}}`))
 	if d := cmp.Diff([]string{"@s/a 1", "b 2"}, got); d != "" || err != nil {
@@ -55,10 +69,20 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for k, all := range asks {
+		for k, all := range asks.asks {
 			if len(all) == 0 {
 				t.Errorf("%v is asked for by nobody", k)
 			}
+		}
+	})
+}
+
+func FuzzEntry(f *testing.F) {
+	f.Add([]byte(`{"name":"a","version":"1","Version":"2","dependencies":{"b":"^1"}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var e entry
+		if e.UnmarshalJSON(b) != nil && len(e.Dependencies) > len(b) {
+			t.Error("more parts than bytes")
 		}
 	})
 }

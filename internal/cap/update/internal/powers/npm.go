@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"io"
 	"path"
@@ -12,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/wardhq/ward/internal/base/fault"
+
+	"github.com/wardhq/ward/internal/cap/update/internal/exact"
 )
 
 // eachOfTarball reads a package of npm: everything is below one folder.
@@ -140,27 +141,25 @@ func obscured(content []byte) bool {
 }
 
 func (c *collector) manifest(content []byte) {
-	var m struct {
-		Scripts              map[string]any `json:"scripts"`
-		Gypfile              bool           `json:"gypfile"`
-		Dependencies         map[string]any `json:"dependencies"`
-		OptionalDependencies map[string]any `json:"optionalDependencies"`
-		PeerDependencies     map[string]any `json:"peerDependencies"`
-	}
-	if err := json.Unmarshal(content, &m); err != nil {
+	var scripts map[string]any
+	var asks [3]map[string]any
+	gyp := false
+	if err := exact.Object(content, map[string]any{
+		"scripts": &scripts, "gypfile": &gyp, "dependencies": &asks[0], "optionalDependencies": &asks[1], "peerDependencies": &asks[2],
+	}); err != nil {
 		c.add(Unreadable, "package.json")
 		return
 	}
 	for _, s := range []string{"preinstall", "install", "postinstall"} {
-		if m.Scripts[s] != nil {
-			text, _ := m.Scripts[s].(string)
+		if scripts[s] != nil {
+			text, _ := scripts[s].(string)
 			c.add(Install, s+": "+text[:min(len(text), 80)]) // another text is another power
 		}
 	}
-	if m.Gypfile {
+	if gyp {
 		c.add(Install, "node-gyp")
 	}
-	for _, all := range []map[string]any{m.Dependencies, m.OptionalDependencies, m.PeerDependencies} {
+	for _, all := range asks {
 		for name := range all {
 			c.requires[name] = true
 		}

@@ -30,6 +30,9 @@ type GoEnv struct {
 type NPMEnv struct {
 	Registry string            // URL
 	Scopes   map[string]string // "@scope" → URL
+	// Foreign are registries that only the project's own files name, "@scope" → URL, "" for all that has no other. Nobody asks them, nor anybody else
+	// in their stead: the public registry may hold another part of the same name.
+	Foreign map[string]string
 }
 
 // ReadGoEnv asks the go command.
@@ -42,10 +45,11 @@ func ReadGoEnv(ctx context.Context) (GoEnv, error) {
 	return e, err
 }
 
-// ReadNPMEnv asks npm, as it is configured for the project in a folder.
+// ReadNPMEnv asks npm how its user configured it, and looks into the files of a project's folder for what they say otherwise: a repository doesn't
+// decide whom Ward asks.
 func ReadNPMEnv(ctx context.Context, dir string) (NPMEnv, error) {
 	all := map[string]any{}
-	if err := ask(ctx, &all, dir, "npm", "config", "list", "--json"); err != nil {
+	if err := ask(ctx, &all, "/", "npm", "config", "list", "--json"); err != nil {
 		return NPMEnv{}, err
 	}
 	e := NPMEnv{Scopes: map[string]string{}}
@@ -58,7 +62,7 @@ func ReadNPMEnv(ctx context.Context, dir string) (NPMEnv, error) {
 	if e.Registry == "" {
 		return NPMEnv{}, fault.New(fault.Invalid, "npm names no registry")
 	}
-	return e, nil
+	return e, e.look(dir)
 }
 
 func ask(ctx context.Context, out any, dir string, argv ...string) error {
@@ -100,6 +104,9 @@ func (e GoEnv) Hosts() ([]string, error) {
 // Hosts are the places, as "host:port", that a fetch may have to reach.
 func (e NPMEnv) Hosts() ([]string, error) {
 	addresses := []string{e.Registry}
+	if public(e.Registry) {
+		addresses = append(addresses, publicYarn) // what yarn's lock files name
+	}
 	for _, a := range e.Scopes {
 		addresses = append(addresses, a)
 	}

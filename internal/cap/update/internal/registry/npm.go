@@ -17,6 +17,7 @@ import (
 	"golang.org/x/mod/semver"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/update/internal/exact"
 )
 
 // NPM lists packages of npm registries (https://github.com/npm/registry/blob/main/docs/responses/package-metadata.md).
@@ -30,22 +31,39 @@ func NewNPM(e NPMEnv, client *http.Client) *NPM { return &NPM{web: newWeb(client
 
 // document is the full metadata of a package: the short form has no times.
 type document struct {
-	Name     string               `json:"name"`
-	Time     map[string]time.Time `json:"time"`
-	Versions map[string]struct {
-		Deprecated           any               `json:"deprecated"` // a sentence; some registries say false
-		Scripts              map[string]any    `json:"scripts"`
-		Gypfile              bool              `json:"gypfile"`
-		Dependencies         map[string]string `json:"dependencies"`
-		OptionalDependencies map[string]string `json:"optionalDependencies"`
-		User                 struct {
-			Name string `json:"name"`
-		} `json:"_npmUser"`
-		Dist struct {
-			Integrity string `json:"integrity"`
-			Tarball   string `json:"tarball"`
-		} `json:"dist"`
-	} `json:"versions"`
+	Name     string
+	Time     map[string]time.Time
+	Versions map[string]manifest
+}
+
+// UnmarshalJSON reads by exact names: most of it is what publishers wrote.
+func (d *document) UnmarshalJSON(b []byte) error {
+	return exact.Object(b, map[string]any{"name": &d.Name, "time": &d.Time, "versions": &d.Versions})
+}
+
+// manifest is a version's package.json, with what the registry adds.
+type manifest struct {
+	Deprecated         any // a sentence; some registries say false
+	Scripts            map[string]any
+	Gypfile            bool
+	Dependencies, Some map[string]string // Some are the optional ones
+	Publisher          string
+	Integrity, Tarball string
+}
+
+func (m *manifest) UnmarshalJSON(b []byte) error {
+	var user, dist json.RawMessage
+	err := exact.Object(b, map[string]any{
+		"deprecated": &m.Deprecated, "scripts": &m.Scripts, "gypfile": &m.Gypfile, "dependencies": &m.Dependencies, "optionalDependencies": &m.Some,
+		"_npmUser": &user, "dist": &dist,
+	})
+	if err == nil && user != nil {
+		err = exact.Object(user, map[string]any{"name": &m.Publisher})
+	}
+	if err == nil && dist != nil {
+		err = exact.Object(dist, map[string]any{"integrity": &m.Integrity, "tarball": &m.Tarball})
+	}
+	return err
 }
 
 // npmName is a package's name (https://docs.npmjs.com/cli/configuring-npm/package-json#name), with the capitals of old ones.
@@ -54,21 +72,14 @@ func npmName(name string) bool {
 	return ok && len(name) <= 214
 }
 
-// base is the registry of a package, without a slash at its end.
-func (n *NPM) base(name string) string {
-	if scope, _, ok := strings.Cut(name, "/"); ok {
-		if r := n.env.Scopes[scope]; r != "" {
-			return strings.TrimRight(r, "/")
-		}
-	}
-	return strings.TrimRight(n.env.Registry, "/")
-}
-
 func (n *NPM) document(ctx context.Context, name string) (*document, error) {
 	if !npmName(name) {
 		return nil, fault.New(fault.Invalid, fmt.Sprintf("%.80q is no name of an npm package", name))
 	}
-	b, err := n.web.get(ctx, n.base(name)+"/"+strings.Replace(name, "/", "%2f", 1), maxAnswer, "Accept", "application/json")
+	if why := n.env.Elsewhere(name, nil); why != "" {
+		return nil, fault.New(fault.Refused, why)
+	}
+	b, err := n.web.get(ctx, n.env.base(name)+"/"+strings.Replace(name, "/", "%2f", 1), maxAnswer, "Accept", "application/json")
 	if err != nil {
 		return nil, fmt.Errorf("list versions of %s: %w", name, err)
 	}
@@ -96,7 +107,7 @@ func (n *NPM) Releases(ctx context.Context, name, from string) ([]Release, error
 		if from != "" && semver.Compare("v"+v, "v"+from) < 0 {
 			continue
 		}
-		r := Release{Version: v, Published: d.Time[v], Publisher: x.User.Name, Integrity: x.Dist.Integrity, Requires: map[string]string{}}
+		r := Release{Version: v, Published: d.Time[v], Publisher: x.Publisher, Integrity: x.Integrity, Requires: map[string]string{}}
 		if s, ok := x.Deprecated.(string); ok && s != "" {
 			r.Deprecated = firstLine(s, "deprecated")
 		}
@@ -104,7 +115,7 @@ func (n *NPM) Releases(ctx context.Context, name, from string) ([]Release, error
 		for _, s := range []string{"preinstall", "install", "postinstall"} {
 			r.Scripts = r.Scripts || x.Scripts[s] != nil
 		}
-		for _, all := range []map[string]string{x.Dependencies, x.OptionalDependencies} {
+		for _, all := range []map[string]string{x.Dependencies, x.Some} {
 			for k, v := range all {
 				r.Requires[k] = v
 			}
@@ -128,8 +139,8 @@ func (n *NPM) Archive(ctx context.Context, name, version string) ([]byte, error)
 	if !ok {
 		return nil, fault.New(fault.NotFound, fmt.Sprintf("the registry doesn't have %s %s", name, version))
 	}
-	at, err := url.Parse(v.Dist.Tarball)
-	home, err2 := url.Parse(n.base(name))
+	at, err := url.Parse(v.Tarball)
+	home, err2 := url.Parse(n.env.base(name))
 	if err != nil || err2 != nil || at.Host != home.Host || at.Scheme != home.Scheme && at.Scheme != "https" {
 		return nil, fault.New(fault.Refused, fmt.Sprintf("the tarball of %s %s isn't at the registry's own host", name, version))
 	}
@@ -137,7 +148,7 @@ func (n *NPM) Archive(ctx context.Context, name, version string) ([]byte, error)
 	if err != nil {
 		return nil, fmt.Errorf("fetch %s %s: %w", name, version, err)
 	}
-	if !intact(b, v.Dist.Integrity) {
+	if !intact(b, v.Integrity) {
 		return nil, fault.New(fault.Refused, fmt.Sprintf("the tarball of %s %s isn't what the registry says it is", name, version))
 	}
 	return b, nil

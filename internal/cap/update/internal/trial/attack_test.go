@@ -171,7 +171,7 @@ func evil(t *testing.T, box Sandbox) (*Trial, *attempt) {
 		t.Fatal(err)
 	}
 	tr := &Trial{config: c, home: openDir(t)}
-	if tr.kit, err = newNPMKit(c); err != nil {
+	if tr.kit, err = newJSKit(c); err != nil {
 		t.Fatal(err)
 	}
 	tr.config.Step, tr.config.MemoryBytes = defaultStep, defaultMemory

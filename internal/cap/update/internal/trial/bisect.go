@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/update/internal/choose"
@@ -16,11 +18,23 @@ import (
 func (t *Trial) Try(ctx context.Context, changes []choose.Change) (*Outcome, error) {
 	t.attempts = 0
 	out := &Outcome{Tests: len(t.baseline.passed), Unsure: len(t.baseline.failed)}
+	changes = slices.DeleteFunc(slices.Clone(changes), func(ch choose.Change) bool {
+		bad := !speakable(ch.Name) || !speakable(ch.From) || !speakable(ch.To)
+		if bad {
+			out.Held = append(out.Held, Held{Change: ch, Reason: "its name or version could be taken for something else by the programs that are told of it"})
+		}
+		return bad
+	})
 	if err := t.solve(ctx, units(changes), out); err != nil {
 		return nil, err
 	}
 	out.Attempts = t.attempts
 	return out, nil
+}
+
+// speakable tells whether a name or version can be told to a program: it's no option, and holds nothing that ends it.
+func speakable(s string) bool {
+	return s != "" && s[0] != '-' && s[0] != '.' && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("=[]\"'`$\\;|&<>(){}*?,:", r) })
 }
 
 // units are the changes that stand or fall together: a part and the parents that are raised for it.
@@ -119,6 +133,9 @@ func (t *Trial) attempt(ctx context.Context, changes []choose.Change, out *Outco
 }
 
 func (t *Trial) prove(ctx context.Context, a *attempt, changes []choose.Change, out *Outcome) error {
+	if !slices.ContainsFunc(changes, func(ch choose.Change) bool { return ch.Waived }) {
+		a.wait = t.config.Wait
+	}
 	if err := t.kit.update(ctx, a, changes); err != nil {
 		return err
 	}

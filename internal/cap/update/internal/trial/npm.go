@@ -2,7 +2,6 @@ package trial
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,17 +14,11 @@ import (
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/update/internal/choose"
+	"github.com/wardhq/ward/internal/cap/update/internal/exact"
 )
 
 // npmKit tries with npm.
 type npmKit struct{ config Config }
-
-func newNPMKit(c Config) (*npmKit, error) {
-	if c.NPM.Registry == "" {
-		return nil, fault.New(fault.Unsupported, "npm isn't installed")
-	}
-	return &npmKit{c}, nil
-}
 
 // env is the whole environment. Variables overrule the project's own .npmrc.
 func (n *npmKit) env(a *attempt) []string {
@@ -41,9 +34,6 @@ func (n *npmKit) env(a *attempt) []string {
 	if n.config.CA != "" {
 		env = append(env, "npm_config_cafile="+n.config.CA, "NODE_EXTRA_CA_CERTS="+n.config.CA)
 	}
-	if a.net && !n.config.Before.IsZero() {
-		env = append(env, "npm_config_before="+n.config.Before.UTC().Format(time.RFC3339))
-	}
 	return env
 }
 
@@ -51,15 +41,27 @@ func (n *npmKit) npm(ctx context.Context, a *attempt, argv ...string) error {
 	return a.run(ctx, n.env(a), nil, append([]string{"npm"}, argv...)...)
 }
 
-// resolve writes the lock file anew.
+// resolve writes the lock file anew. What it takes besides is as old as what is chosen.
 func (n *npmKit) resolve(ctx context.Context, a *attempt, parts ...string) error {
-	return n.npm(ctx, a, append([]string{"install", "--package-lock-only", "--ignore-scripts"}, parts...)...)
+	argv := []string{"install", "--package-lock-only", "--ignore-scripts"}
+	if a.wait > 0 {
+		argv = append(argv, "--before="+a.config.Now.Add(-a.wait).UTC().Format(time.RFC3339))
+	}
+	return n.npm(ctx, a, append(append(argv, "--"), parts...)...)
+}
+
+// set changes package.json, "key=value" each.
+func (n *npmKit) set(ctx context.Context, a *attempt, what ...string) error {
+	return n.npm(ctx, a, append([]string{"pkg", "set", "--"}, what...)...)
 }
 
 func (n *npmKit) update(ctx context.Context, a *attempt, changes []choose.Change) error {
 	dir := filepath.Join(a.dir, "tree", a.config.Dir)
 	if _, err := os.Lstat(filepath.Join(dir, "package-lock.json")); err != nil {
 		return fault.Wrap(fault.Unsupported, "only projects with a package-lock.json can be tried", err)
+	}
+	if err := a.settle(); err != nil {
+		return err
 	}
 	var raise, lock, override []string
 	for _, ch := range changes {
@@ -95,7 +97,7 @@ func overrideOf(ch choose.Change) string {
 // for that, but a lock file that was made by an override stays as it is when that goes.
 func (n *npmKit) override(ctx context.Context, a *attempt, stay, pass []string) error {
 	if len(stay) > 0 {
-		if err := n.npm(ctx, a, append([]string{"pkg", "set"}, stay...)...); err != nil {
+		if err := n.set(ctx, a, stay...); err != nil {
 			return err
 		}
 	}
@@ -112,7 +114,7 @@ func (n *npmKit) override(ctx context.Context, a *attempt, stay, pass []string) 
 	if err != nil {
 		return fmt.Errorf("change lock file: %w", err)
 	}
-	if err := n.npm(ctx, a, append([]string{"pkg", "set"}, pass...)...); err != nil {
+	if err := n.set(ctx, a, pass...); err != nil {
 		return err
 	}
 	if err := n.resolve(ctx, a); err != nil {
@@ -138,8 +140,9 @@ func (n *npmKit) build(ctx context.Context, a *attempt) error {
 
 // script tells whether the project has a script of a name.
 func (n *npmKit) script(a *attempt, name string) bool {
-	var m struct{ Scripts map[string]any }
-	return json.Unmarshal(a.before[path.Join(a.config.Dir, "package.json")], &m) == nil && m.Scripts[name] != nil
+	var scripts map[string]any
+	err := exact.Object(a.before[path.Join(a.config.Dir, "package.json")], map[string]any{"scripts": &scripts})
+	return err == nil && scripts[name] != nil
 }
 
 // test has one result: npm knows no more.

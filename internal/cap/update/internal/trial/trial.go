@@ -57,11 +57,13 @@ type Config struct {
 	Dir    string // of the project in the tree, "." for its root
 	// Ecosystem is choose.Go or choose.NPM.
 	Ecosystem string
+	Lock      string // npm: the base name of the lock file, which says the tool; "" for package-lock.json
 	Go        registry.GoEnv
 	NPM       registry.NPMEnv
 	CA        string // npm: a file with further certificates to trust; "" for the system's
-	// Before keeps npm from taking other parts that were released later; zero for no limit.
-	Before  time.Time
+	// Wait keeps npm and pnpm from taking other parts that are younger at Now, but for changes that skip the waiting time; 0 for no limit.
+	Wait    time.Duration
+	Now     time.Time
 	Scratch string // a folder of ours, in which the trial makes its own; its way must be open to the sandbox's user
 	// BuildCache is a folder that warms Go's builds, and is only ever written by baselines; "" for none.
 	BuildCache  string
@@ -128,9 +130,10 @@ type kit interface {
 // attempt is one tree with one set of changes.
 type attempt struct {
 	*Trial
-	dir   string // of the host
-	net   bool   // the registry is in reach, and caches may be written
-	first bool   // the baseline
+	dir   string        // of the host
+	net   bool          // the registry is in reach, and caches may be written
+	first bool          // the baseline
+	wait  time.Duration // parts that nobody chose are no younger; 0 for no limit
 }
 
 // Begin checks the commit out and makes its baseline. The caller closes the trial.
@@ -150,7 +153,7 @@ func Begin(ctx context.Context, c Config) (*Trial, error) {
 	case choose.Go:
 		t.kit, err = newGoKit(c)
 	case choose.NPM:
-		t.kit, err = newNPMKit(c)
+		t.kit, err = newJSKit(c)
 	default:
 		err = fault.New(fault.Unsupported, "updates of "+c.Ecosystem+" can't be tried yet")
 	}
@@ -323,6 +326,9 @@ func (a *attempt) equip(j Job) (Job, error) {
 		}
 	} else {
 		hosts, err = a.config.NPM.Hosts()
+		if k, ok := a.kit.(interface{ program() string }); ok {
+			j.Programs = []string{k.program()}
+		}
 	}
 	if a.net {
 		j.Reach = hosts
