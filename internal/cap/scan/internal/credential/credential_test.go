@@ -334,6 +334,12 @@ func TestRulesForSomeFilesHoldThereAndTakeNothingsPlace(t *testing.T) {
 			t.Errorf("%s: %s", name, d)
 		}
 	}
+	form, _ := drawn(t, `"secret_key" => "sk_{alnum:29}"`)
+	for name, want := range map[string]string{"a.js": "secret-assigned", "a.php": "secret-assigned"} {
+		if d := cmp.Diff([]string{want}, ids(found(t, name, form))); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
 	for _, name := range []string{"main.tf", "main.py"} {
 		if d := cmp.Diff([]string{"secret-assigned"}, ids(found(t, name, guess))); d != "" {
 			t.Errorf("%s: %s", name, d)
