@@ -10,7 +10,7 @@ require (
 	github.com/coder/websocket v1.8.15
 	github.com/coreos/go-oidc/v3 v3.21.0
 	github.com/descope/virtualwebauthn v1.0.3
-	github.com/go-jose/go-jose/v4 v4.1.5
+	github.com/go-jose/go-jose/v4 v4.1.8
 	github.com/go-webauthn/webauthn v0.18.2
 	github.com/google/go-cmp v0.7.0
 	github.com/google/go-containerregistry v0.22.1
@@ -42,6 +42,8 @@ require (
 	modernc.org/sqlite v1.61.1
 	rsc.io/qr v0.2.0
 )
+
+require gotest.tools/v3 v3.5.2 // indirect
 
 require (
 	filippo.io/age v1.3.2
