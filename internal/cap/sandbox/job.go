@@ -142,6 +142,11 @@ func (b *builder) reach(places []string) error {
 
 // RunJob runs a job to its end; ctx ends it before. The error tells that it couldn't be run, Exit how it ended.
 func (l *Launcher) RunJob(ctx context.Context, j Job, h Host) (Exit, error) {
+	return l.RunJobApart(ctx, j, h, nil)
+}
+
+// RunJobApart is RunJob, with the standard error for errs instead of the job's Output.
+func (l *Launcher) RunJobApart(ctx context.Context, j Job, h Host, errs io.Writer) (Exit, error) {
 	s, err := PrepareJob(j, h)
 	if err != nil {
 		return Exit{}, err
@@ -151,18 +156,28 @@ func (l *Launcher) RunJob(ctx context.Context, j Job, h Host) (Exit, error) {
 		return Exit{}, fmt.Errorf("run job: %w", err)
 	}
 	defer r.Close()
-	box, err := l.Start(ctx, Config{Spec: s, Stdout: w, Stderr: w, CgroupName: "job-" + j.Name})
+	r2, w2, err := os.Pipe()
+	if err != nil {
+		w.Close()
+		return Exit{}, fmt.Errorf("run job: %w", err)
+	}
+	defer r2.Close()
+	c := Config{Spec: s, Stdout: w, Stderr: w, CgroupName: "job-" + j.Name}
+	if errs != nil {
+		c.Stderr = w2
+	}
+	box, err := l.Start(ctx, c)
 	w.Close()
+	w2.Close()
 	if err != nil {
 		return Exit{}, err
 	}
 	var all sync.WaitGroup
 	defer all.Wait()
-	all.Go(func() {
-		if _, err := io.Copy(j.Output, r); err != nil {
-			_, _ = io.Copy(io.Discard, r)
-		}
-	})
+	all.Go(func() { drain(j.Output, r) })
+	if errs != nil {
+		all.Go(func() { drain(errs, r2) })
+	}
 	inside, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for i, f := range box.Listeners {
@@ -191,6 +206,13 @@ func (l *Launcher) RunJob(ctx context.Context, j Job, h Host) (Exit, error) {
 		return exit, fmt.Errorf("run job %s: %s", j.Name, why)
 	}
 	return exit, nil
+}
+
+// drain passes on what a job writes, and goes on reading where nobody takes it any more: the job must not stand still.
+func drain(to io.Writer, from io.Reader) {
+	if _, err := io.Copy(to, from); err != nil {
+		_, _ = io.Copy(io.Discard, from)
+	}
 }
 
 // passThrough connects what comes to a listener with one place, until ctx ends.

@@ -37,7 +37,11 @@ func (s *scanner) calls(ctx context.Context, db *advisory.DB) error {
 	if s.Progress != nil {
 		s.Progress("what the code calls")
 	}
-	said, err := callgraph.Analyser{Argv: s.Analyser}.Go(ctx, s.Dir, db, modules)
+	box, err := s.goBox(ctx)
+	if err != nil {
+		return err
+	}
+	said, err := callgraph.Analyser{Argv: s.Analyser, Box: box}.Go(ctx, s.Dir, db, modules)
 	if err != nil {
 		return err
 	}

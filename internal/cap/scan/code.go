@@ -19,7 +19,7 @@ func (s *scanner) code(ctx context.Context) (int, error) {
 	}
 	s.out.Problems = append(s.out.Problems, res.Problems...)
 	if !slices.Contains(s.With, "gosec") {
-		byGosec, err := code.Go(ctx, s.Dir, code.Options{Skip: s.skip})
+		byGosec, err := code.Go(ctx, s.Dir, code.Options{Skip: s.skip, Box: s.goBox})
 		if err != nil {
 			return 0, err
 		}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/scan/internal/distro"
+	"github.com/wardhq/ward/internal/cap/scan/internal/gobox"
 	"github.com/wardhq/ward/internal/cap/scan/internal/rank"
 	"github.com/wardhq/ward/internal/cap/scan/internal/report"
 	"github.com/wardhq/ward/internal/finding"
@@ -45,6 +46,9 @@ type Request struct {
 	MaxAge time.Duration
 	// Analyser starts this program so that it calls AnalyseCalls with the arguments that follow; empty: whether code is called isn't asked.
 	Analyser []string
+	// Sandbox runs what loads Go code, and Cache is a folder for what it builds; without either it runs outside of any sandbox, which the report notes.
+	Sandbox Sandbox
+	Cache   string
 	// Parts are the kinds of scan to make, by name; empty for all of Parts().
 	Parts []string
 	// Images are container images: archives, folders with an OCI layout, or names in a registry.
@@ -68,6 +72,12 @@ type Request struct {
 	// Progress is told what is looked at now; it may be nil.
 	Progress func(string)
 }
+
+// Sandbox runs a job with nothing but what it says, and without any network.
+type Sandbox = gobox.Sandbox
+
+// Job is what a Sandbox runs.
+type Job = gobox.Job
 
 // part is one kind of scan. It returns how many files it looked at.
 type part struct {
@@ -100,6 +110,8 @@ type scanner struct {
 	Request
 	tree fs.FS
 	out  Report
+	box  *gobox.Box
+	open bool // box was asked for
 }
 
 // Run scans a folder. The report is ranked, and says whether it fails.
@@ -110,6 +122,7 @@ func Run(ctx context.Context, r Request) (*Report, error) {
 	}
 	defer root.Close()
 	s := &scanner{Request: r, tree: root.FS(), out: Report{Target: r.Name, At: r.Now, Findings: []finding.Finding{}, Problems: []finding.Problem{}}}
+	defer s.closeBox()
 	if r.Model != nil {
 		s.out.App = r.Model.App
 	}

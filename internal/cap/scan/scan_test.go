@@ -403,3 +403,25 @@ func TestOneDateToComeChangesNothing(t *testing.T) {
 		t.Errorf("%d findings, data of %s", len(out.Findings), out.Data.Newest)
 	}
 }
+
+// Without a sandbox Go code is loaded all the same, and the report says so; where there is none to load, it says nothing.
+func TestGoCodeOutsideOfASandboxIsToldOf(t *testing.T) {
+	dir := folder(t, map[string]string{"ward-gosec": "#!/bin/sh\necho '{}'\n"})
+	if err := os.Chmod(filepath.Join(dir, "ward-gosec"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	for name, want := range map[string]int{"go.mod": 1, "README": 0} {
+		r := request(t, map[string]string{name: "module a.test/a\n"})
+		r.Parts = []string{"code"}
+		n := 0
+		for _, note := range run(t, r).Notes {
+			if strings.Contains(note.Reason, "outside of a sandbox") {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%s: told %d times, want %d", name, n, want)
+		}
+	}
+}

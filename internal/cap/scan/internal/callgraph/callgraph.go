@@ -2,7 +2,8 @@
 // source or from a program's symbols; for npm by whether anything names it.
 //
 // Guarantee: "not called" is only said where the analysis was whole: each doubt (code that doesn't load, C, a stripped program, an advisory that
-// names no functions, another version than the one analysed) leaves "unknown". It has no network, and runs nothing of the project's code.
+// names no functions, another version than the one analysed) leaves "unknown". It has no network, runs nothing of the project's code, and loads it in a
+// gobox.Box, where there is one.
 // Not guaranteed: calls through reflection, linkname, assembly or plugins, of other platforms and build tags, and of tests aren't seen, as
 // govulncheck doesn't see them.
 package callgraph

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wardhq/ward/internal/cap/sandbox"
 	"github.com/wardhq/ward/internal/finding"
 	"github.com/wardhq/ward/internal/wardtest/need"
 )
@@ -21,6 +22,7 @@ import (
 const childVerb = "calls-in-a-test"
 
 func TestMain(m *testing.M) {
+	sandbox.Stage(os.Args, nil)
 	if len(os.Args) > 1 && os.Args[1] == childVerb {
 		if err := Main(context.Background(), os.Args[2:], os.Stdout, os.Stderr); err != nil {
 			fmt.Fprintln(os.Stderr, err)

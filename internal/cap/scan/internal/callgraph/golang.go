@@ -17,6 +17,7 @@ import (
 	"golang.org/x/mod/modfile"
 	"golang.org/x/vuln/scan"
 
+	"github.com/wardhq/ward/internal/cap/scan/internal/gobox"
 	"github.com/wardhq/ward/internal/finding"
 )
 
@@ -35,6 +36,8 @@ type GoDB interface {
 type Analyser struct {
 	// Argv starts this very program so that it calls Main with the arguments that follow.
 	Argv []string
+	// Box is where the modules of a tree are loaded; nil to do it outside of any sandbox.
+	Box *gobox.Box
 	// Timeout ends the analysis of one module or program; 0 for ten minutes.
 	Timeout time.Duration
 }
@@ -86,13 +89,26 @@ func writeDB(ctx context.Context, db GoDB) (where string, remove func(), err err
 
 func (a Analyser) module(ctx context.Context, dir, module, db string) (*place, error) {
 	folder := filepath.Join(dir, filepath.FromSlash(module))
-	env := append(environment(), "GOWORK="+workspace(dir, folder))
-	foreign, err := usesC(ctx, folder, env)
-	if err != nil {
-		return nil, err
+	work := workspace(dir, folder)
+	if a.Box != nil {
+		return a.inside(ctx, gobox.Command{Tree: dir, Dir: module, Data: db, Env: []string{"GOWORK=" + inTree(dir, work)}})
+	}
+	env := append(environment(), "GOWORK="+work)
+	var out, errs limited
+	out.left, errs.left = 1<<20, maxSaid
+	c := exec.CommandContext(ctx, "go", listC()...)
+	c.Dir, c.Env, c.Stdout, c.Stderr, c.WaitDelay = folder, append(env, "CGO_ENABLED=1"), &out, &errs, time.Second
+	if err := c.Run(); errors.Is(err, exec.ErrNotFound) {
+		return nil, errors.New("no go command is installed here")
+	} else if err != nil {
+		return nil, fmt.Errorf("go list: %w: %s", err, oneLine(errs.String()))
 	}
 	p := newPlace()
-	err = a.run(ctx, process{dir: folder, env: env}, p.read, "-format", "json", "-db", "file://"+db, "./...")
+	return p.after(strings.Contains(out.String(), "C"), a.run(ctx, process{dir: folder, env: env}, p.read, "-format", "json", "-db", "file://"+db, "./..."))
+}
+
+// after is the place when its analysis has ended. Whoever uses C isn't analysed as a whole.
+func (p *place) after(foreign bool, err error) (*place, error) {
 	if err != nil && strings.Contains(err.Error(), "no packages matched") {
 		return &place{}, nil // a go.mod for tools: there is nothing to analyse, and nothing is known
 	}
@@ -142,21 +158,16 @@ func uses(w *modfile.WorkFile, at, folder string) bool {
 	})
 }
 
-// usesC tells whether the program has C in it, which the analysis leaves out together with the Go files that call it.
-func usesC(ctx context.Context, folder string, env []string) (bool, error) {
-	c := exec.CommandContext(ctx, "go", "list", "-e", "-deps", "-f", "{{if not .Standard}}{{range .CgoFiles}}C{{end}}{{end}}", "./...")
-	var out, errs limited
-	out.left, errs.left = 1<<20, maxSaid
-	c.Dir, c.Env, c.Stdout, c.Stderr = folder, append(env, "CGO_ENABLED=1"), &out, &errs
-	c.WaitDelay = time.Second
-	err := c.Run()
-	if errors.Is(err, exec.ErrNotFound) {
-		return false, errors.New("no go command is installed here")
+// listC asks whether the program has C in it, which the analysis leaves out together with the Go files that call it.
+func listC() []string {
+	return []string{"list", "-e", "-deps", "-f", "{{if not .Standard}}{{range .CgoFiles}}C{{end}}{{end}}", "./..."}
+}
+
+func (a Analyser) timeout() time.Duration {
+	if a.Timeout == 0 {
+		return 10 * time.Minute
 	}
-	if err != nil {
-		return false, fmt.Errorf("go list: %w: %s", err, oneLine(errs.String()))
-	}
-	return strings.Contains(out.String(), "C"), nil
+	return a.Timeout
 }
 
 // process is one run of Main.
@@ -168,10 +179,7 @@ type process struct {
 
 // run starts one analysis, and lets take read what it says.
 func (a Analyser) run(ctx context.Context, p process, take func(io.Reader) error, args ...string) error {
-	timeout := a.Timeout
-	if timeout == 0 {
-		timeout = 10 * time.Minute
-	}
+	timeout := a.timeout()
 	limit, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	c := exec.CommandContext(limit, a.Argv[0], append(slices.Clone(a.Argv[1:]), args...)...)

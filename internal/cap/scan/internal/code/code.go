@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wardhq/ward/internal/cap/scan/internal/gobox"
 	"github.com/wardhq/ward/internal/finding"
 )
 
@@ -33,6 +34,8 @@ const (
 type Options struct {
 	// Skip leaves a folder or file out, besides .git, node_modules and vendor, where others' code lies. nil skips none.
 	Skip func(name string) bool
+	// Box is asked for where gosec loads the code, if it does; nil, or its nil, for outside of any sandbox.
+	Box func(context.Context) (*gobox.Box, error)
 }
 
 // Result is what was found, in the order of paths and lines.

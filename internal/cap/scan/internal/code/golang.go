@@ -3,6 +3,7 @@ package code
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wardhq/ward/internal/cap/scan/internal/gobox"
 	"github.com/wardhq/ward/internal/finding"
 )
 
@@ -39,7 +41,7 @@ func Go(ctx context.Context, dir string, o Options) (Result, error) {
 		res.problem(".", "Go code wasn't searched by gosec: the program "+gosecProgram+" isn't installed; build it from Ward's source, and put it beside ward: go build -o ward-gosec ./internal/cap/scan/internal/code/gosec")
 		return res, nil
 	}
-	if err := res.askGosec(ctx, program, dir); ctx.Err() != nil {
+	if err := res.ask(ctx, o, program, dir); ctx.Err() != nil {
 		return Result{}, fmt.Errorf("search Go code: %w", ctx.Err())
 	} else if err != nil {
 		res = Result{}
@@ -93,6 +95,20 @@ func hasGo(ctx context.Context, tree fs.FS) (bool, error) {
 	return found, err
 }
 
+func (r *Result) ask(ctx context.Context, o Options, program, dir string) error {
+	if o.Box == nil {
+		return r.askGosec(ctx, program, dir)
+	}
+	switch box, err := o.Box(ctx); {
+	case err != nil:
+		return err
+	case box == nil:
+		return r.askGosec(ctx, program, dir)
+	default:
+		return r.askInside(ctx, box, program, dir)
+	}
+}
+
 func (r *Result) askGosec(ctx context.Context, program, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, gosecTime)
 	defer cancel()
@@ -120,6 +136,33 @@ func (r *Result) askGosec(ctx context.Context, program, dir string) error {
 	default:
 		return err
 	}
+}
+
+// askInside is askGosec in the sandbox.
+func (r *Result) askInside(ctx context.Context, box *gobox.Box, program, dir string) error {
+	ctx, cancel := context.WithTimeout(ctx, gosecTime)
+	defer cancel()
+	out, w := io.Pipe()
+	var said tail
+	done := make(chan error, 1)
+	go func() {
+		exit, err := box.Run(ctx, gobox.Command{Argv: []string{program, gobox.Tree}, Tree: dir}, w, &said)
+		if err == nil && exit != 0 {
+			err = fmt.Errorf("exit status %d: %s", exit, said.text)
+		}
+		w.Close() //nolint:errcheck // a pipe's never fails
+		done <- err
+	}()
+	errRead := json.NewDecoder(io.LimitReader(out, maxAnswer)).Decode(r)
+	if errRead != nil {
+		cancel()
+	}
+	out.Close() //nolint:errcheck // likewise
+	err := <-done
+	if errRead != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		return fmt.Errorf("read its answer: %w: %s", errRead, said.text)
+	}
+	return err
 }
 
 func firstLine(s string) string {

@@ -2,6 +2,7 @@ package code
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,7 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wardhq/ward/internal/cap/scan/internal/gobox"
 	"github.com/wardhq/ward/internal/finding"
+	"github.com/wardhq/ward/internal/wardtest/need"
 )
 
 func goTree(t *testing.T) string {
@@ -64,5 +67,66 @@ func TestMergeLeavesSmallRulesOutWhereGosecSpeaks(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"code-x", "code-x", "G1", "G1"}, ids); d != "" || got.Files != 3 {
 		t.Error(d, got.Files)
+	}
+}
+
+// answers is a sandbox in which gosec says something; the go command, which is asked whether it runs there, says nothing.
+type answers struct {
+	text string
+	exit int
+	jobs []gobox.Job
+}
+
+func (a *answers) Run(_ context.Context, j gobox.Job) (int, error) {
+	a.jobs = append(a.jobs, j)
+	if j.Argv[0] == "go" {
+		return 0, nil
+	}
+	_, err := io.WriteString(j.Out, a.text)
+	return a.exit, err
+}
+
+func TestGosecRunsInTheSandbox(t *testing.T) {
+	goProgram := need.Program(t, "go")
+	analyserThat(t, gosecProgram, "echo '{}'; touch ran")
+	t.Setenv("PATH", os.Getenv("PATH")+":"+filepath.Dir(goProgram))
+	for name, c := range map[string]struct {
+		answers  *answers
+		problems int
+	}{
+		"an answer":   {&answers{text: `{"Findings":[{"id":"G1","location":{"path":"a.go","line":2}}]}`}, 0},
+		"half of one": {&answers{text: `{"Findings":[`}, 1},
+		"a failure":   {&answers{text: `{}`, exit: 1}, 1},
+		"no answer":   {&answers{}, 1},
+		"no sandbox":  {nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := goTree(t)
+			t.Chdir(t.TempDir())
+			open := func(ctx context.Context) (*gobox.Box, error) {
+				if c.answers == nil {
+					return nil, nil
+				}
+				box, err := gobox.Open(ctx, c.answers, t.TempDir())
+				if err == nil {
+					t.Cleanup(func() { box.Close() })
+				}
+				return box, err
+			}
+			res, err := Go(t.Context(), dir, Options{Box: open})
+			if err != nil || len(res.Problems) != c.problems || len(res.Findings) != 0 && c.problems > 0 {
+				t.Errorf("%+v %v", res, err)
+			}
+			if _, err := os.Lstat("ran"); (err == nil) != (c.answers == nil) {
+				t.Errorf("run outside: %v", err)
+			}
+			if c.answers == nil {
+				return
+			}
+			j := c.answers.jobs[len(c.answers.jobs)-1]
+			if d := cmp.Diff([]string{gosecProgram, gobox.Tree}, j.Argv); d != "" || j.Read[gobox.Tree] != dir {
+				t.Error(d, j.Read)
+			}
+		})
 	}
 }
