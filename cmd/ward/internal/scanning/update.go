@@ -107,8 +107,10 @@ func (o *updateOptions) run(ctx context.Context, e cli.Env, dir string) error {
 		policy = s.Model.Update
 	}
 	r := update.Request{
-		Dir: s.Dir, Policy: policy, Scanner: looker{s}, All: o.everything, Major: o.major, Plan: o.plan, Only: o.names, Affected: o.affected, Remote: o.remote, Clock: clock.System{}, Progress: s.Progress,
+		Dir: s.Dir, Policy: policy, Scanner: looker{s}, All: o.everything, Major: o.major, Plan: o.plan, Only: o.names, Affected: o.affected, Remote: o.remote, Clock: clock.System{},
 		Pins: o.pins, Skip: skipped(s),
+		// It takes minutes, and is mostly read in a pipeline's log: said to whomever.
+		Progress: func(what string) { fmt.Fprintf(e.Err, "%s …\n", what) },
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
