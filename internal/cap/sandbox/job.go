@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -231,7 +232,7 @@ func passThrough(ctx context.Context, ln net.Listener, place string) {
 		all.Go(func() {
 			defer func() { <-slots }()
 			defer c.Close()
-			up, err := dialer().DialContext(ctx, "tcp", place)
+			up, err := connectTo(ctx, http.ProxyFromEnvironment, place)
 			if err != nil {
 				return
 			}
