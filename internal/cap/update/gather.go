@@ -83,30 +83,50 @@ func (u *run) gather(ctx context.Context, dir string, parts []finding.Package, f
 			troubled[f.Package.Location.Path] = true
 		}
 	}
-	var out []choose.Part
-	locks := map[string]*npmlock.Lock{}
+	at := map[key]int{}
+	var matter []int
 	for i := range parts {
 		p := &parts[i]
-		if !(len(weak[of(p)]) > 0 || u.All && p.Direct || p.Direct && p.Ecosystem == choose.NPM && troubled[p.Location.Path]) {
+		at[of(p)] = i
+		if len(weak[of(p)]) > 0 || u.All && p.Direct || p.Direct && p.Ecosystem == choose.NPM && troubled[p.Location.Path] {
+			matter = append(matter, i)
+		}
+	}
+	var out []choose.Part
+	locks, taken := map[string]*npmlock.Lock{}, map[int]bool{}
+	for n := 0; n < len(matter); n++ {
+		p := &parts[matter[n]]
+		if taken[matter[n]] {
 			continue
 		}
+		taken[matter[n]] = true
 		part := choose.Part{Package: *p, Findings: weak[of(p)]}
 		if p.Ecosystem == choose.NPM {
 			var err error
-			at := p.Location.Path
-			if locks[at] == nil {
-				if locks[at], err = readLock(dir, at); err != nil {
+			file := p.Location.Path
+			if locks[file] == nil {
+				if locks[file], err = readLock(dir, file); err != nil {
 					return nil, err
 				}
 			}
-			if err := u.asked(ctx, &part, locks[at]); err != nil {
+			if err := u.asked(ctx, &part, locks[file]); err != nil {
 				return nil, err
+			}
+			// Who asks for a weak part may have to be changed instead, and who asks for that.
+			for _, a := range part.Asks {
+				i, ok := at[key{p.Ecosystem, a.Name, a.Version, file}]
+				if ok && (!p.Direct || len(part.Findings) > 0) && len(matter) < maxMatter {
+					matter = append(matter, i)
+				}
 			}
 		}
 		out = append(out, part)
 	}
 	return out, u.releases(ctx, out)
 }
+
+// maxMatter bounds how many parts registries are asked about for others' sake.
+const maxMatter = 2000
 
 // readLock reads who asks for what in a lock file of npm's parts.
 func readLock(dir, name string) (*npmlock.Lock, error) {

@@ -349,8 +349,13 @@ func (l lookOnly) Scan(ctx context.Context, dir string) ([]finding.Finding, erro
 	return found, err
 }
 
+// trier is a trial.
+type trier interface {
+	Try(ctx context.Context, changes []Change) (*trial.Outcome, error)
+}
+
 // group tries one group until nothing is left to mend of what it brings in itself, and says what passed; nil if nothing did.
-func (u *run) group(ctx context.Context, t *trial.Trial, g choose.Group) (*Proposal, error) {
+func (u *run) group(ctx context.Context, t trier, g choose.Group) (*Proposal, error) {
 	var last *Proposal
 	changes := g.Changes
 	for range maxRounds {
@@ -370,8 +375,7 @@ func (u *run) group(ctx context.Context, t *trial.Trial, g choose.Group) (*Propo
 		}
 		more, err := u.brought(ctx, last, g.Risk)
 		if young, ok := errors.AsType[youngError](err); ok {
-			u.hold(out.Passed, young.Error())
-			return nil, nil
+			return u.older(ctx, t, choose.Group{Risk: g.Risk, Security: g.Security, Changes: out.Passed}, young)
 		}
 		if err != nil || len(more) == 0 {
 			return last, err

@@ -1,8 +1,10 @@
 package update
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/wardhq/ward/internal/cap/update/internal/choose"
@@ -14,6 +16,47 @@ type youngError struct{ parts []string }
 
 func (e youngError) Error() string {
 	return "it brings in what hasn't been there for long enough, or nobody knows since when: " + strings.Join(e.parts, ", ")
+}
+
+// older finds what of a group brings in nothing young, by halves, and holds the rest. What hangs together isn't torn apart.
+func (u *run) older(ctx context.Context, t trier, g choose.Group, young youngError) (*Proposal, error) {
+	sake := func(ch *Change) string { return cmp.Or(ch.For, ch.Name) }
+	var names []string
+	for i := range g.Changes {
+		if n := sake(&g.Changes[i]); !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	if len(names) == 1 {
+		u.hold(g.Changes, young.Error())
+		return nil, nil
+	}
+	first := names[:len(names)/2]
+	var halves [2]choose.Group
+	for i := range g.Changes {
+		h := &halves[1]
+		if slices.Contains(first, sake(&g.Changes[i])) {
+			h = &halves[0]
+		}
+		h.Changes = append(h.Changes, g.Changes[i])
+	}
+	var passed [2]*Proposal
+	for i := range halves {
+		var err error
+		halves[i].Risk, halves[i].Security = g.Risk, g.Security
+		if passed[i], err = u.group(ctx, t, halves[i]); err != nil {
+			return nil, err
+		}
+	}
+	if passed[0] == nil || passed[1] == nil {
+		return cmp.Or(passed[0], passed[1]), nil
+	}
+	both := append(slices.Clone(passed[0].Changes), passed[1].Changes...)
+	if len(both) >= len(g.Changes) { // only together do they bring it in
+		u.hold(passed[1].Changes, young.Error())
+		return passed[0], nil
+	}
+	return u.group(ctx, t, choose.Group{Risk: g.Risk, Security: g.Security, Changes: both})
 }
 
 // young tells of parts of the changed tree that the commit's hasn't and nobody chose: the package manager did, and takes the newest that is

@@ -1,16 +1,22 @@
 package update
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/cap/update/internal/branch"
 	"github.com/wardhq/ward/internal/cap/update/internal/choose"
 	"github.com/wardhq/ward/internal/cap/update/internal/registry"
+	"github.com/wardhq/ward/internal/cap/update/internal/trial"
 	"github.com/wardhq/ward/internal/finding"
 )
 
@@ -57,6 +63,91 @@ func TestWhatAChangeBringsInMustBeOldEnoughToo(t *testing.T) {
 			err := u.young(t.Context(), c.chosen, []finding.Package{c.after})
 			if (err != nil) != c.want || err != nil && !strings.Contains(err.Error(), c.after.Name) {
 				t.Error(err)
+			}
+		})
+	}
+}
+
+// passes is a trial in which everything passes, and what each change brings in is written beside it.
+type passes struct{ tried []int }
+
+func (p *passes) Try(_ context.Context, changes []Change) (*trial.Outcome, error) {
+	p.tried = append(p.tried, len(changes))
+	var lines []string
+	for _, ch := range changes {
+		lines = append(lines, ch.Name)
+	}
+	return &trial.Outcome{Passed: changes, Files: map[string][]byte{"lock": []byte(strings.Join(lines, " "))}}, nil
+}
+
+// brings is a scanner of such a tree: each part comes with another one, "with-NAME", and "c" and "d" together with a young one.
+type brings struct{}
+
+func (brings) Look(_ context.Context, dir string) ([]finding.Package, []finding.Finding, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "lock"))
+	text := strings.Fields(string(b))
+	if slices.Contains(text, "c") && slices.Contains(text, "d") {
+		text = append(text, "young-together")
+	}
+	var out []finding.Package
+	for _, name := range text {
+		out = append(out, finding.Package{Ecosystem: choose.NPM, Name: "with-" + name, Version: "1.0.0", Location: finding.Location{Path: "lock"}})
+	}
+	return out, nil, err
+}
+
+func TestOfAGroupOnlyWhatBringsInSomethingYoungIsHeld(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := strings.TrimPrefix(r.URL.Path, "/")
+		at := now.AddDate(0, -1, 0)
+		if strings.Contains(name, "young") {
+			at = now.Add(-time.Hour)
+		}
+		fmt.Fprintf(w, `{"name":%q,"time":{"1.0.0":%q},"versions":{"1.0.0":{}}}`, name, at.Format(time.RFC3339))
+	}))
+	defer s.Close()
+	dir := t.TempDir()
+	gitIn(t, dir, "init", "-q")
+	gitIn(t, dir, "commit", "-q", "--allow-empty", "-m", "first")
+	for name, c := range map[string]struct{ names, passed, held string }{
+		"none":           {"a b", "a b", ""},
+		"one":            {"a young b", "a b", "young"},
+		"two of them":    {"young1 a b young2", "a b", "young1 young2"},
+		"only young":     {"young1 young2", "", "young1 young2"},
+		"only together":  {"c d", "c", "d"},
+		"for its sake":   {"a young:b b", "a", "young b"},
+		"alone":          {"young", "", "young"},
+		"all but a pair": {"a c d young", "a c", "young d"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := &run{Request: Request{
+				SeenLog: filepath.Join(t.TempDir(), "seen"), Scratch: t.TempDir(), Clock: clock.Func(func() time.Time { return now }), Scanner: brings{},
+				sources: sources{npmEnv: registry.NPMEnv{Registry: s.URL}, set: true},
+			}, root: dir, repo: branch.Repo{Dir: dir}, base: strings.TrimSpace(gitIn(t, dir, "rev-parse", "HEAD")), tested: map[project]int{}}
+			var g choose.Group
+			for word := range strings.FieldsSeq(c.names) {
+				name, sake, _ := strings.Cut(word, ":")
+				g.Changes = append(g.Changes, Change{Ecosystem: choose.NPM, Name: name, From: "1.0.0", To: "1.0.1", Path: "lock", For: sake})
+			}
+			p, err := u.group(t.Context(), &passes{}, g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var passed, held []string
+			if p != nil {
+				for _, ch := range p.Changes {
+					passed = append(passed, ch.Name)
+				}
+			}
+			for _, h := range u.report.Held {
+				held = append(held, h.Name)
+			}
+			if got := strings.Join(passed, " "); got != c.passed {
+				t.Errorf("passed: %q, not %q", got, c.passed)
+			}
+			if got := strings.Join(held, " "); got != c.held {
+				t.Errorf("held: %q, not %q", got, c.held)
 			}
 		})
 	}

@@ -3,6 +3,8 @@ package choose
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -141,7 +143,7 @@ func TestParentIsRaisedBeforeItIsOverridden(t *testing.T) {
 	}
 	child := part(NPM, "m", "1.0.0", "1.0.0@1", "1.0.1@2").with("A", "1.0.1").asked(Ask{"p", "1.0.0", "1.0.0"})
 	got := Choose([]Part{parent, child}, Policy{Now: day(20)})
-	if d := cmp.Diff([]string{"minor: p 1.0.0>1.2.0 raise[A] m 1.0.0>1.0.1 lock[A]"}, told(got)); d != "" {
+	if d := cmp.Diff([]string{"minor: p 1.0.0>1.2.0 raise[A]"}, told(got)); d != "" {
 		t.Error(d)
 	}
 	if got.Groups[0].Changes[0].For != "m" {
@@ -150,6 +152,48 @@ func TestParentIsRaisedBeforeItIsOverridden(t *testing.T) {
 	parent.Releases = parent.Releases[:2]
 	if d := cmp.Diff([]string{"security patch: m 1.0.0>1.0.1 override[A]"}, told(Choose([]Part{parent, child}, Policy{Now: day(20)}))); d != "" {
 		t.Error(d)
+	}
+}
+
+// TestAParentIsRaisedFarEnough: as express is, which asks for weak parts by exact versions, and for others that do the same.
+func TestAParentIsRaisedFarEnough(t *testing.T) {
+	requires := func(p Part, all ...map[string]string) Part {
+		for i := range all {
+			p.Releases[i].Requires = all[i]
+		}
+		return p
+	}
+	weak := part(NPM, "m", "1.0.0", "1.0.0@1", "1.0.1@2", "1.2.0@3").with("A", "1.0.1")
+	weak = weak.asked(Ask{"app", "1.0.0", "1.0.0"}, Ask{"mid", "1.0.0", "1.0.0"})
+	mid := part(NPM, "mid", "1.0.0", "1.0.0@1", "1.1.0@4")
+	mid.Direct, mid.Asks = false, []Ask{{"app", "1.0.0", "1.0.0"}}
+	mid = requires(mid, map[string]string{"m": "1.0.0"}, map[string]string{"m": "1.2.0"})
+	app := part(NPM, "app", "1.0.0", "1.0.0@1", "1.1.0@5", "1.2.0@6")
+	app.Asks = []Ask{{Range: "^1.0.0"}}
+	exact := requires(app, map[string]string{"m": "1.0.0", "mid": "1.0.0"}, map[string]string{"m": "1.2.0", "mid": "1.0.0"}, map[string]string{"m": "1.2.0", "mid": "1.1.0"})
+	for name, c := range map[string]struct {
+		change func(app, mid, weak *Part)
+		want   string
+	}{
+		"past the lowest mended version": {nil, "minor: app 1.0.0>1.2.0 raise[A]"},
+		"one between, within what is asked for": {func(app, mid, weak *Part) {
+			mid.Asks[0].Range, weak.Asks = "^1.0.0", weak.Asks[1:]
+		}, "minor: mid 1.0.0>1.1.0 lock[A]"},
+		"who asks isn't known": {func(_, mid, _ *Part) { mid.Name = "other" }, "security patch: m 1.0.0>1.0.1 override[A]"},
+		"nobody goes further":  {func(app, _, _ *Part) { app.Releases = app.Releases[:2] }, "security patch: m 1.0.0>1.0.1 override[A]"},
+		"too young":            {func(app, _, _ *Part) { app.Since["1.2.0"] = seen.Since{Time: day(19)} }, "security patch: m 1.0.0>1.0.1 override[A]"},
+		"a circle":             {func(_, mid, _ *Part) { mid.Asks = []Ask{{"mid", "1.0.0", "1.0.0"}} }, "security patch: m 1.0.0>1.0.1 override[A]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, m, w := exact, mid, weak
+			a.Releases, a.Since, m.Asks, w.Asks = slices.Clone(a.Releases), maps.Clone(a.Since), slices.Clone(m.Asks), slices.Clone(w.Asks)
+			if c.change != nil {
+				c.change(&a, &m, &w)
+			}
+			if d := cmp.Diff([]string{c.want}, told(Choose([]Part{a, m, w}, Policy{Now: day(20)}))); d != "" {
+				t.Error(d)
+			}
+		})
 	}
 }
 

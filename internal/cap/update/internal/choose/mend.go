@@ -141,51 +141,19 @@ func (c *chooser) place(p *Part, ch Change) {
 		c.changes = append(c.changes, ch)
 		return
 	}
-	var raised []Change
+	l := lift{chooser: c, part: p, mends: ch.Mends, asked: map[Ask]bool{}, known: map[string]bool{}}
 	for _, a := range against {
-		r, ok := c.raise(p, a, &ch)
-		if !ok {
+		if !l.up(a, 0) {
 			ch.How = Override
 			c.changes = append(c.changes, ch)
 			return
 		}
-		raised = append(raised, r)
 	}
-	c.changes = append(c.changes, raised...)
-	ch.How = Lock
-	c.changes = append(c.changes, ch)
-}
-
-// raise looks for the lowest version of a direct parent that asks for a version that clears the findings.
-func (c *chooser) raise(p *Part, a Ask, ch *Change) (Change, bool) {
-	i := slices.IndexFunc(c.parts, func(x Part) bool {
-		return x.Ecosystem == NPM && x.Direct && x.Name == a.Name && x.Version == a.Version && x.Location.Path == p.Location.Path
-	})
-	if i < 0 || c.unfit(&c.parts[i]) != "" {
-		return Change{}, false
+	c.changes = append(c.changes, l.changes...)
+	if len(against) < len(p.Asks) {
+		ch.How = Lock
+		c.changes = append(c.changes, ch)
 	}
-	parent := &c.parts[i]
-	fit, _ := candidates(parent)
-	for _, r := range fit {
-		if jump(NPM, parent.Version, r.Version) == Major {
-			continue
-		}
-		if asks, ok := r.Requires[p.Name]; ok {
-			if rng, err := ParseRange(asks); err != nil || !rng.Admits(ch.To) {
-				continue
-			}
-		}
-		if young, _ := c.old(parent, r.Version, nil); young != "" {
-			continue
-		}
-		up := c.change(parent, r.Version, Raise)
-		up.For, up.Mends = p.Name, ch.Mends
-		if up.Risk == Patch {
-			up.Risk = Security
-		}
-		return up, true
-	}
-	return Change{}, false
 }
 
 // merge makes one change of those of the same part: the highest version has been chosen for the one with the most needs.
