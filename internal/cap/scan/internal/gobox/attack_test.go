@@ -40,16 +40,16 @@ func (w *wards) Run(ctx context.Context, j Job) (int, error) {
 }
 
 // none is the guard switched off: it runs a job as it is, with its paths as they are outside.
-type none struct{}
+type none struct{ modules string }
 
-func (none) Run(ctx context.Context, j Job) (int, error) {
+func (n none) Run(ctx context.Context, j Job) (int, error) {
 	outside := func(s string) string {
 		for _, m := range []map[string]string{j.Read, j.Write} {
 			for in, out := range m {
 				s = strings.ReplaceAll(s, in, out)
 			}
 		}
-		return s
+		return strings.ReplaceAll(s, mod, n.modules)
 	}
 	c := exec.CommandContext(ctx, j.Argv[0])
 	for _, a := range j.Argv[1:] {
@@ -121,7 +121,7 @@ func TestWhatATreeStartsReachesNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		sandbox Sandbox
 		want    []string
-	}{"in the sandbox": {real(t), nil}, "without it": {none{}, all}} {
+	}{"in the sandbox": {real(t), nil}, "without it": {none{t.TempDir()}, all}} {
 		t.Run(name, func(t *testing.T) {
 			secret := filepath.Join(tree(t, map[string]string{"secret": "x"}), "secret")
 			dir := tree(t, map[string]string{
@@ -189,8 +189,8 @@ func TestATreeDoesNotLeadOut(t *testing.T) {
 	}{
 		"in the sandbox":                      {real(t), nil, false, false},
 		"in the sandbox, with other settings": {real(t), fetching, false, false},
-		"without it":                          {none{}, nil, true, false},
-		"without it, and with other settings": {none{}, fetching, true, true},
+		"without it":                          {none{t.TempDir()}, nil, true, false},
+		"without it, and with other settings": {none{t.TempDir()}, fetching, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := open(t, c.sandbox)
