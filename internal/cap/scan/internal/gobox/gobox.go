@@ -111,6 +111,15 @@ func (b *Box) ask(ctx context.Context) error {
 // Close removes what isn't kept.
 func (b *Box) Close() error { return os.RemoveAll(b.scratch) }
 
+// quiet makes a home in which the go command counts nothing, which it would do after its end.
+func quiet(home string) error {
+	dir := filepath.Join(home, ".config", "go", "telemetry")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "mode"), []byte("off"), 0o600)
+}
+
 // Command is what runs.
 type Command struct {
 	Argv []string // "go", or a program of the host by its path
@@ -127,6 +136,9 @@ func (b *Box) Run(ctx context.Context, c Command, out, errs io.Writer) (exit int
 		return 0, fmt.Errorf("make a folder for it: %w", err)
 	}
 	defer os.RemoveAll(dir)
+	if err := quiet(dir); err != nil {
+		return 0, fmt.Errorf("make a folder for it: %w", err)
+	}
 	j := Job{
 		Name: filepath.Base(b.scratch), Argv: append([]string{}, c.Argv...), Dir: path.Join(Tree, c.Dir), Read: map[string]string{Tree: c.Tree},
 		Write: map[string]string{home: dir, build: b.cache}, Programs: []string{b.goroot}, Out: out, Errs: errs,
