@@ -203,7 +203,7 @@ func (c *chooser) unfit(p *Part) string {
 	case p.Closed != "":
 		return p.Closed
 	case p.Ecosystem != Go && p.Ecosystem != NPM:
-		return "updates of " + p.Ecosystem + " aren't made yet"
+		return "updates of " + p.Ecosystem + " aren't made yet: " + byHand(p)
 	case p.Name == "stdlib" && p.Ecosystem == Go:
 		return "the standard library comes with Go itself: raise the toolchain"
 	case !semver.IsValid(canonical(p.Version)):

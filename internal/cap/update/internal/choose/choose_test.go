@@ -89,7 +89,7 @@ func TestSmallestSafeChangeIsChosen(t *testing.T) {
 		"npm's minor below 1 is a leap":          {part(NPM, "m", "0.1.0", "0.1.0@1", "0.2.0@2").with("A", "0.2.0"), "major: m 0.1.0>0.2.0 raise[A]"},
 		"a version that can't be ordered":        {part(NPM, "m", "next", "1.0.0@1").with("A", "1.0.0"), `held m: its version "next" can't be ordered`},
 		"nobody knows a fix":                     {part(NPM, "m", "1.0.0", "1.0.0@1", "1.0.1@2").with("A"), "held m: no version that clears it is known"},
-		"another ecosystem":                      {part("PyPI", "m", "1.0.0", "1.0.0@1").with("A", "1.0.1"), "held m: updates of PyPI aren't made yet"},
+		"another ecosystem":                      {part("PyPI", "m", "1.0.0", "1.0.0@1").with("A", "1.0.1"), "held m: updates of PyPI aren't made yet: by hand, to 1.0.1: raise m"},
 		"the standard library":                   {part(Go, "stdlib", "1.24.0").with("A", "1.24.1"), "held stdlib: the standard library comes with Go itself: raise the toolchain"},
 		"young, and nobody knows its powers":     {part(Go, "m", "v1.0.0", "v1.0.0@1", "v1.0.1@19").with("A", "1.0.1"), "held m: v1.0.1 would clear it, but it hasn't been there for 3 days, and what it can do isn't known"},
 		"young, and no advisory names it":        {part(Go, "m", "v1.0.0", "v1.0.0@1", "v1.0.2@19").with("A", "1.0.1"), "held m: v1.0.2 would clear it, but it hasn't been there for 3 days"},
@@ -152,6 +152,32 @@ func TestParentIsRaisedBeforeItIsOverridden(t *testing.T) {
 	parent.Releases = parent.Releases[:2]
 	if d := cmp.Diff([]string{"security patch: m 1.0.0>1.0.1 override[A]"}, told(Choose([]Part{parent, child}, Policy{Now: day(20)}))); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestWhatIsntUpdatedHasACommand(t *testing.T) {
+	for file, want := range map[string]string{
+		"Cargo.lock":     "by hand, to 1.0.1: cargo update --precise 1.0.1 m@1.0.0",
+		"a/Gemfile.lock": "by hand, to 1.0.1: bundle lock --update m --conservative",
+		"composer.lock":  "by hand, to 1.0.1: composer update m --with m:1.0.1 --no-install --no-scripts --no-plugins",
+	} {
+		p := part("x", "m", "1.0.0").with("A", "1.0.1")
+		p.Location.Path = file
+		if got := byHand(&p); got != want {
+			t.Errorf("%s: %s", file, got)
+		}
+	}
+	several := part("x", "m", "1.0.0").with("A", "1.0.1", "2.0.1")
+	several.Location.Path = "uv.lock"
+	if got := byHand(&several); got != "by hand, to 1.0.1 or 2.0.1: uv lock --upgrade-package m==VERSION" {
+		t.Error(got)
+	}
+	for _, evil := range []string{"m; rm -rf /", "$(x)", "-x", "a\nb", "`x`"} {
+		p := part("x", evil, "1.0.0").with("A", "1.0.1")
+		p.Location.Path = "uv.lock"
+		if got := byHand(&p); got != "raise it by hand" {
+			t.Error(got)
+		}
 	}
 }
 
