@@ -45,11 +45,15 @@ show their logs. Ctrl-C ends all. A change to the file is applied when it is sav
 
 // loadToStart reads the model, and what it asks to know before anything starts.
 func loadToStart(ctx context.Context, e cli.Env, file string, refuse *scanning.Refusals) (*plan.Plan, error) {
-	p, err := loadPlan(e, file)
+	m, err := cli.LoadModel(e, file)
 	if err != nil {
 		return nil, err
 	}
-	return p, refuse.Look(ctx, file)
+	p, err := planOf(m, file)
+	if err != nil {
+		return nil, err
+	}
+	return p, refuse.Look(ctx, m, file)
 }
 
 // loadPlan reads the model and everything that it names.
@@ -58,6 +62,11 @@ func loadPlan(e cli.Env, file string) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	return planOf(m, file)
+}
+
+// planOf reads what a model names.
+func planOf(m *model.Model, file string) (*plan.Plan, error) {
 	p := plan.Build(m)
 	p.CAs = map[string]string{}
 	read := func(name, what, ca string, at model.Pos) error {

@@ -236,7 +236,11 @@ func (s *scanner) vex() error {
 		}
 		docs = append(docs, d)
 	}
-	vex.Apply(docs, []string{productOf(s.out.App)}, s.out.Findings)
+	for i, n := range vex.Apply(docs, []string{productOf(s.out.App)}, s.Now, s.out.Findings) {
+		if n > 0 {
+			s.problem(s.VEX[i], fmt.Sprintf("%d statements are dated in the future, and don't count", n))
+		}
+	}
 	for i := range s.out.Findings {
 		// Nobody's word makes a part harmless that was published to do harm: ward.yaml's owner may answer for it, no document of others.
 		if f := &s.out.Findings[i]; f.Kind == finding.Malicious && f.Suppressed != nil && f.Suppressed.By == "vex" {

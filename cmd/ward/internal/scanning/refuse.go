@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/cap/scan"
+	"github.com/wardhq/ward/internal/model"
 )
 
 // Refusals knows which services `ward up` doesn't start, because of a hole that is known to be exploited. It is safe for concurrent use.
@@ -16,13 +16,9 @@ type Refusals struct {
 	why map[string]string // guarded by mu: by service
 }
 
-// Look scans what the model in a file asks to (scan: refuse), and remembers. It is called whenever the model is read; what can't be scanned is an error,
-// so that nothing new starts.
-func (r *Refusals) Look(ctx context.Context, file string) error {
-	m, _, err := cli.ReadModel(file)
-	if err != nil {
-		return err
-	}
+// Look scans what a model asks to (scan: refuse), which was read from a file, and remembers. It is called whenever the model is read; what can't be scanned is an
+// error, so that nothing new starts.
+func (r *Refusals) Look(ctx context.Context, m *model.Model, file string) error {
 	why := map[string]string{}
 	if m.Scan.Refuse {
 		dir, err := filepath.Abs(filepath.Dir(file))

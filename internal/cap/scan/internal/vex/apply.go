@@ -16,11 +16,16 @@ import (
 // fixedLabel stands in Suppression.VEX where a statement says "fixed", which has no justification.
 const fixedLabel = string(Fixed)
 
+// skew is how far others' clocks may be ahead of ours.
+const skew = 5 * time.Minute
+
 // Apply sets Suppressed on the findings that the latest statement about them calls not_affected or fixed. A statement is about a finding if it
 // names its ID or an alias, and its part: as the product itself, or as a part of one of products, which are the identifiers (package
 // URLs or other IRIs) of what was scanned; a statement on one of products without parts is about all of it. What somebody else suppressed
-// stays as it is.
-func Apply(docs []Document, products []string, findings []finding.Finding) {
+// stays as it is. What is dated after now doesn't count: it would win over everything that is still to be said. The result is how many statements of each
+// document that are.
+func Apply(docs []Document, products []string, now time.Time, findings []finding.Finding) (early []int) {
+	early = make([]int, len(docs))
 	type dated struct {
 		*Statement
 		at     time.Time
@@ -33,6 +38,10 @@ func Apply(docs []Document, products []string, findings []finding.Finding) {
 			at := s.Timestamp
 			if at.IsZero() {
 				at = docs[d].Timestamp
+			}
+			if at.After(now.Add(skew)) {
+				early[d]++
+				continue
 			}
 			for _, name := range s.Vulnerability.names() {
 				byName[name] = append(byName[name], dated{s, at, docs[d].Author})
@@ -60,6 +69,7 @@ func Apply(docs []Document, products []string, findings []finding.Finding) {
 		last := all[len(all)-1]
 		f.Suppressed = last.suppression(last.author)
 	}
+	return early
 }
 
 // names are the vulnerability's identifiers, in capitals.

@@ -78,7 +78,7 @@ func TestStatementsAboutAPart(t *testing.T) {
 				docs = append(docs, read(t, text))
 			}
 			findings := weak()
-			Apply(docs, c.products, findings)
+			Apply(docs, c.products, noon(), findings)
 			if d := cmp.Diff(c.want, findings[0].Suppressed); d != "" || len(findings) != 1 {
 				t.Errorf("(-want +got):\n%s", d)
 			}
@@ -89,7 +89,7 @@ func TestStatementsAboutAPart(t *testing.T) {
 func TestOthersSuppressionsStay(t *testing.T) {
 	findings := append(weak(), finding.Finding{ID: "CVE-2024-1"})
 	findings[0].Suppressed = &finding.Suppression{By: "ward.yaml", Reason: "known"}
-	Apply([]Document{read(t, statement(`[{"@id":"`+lodash+`"}]`, notPresent))}, nil, findings)
+	Apply([]Document{read(t, statement(`[{"@id":"`+lodash+`"}]`, notPresent))}, nil, noon(), findings)
 	if findings[0].Suppressed.By != "ward.yaml" || findings[1].Suppressed != nil {
 		t.Errorf("became %+v and %+v", findings[0].Suppressed, findings[1].Suppressed)
 	}
@@ -162,7 +162,7 @@ func TestWhatIsKnownIsWritten(t *testing.T) {
 	// What was written suppresses the same findings elsewhere, and not those of another product.
 	for product, count := range map[string]int{shop: 4, "pkg:oci/other": 0} {
 		fresh := []finding.Finding{findings[0], {ID: "B-1", Package: part("pkg:npm/b@1")}, {ID: "A-1", Package: part("pkg:npm/c@1")}, {ID: "D-1", Package: part("pkg:npm/d@1")}, findings[4], findings[7]}
-		Apply([]Document{back}, []string{product}, fresh)
+		Apply([]Document{back}, []string{product}, noon(), fresh)
 		n := 0
 		for _, f := range fresh {
 			if f.Suppressed != nil {
@@ -183,9 +183,32 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		findings := weak()
-		Apply([]Document{d}, []string{shop}, findings)
+		Apply([]Document{d}, []string{shop}, noon(), findings)
 		if err := Write(&bytes.Buffer{}, d); err != nil {
 			t.Fatal(err)
 		}
 	})
+}
+
+// noon is later than all statements of these tests.
+func noon() time.Time { return time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC) }
+
+func TestAStatementOfTheFutureDoesNotCount(t *testing.T) {
+	d := read(t, statement(`[{"@id":"`+lodash+`"}]`, notPresent))
+	later := read(t, statement(`[{"@id":"`+lodash+`"}]`, notPresent+`,"timestamp":"2026-06-01T12:06:00Z"`))
+	ahead := read(t, statement(`[{"@id":"`+lodash+`"}]`, notPresent+`,"timestamp":"2026-06-01T12:04:00Z"`))
+	affected := read(t, statement(`[{"@id":"`+lodash+`"}]`, `"status":"affected","action_statement":"update","timestamp":"2026-05-01T00:00:00Z"`))
+	for name, c := range map[string]struct {
+		docs       []Document
+		early      []int
+		suppressed bool
+	}{
+		"of the past": {[]Document{d}, []int{0}, true}, "of the future": {[]Document{later}, []int{1}, false}, "of a clock that is ahead": {[]Document{ahead}, []int{0}, true},
+		"of the future, against one that holds": {[]Document{affected, later}, []int{0, 1}, false},
+	} {
+		f := weak()
+		if early := Apply(c.docs, nil, noon(), f); !cmp.Equal(early, c.early) || (f[0].Suppressed != nil) != c.suppressed {
+			t.Errorf("%s: %v, %+v", name, early, f[0].Suppressed)
+		}
+	}
 }
