@@ -69,6 +69,22 @@ func TestJobWithoutReachAsksItsOwnServers(t *testing.T) {
 	}
 }
 
+// TestJobMovesFilesBetweenItsFolders: compilers do. Each set of Landlock's rules that doesn't speak of it forbids it.
+func TestJobMovesFilesBetweenItsFolders(t *testing.T) {
+	need.Program(t, "python3")
+	l := NewLauncher()
+	defer l.Close()
+	for _, reach := range [][]string{nil, {"127.0.0.1:9"}} {
+		var out bytes.Buffer
+		j := shell("")
+		j.Argv = []string{"python3", "-c", "import os; os.makedirs('/tmp/a'); os.makedirs('/tmp/b'); open('/tmp/a/f', 'w').close(); os.rename('/tmp/a/f', '/tmp/b/f')"}
+		j.Reach, j.Output = reach, &out
+		if e, err := l.RunJob(t.Context(), j, testHost(t, t.TempDir(), 1)); err != nil || e.Code != 0 {
+			t.Errorf("%v: %+v %v %s", reach, e, err, out.String())
+		}
+	}
+}
+
 func TestJobTellsHowItEnded(t *testing.T) {
 	l := NewLauncher()
 	defer l.Close()

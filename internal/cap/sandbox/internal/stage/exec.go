@@ -151,24 +151,27 @@ func restrict(s *spec.Spec, probe bool) error {
 		}
 		rules = append(rules, landlock.PathAccess(right, m.Target).IgnoreIfMissing())
 	}
-	cfg := landlock.V7.BestEffort()
-	if err := cfg.RestrictPaths(rules...); err != nil {
-		return fmt.Errorf("restrict paths: %w", err)
-	}
+	// One set of rules for all: each further set would by itself forbid to move files from folder to folder (landlock(7), LANDLOCK_ACCESS_FS_REFER).
+	handled := []any{landlock.V7.HandledAccessFS}
 	if !s.Off.Network || s.Scoped {
-		if err := cfg.RestrictScoped(); err != nil {
-			return fmt.Errorf("restrict scope: %w", err)
-		}
+		handled = append(handled, landlock.V7.Scoped)
 	}
-	if s.Off.Network || s.Alone && len(s.Upstream) == 0 {
-		return nil
+	if !s.Off.Network && !(s.Alone && len(s.Upstream) == 0) {
+		handled = append(handled, landlock.AccessNetSet(llsys.AccessNetConnectTCP))
+		rules = append(rules, connections(s)...)
 	}
-	return restrictConnect(s)
+	cfg, err := landlock.NewConfig(handled...)
+	if err != nil {
+		return fmt.Errorf("restrict paths and connections: %w", err)
+	}
+	if err := cfg.BestEffort().Restrict(rules...); err != nil {
+		return fmt.Errorf("restrict paths and connections: %w", err)
+	}
+	return nil
 }
 
-// restrictConnect allows connections to the granted ports, the service's own and DNS. Binding is init's
-// to decide: see bind.go.
-func restrictConnect(s *spec.Spec) error {
+// connections are those to the granted ports, the service's own and DNS. Binding is init's to decide: see bind.go.
+func connections(s *spec.Spec) []landlock.Rule {
 	net := []landlock.Rule{landlock.ConnectTCP(53)}
 	for _, a := range s.Upstream {
 		net = append(net, landlock.ConnectTCP(uint16(a.Port)))
@@ -176,12 +179,5 @@ func restrictConnect(s *spec.Spec) error {
 	for _, p := range s.Binds {
 		net = append(net, landlock.ConnectTCP(uint16(p)))
 	}
-	cfg, err := landlock.NewConfig(landlock.AccessNetSet(llsys.AccessNetConnectTCP))
-	if err != nil {
-		return fmt.Errorf("restrict connections: %w", err)
-	}
-	if err := cfg.BestEffort().RestrictNet(net...); err != nil {
-		return fmt.Errorf("restrict connections: %w", err)
-	}
-	return nil
+	return net
 }
