@@ -50,14 +50,15 @@ func (s *scanner) dependencies(ctx context.Context) (int, error) {
 	for _, p := range inv.Problems {
 		s.problem(at(p.Path, p.Line), p.Why)
 	}
-	if err := s.unlocked(ctx); err != nil {
+	asked, err := s.unlocked(ctx)
+	if err != nil {
 		return 0, err
 	}
 	more, err := s.bills()
 	if err != nil {
 		return 0, err
 	}
-	s.out.Packages = append(append(s.out.Packages, inv.Packages...), more...)
+	s.out.Packages = slices.Concat(s.out.Packages, inv.Packages, asked, more)
 	s.out.Parts = len(s.out.Packages)
 	if s.out.Parts == 0 {
 		return len(inv.Files), nil

@@ -390,6 +390,30 @@ func TestManifestsWithoutALockFileAreToldOf(t *testing.T) {
 	}
 }
 
+func TestWhatAManifestAsksForIsJudged(t *testing.T) {
+	r := request(t, map[string]string{
+		"pinned/package.json": `{"dependencies":{"left-pad":"1.3.0"}}`, "range/package.json": `{"dependencies":{"left-pad":"^1.0.0"}}`, "mended/package.json": `{"dependencies":{"left-pad":"1.3.1"}}`,
+		"locked/package.json": `{"dependencies":{"left-pad":"1.3.0"}}`, "locked/yarn.lock": "# yarn lockfile v1\n", "broken/package.json": `{"dependencies":{"left-pad"`, "gone/package.json": `{"dependencies":{"left-pad":"git+https://x.example/y.git"}}`,
+	})
+	r.Parts = []string{"dependencies"}
+	report := run(t, r)
+	got := map[string]bool{}
+	for _, f := range report.Findings {
+		got[f.Location.Path+" "+f.Package.Version] = f.Unsure != ""
+	}
+	if !maps.Equal(got, map[string]bool{"pinned/package.json 1.3.0": false, "range/package.json ": true}) {
+		t.Errorf("found (unsure): %v", got)
+	}
+	if len(report.Problems) != 1 || report.Problems[0].Path != "broken/package.json" {
+		t.Errorf("problems: %v", report.Problems)
+	}
+	if !slices.ContainsFunc(report.Notes, func(n finding.Problem) bool {
+		return n.Path == "gone/package.json" && strings.Contains(n.Reason, "repositories")
+	}) {
+		t.Errorf("notes: %v", report.Notes)
+	}
+}
+
 // A single advisory from the future is looked up like any other, and says nothing of how old the data is.
 func TestOneDateToComeChangesNothing(t *testing.T) {
 	source := folder(t, map[string]string{"a.json": advisory, "b.json": strings.NewReplacer("aaaa-bbbb", "dddd-eeee", "2026-11-21", "2999-01-01", "CVE-2026-1", "CVE-2026-2").Replace(advisory)})

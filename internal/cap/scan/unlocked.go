@@ -3,11 +3,16 @@ package scan
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/wardhq/ward/internal/cap/scan/internal/inventory"
+	"github.com/wardhq/ward/internal/finding"
 )
 
 // locks are for each manifest the lock files that fix what it asks for, beside it or in a folder above.
@@ -19,14 +24,14 @@ func locks() map[string][]string {
 	}
 }
 
-// maxManifest bounds what is read of a manifest to see whether it asks for anything, in bytes.
+// maxManifest bounds what is read of a manifest, in bytes.
 const maxManifest = 1 << 20
 
-// unlocked notes the manifests that ask for parts whose versions nothing fixes: nothing can be known of those.
-func (s *scanner) unlocked(ctx context.Context) error {
+// unlocked gives what manifests ask for whose versions nothing fixes, and notes them: what those parts bring along isn't known.
+func (s *scanner) unlocked(ctx context.Context) (out []finding.Package, err error) {
 	manifests, have := []string{}, map[string]bool{}
 	known := locks()
-	err := fs.WalkDir(s.tree, ".", func(name string, d fs.DirEntry, err error) error {
+	err = fs.WalkDir(s.tree, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -41,15 +46,49 @@ func (s *scanner) unlocked(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, m := range manifests {
-		if s.locked(m, known[path.Base(m)], have) || !s.asks(m) {
-			continue
+		if !s.locked(m, known[path.Base(m)], have) {
+			out = append(out, s.asked(m, strings.Join(known[path.Base(m)], ", "))...)
 		}
-		s.note(m, fmt.Sprintf("it asks for parts, and no lock file fixes their versions (%s): nothing is known of them", strings.Join(known[path.Base(m)], ", ")))
 	}
-	return nil
+	return out, nil
+}
+
+// asked reads a manifest that no lock file stands beside.
+func (s *scanner) asked(name, locks string) []finding.Package {
+	b, err := readSmall(s.tree, name)
+	var m inventory.Manifest
+	if err == nil {
+		m, err = inventory.ReadManifest(name, b)
+	}
+	switch {
+	case errors.Is(err, inventory.ErrNoManifest) && !asks(name, b):
+	case errors.Is(err, inventory.ErrNoManifest):
+		s.note(name, fmt.Sprintf("it asks for parts, and no lock file fixes their versions (%s): nothing is known of them", locks))
+	case err != nil:
+		s.problem(name, "what it asks for can't be read, and no lock file says it: "+err.Error())
+	case len(m.Packages) > 0:
+		s.note(name, fmt.Sprintf("no lock file fixes the versions of what it asks for (%s): what those parts bring along isn't known", locks))
+	}
+	if m.Elsewhere > 0 {
+		s.note(name, fmt.Sprintf("it asks for %d parts from repositories or addresses, of which nothing is known", m.Elsewhere))
+	}
+	return m.Packages
+}
+
+func readSmall(tree fs.FS, name string) ([]byte, error) {
+	f, err := tree.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
+	if err == nil && len(b) > maxManifest {
+		err = fmt.Errorf("larger than %d MiB", maxManifest>>20)
+	}
+	return bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), err
 }
 
 func (s *scanner) locked(manifest string, names []string, have map[string]bool) bool {
@@ -63,18 +102,9 @@ func (s *scanner) locked(manifest string, names []string, have map[string]bool) 
 	}
 }
 
-// asks tells whether a manifest may ask for parts; one that can't be read may.
-func (s *scanner) asks(manifest string) bool {
-	b, err := fs.ReadFile(s.tree, manifest)
-	if err != nil || len(b) > maxManifest {
-		return true
-	}
-	switch path.Base(manifest) {
-	case "package.json", "pyproject.toml", "Cargo.toml":
-		return bytes.Contains(b, []byte("ependencies"))
-	case "composer.json":
-		return bytes.Contains(b, []byte(`"require`))
-	case "setup.cfg":
+// asks tells whether a manifest of a kind that isn't read may ask for parts.
+func asks(name string, b []byte) bool {
+	if path.Base(name) == "setup.cfg" {
 		return bytes.Contains(b, []byte("install_requires"))
 	}
 	return len(bytes.TrimSpace(b)) > 0

@@ -51,11 +51,11 @@ type limits struct {
 	text     int64 // bytes of a lock file or manifest
 	binary   int64 // bytes of an archive or database
 	unpacked int64 // bytes of an archive's content, nested ones included
-	packages int   // parts in all
+	packages int   // parts in all, of which each takes 1.5 KB
 }
 
 func standard() limits {
-	return limits{files: 2_000_000, depth: 128, text: 64 << 20, binary: 512 << 20, unpacked: 2 << 30, packages: 2_000_000}
+	return limits{files: 2_000_000, depth: 128, text: 64 << 20, binary: 512 << 20, unpacked: 2 << 30, packages: 500_000}
 }
 
 // Find walks the tree once. The error is the context's, or that the root can't be read; everything else is a Problem.

@@ -6,17 +6,18 @@ import (
 	"path"
 	"strings"
 
+	"github.com/wardhq/ward/internal/cap/scan/internal/inventory/internal/toml"
 	"github.com/wardhq/ward/internal/finding"
 )
 
 // cargoLock reads Cargo.lock. What a package without a source (a member of the workspace) asks for is direct.
 func cargoLock(f *file) error {
 	direct := map[string]bool{}
-	err := tomlParts(f, "crates.io", func(t tomlTable, p *finding.Package) {
-		for _, d := range t.list("dependencies") {
+	err := tomlParts(f, "crates.io", func(t toml.Table, p *finding.Package) {
+		for _, d := range t.List("dependencies") {
 			name, _, _ := strings.Cut(d, " ")
 			p.Requires = append(p.Requires, name)
-			if t.text("source") == "" {
+			if t.Text("source") == "" {
 				direct[name] = true
 			}
 		}

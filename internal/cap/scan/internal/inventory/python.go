@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wardhq/ward/internal/cap/scan/internal/inventory/internal/toml"
 	"github.com/wardhq/ward/internal/cap/scan/internal/purl"
 	"github.com/wardhq/ward/internal/finding"
 )
@@ -123,20 +124,20 @@ func clip(s string) string {
 
 // poetryLock reads poetry.lock, which calls the groups of a part "category" (version 1) or "groups" (2.1).
 func poetryLock(f *file) error {
-	return tomlParts(f, "PyPI", func(t tomlTable, p *finding.Package) {
+	return tomlParts(f, "PyPI", func(t toml.Table, p *finding.Package) {
 		p.Name = purl.PythonName(p.Name)
-		groups := t.list("groups")
-		p.Dev = t.text("category") == "dev" || len(groups) > 0 && !slices.Contains(groups, "main")
+		groups := t.List("groups")
+		p.Dev = t.Text("category") == "dev" || len(groups) > 0 && !slices.Contains(groups, "main")
 	})
 }
 
 // pdmLock reads pdm.lock.
 func pdmLock(f *file) error {
-	return tomlParts(f, "PyPI", func(t tomlTable, p *finding.Package) {
+	return tomlParts(f, "PyPI", func(t toml.Table, p *finding.Package) {
 		p.Name = purl.PythonName(p.Name)
-		groups := t.list("groups")
+		groups := t.List("groups")
 		p.Dev = len(groups) > 0 && !slices.Contains(groups, "default")
-		for _, d := range t.list("dependencies") {
+		for _, d := range t.List("dependencies") {
 			name, _ := pythonName(d)
 			p.Requires = append(p.Requires, purl.PythonName(name))
 		}
@@ -146,10 +147,10 @@ func pdmLock(f *file) error {
 // uvLock reads uv.lock. The project itself stands in it, and names what it asks for.
 func uvLock(f *file) error {
 	direct := map[string]bool{}
-	err := tomlParts(f, "PyPI", func(t tomlTable, p *finding.Package) {
+	err := tomlParts(f, "PyPI", func(t toml.Table, p *finding.Package) {
 		p.Name = purl.PythonName(p.Name)
 		for _, list := range []string{"dependencies"} {
-			items, _ := t.values[list].([]any)
+			items, _ := t.Values[list].([]any)
 			for _, i := range items {
 				if m, ok := i.(map[string]any); ok {
 					name, _ := m["name"].(string)
@@ -157,7 +158,7 @@ func uvLock(f *file) error {
 				}
 			}
 		}
-		source, _ := t.values["source"].(map[string]any)
+		source, _ := t.Values["source"].(map[string]any)
 		for _, own := range []string{"virtual", "editable"} {
 			if _, ok := source[own]; ok {
 				for _, r := range p.Requires {
@@ -177,8 +178,8 @@ func uvLock(f *file) error {
 
 // tomlParts reads a lock file of [[package]] tables with name and version. complete may say more of a part, and leaves it out by
 // taking its name away.
-func tomlParts(f *file, ecosystem string, complete func(tomlTable, *finding.Package)) error {
-	tables, err := readTOML(f.data)
+func tomlParts(f *file, ecosystem string, complete func(toml.Table, *finding.Package)) error {
+	tables, err := toml.Read(f.data)
 	var p finding.Package
 	line := 0
 	flush := func() {
@@ -188,16 +189,16 @@ func tomlParts(f *file, ecosystem string, complete func(tomlTable, *finding.Pack
 		line = 0
 	}
 	for _, t := range tables {
-		switch t.name {
+		switch t.Name {
 		case "package":
 			flush()
-			p, line = finding.Package{Ecosystem: ecosystem, Name: t.text("name"), Version: t.text("version")}, t.line
+			p, line = finding.Package{Ecosystem: ecosystem, Name: t.Text("name"), Version: t.Text("version")}, t.Line
 			if p.Name == "" || p.Version == "" {
 				f.bad(line, "a package without a name or version")
 			}
 			complete(t, &p)
 		case "package.dependencies": // poetry
-			names := sorted(t.values)
+			names := sorted(t.Values)
 			for _, n := range names {
 				p.Requires = append(p.Requires, purl.PythonName(n))
 			}

@@ -1,4 +1,7 @@
-package inventory
+// Package toml reads of TOML (toml.io, v1.0.0) what lock files and manifests use: names, texts, lists and inline tables.
+//
+// Guarantee: linear in time, nesting is limited, and what isn't closed is an error with its line. Not guaranteed: that everything else that TOML forbids is refused.
+package toml
 
 import (
 	"errors"
@@ -7,21 +10,25 @@ import (
 	"unicode/utf8"
 )
 
-// tomlTable is one [table] or [[table]] of a TOML document (toml.io, v1.0.0), in the order in which they stand.
-type tomlTable struct {
-	name   string // "package.dependencies"
-	line   int
-	values map[string]any // string, []any, map[string]any, or tomlOther
+// maxNesting is how deep values may be nested.
+const maxNesting = 64
+
+// Table is one [table] or [[table]] of a TOML document (toml.io, v1.0.0), in the order in which they stand.
+type Table struct {
+	Name   string         // "package.dependencies"
+	Line   int            // where it begins
+	Values map[string]any // string, []any, map[string]any, or Other
 }
 
-// tomlOther is a number, date or boolean as it stands.
-type tomlOther string
+// Other is a number, date or boolean as it stands.
+type Other string
 
-func (t tomlTable) text(key string) string { s, _ := t.values[key].(string); return s }
+// Text is a value that is text, or "".
+func (t Table) Text(key string) string { s, _ := t.Values[key].(string); return s }
 
-// list are the texts of an array.
-func (t tomlTable) list(key string) []string {
-	items, _ := t.values[key].([]any)
+// List are the texts of an array.
+func (t Table) List(key string) []string {
+	items, _ := t.Values[key].([]any)
 	var texts []string
 	for _, i := range items {
 		if s, ok := i.(string); ok {
@@ -31,13 +38,13 @@ func (t tomlTable) list(key string) []string {
 	return texts
 }
 
-// readTOML reads what lock files use of TOML: no more is asked of a program's own output. Linear in time; nesting is limited.
-func readTOML(data []byte) ([]tomlTable, error) {
+// Read reads what lock files use of TOML: no more is asked of a program's own output. Linear in time; nesting is limited.
+func Read(data []byte) ([]Table, error) {
 	if !utf8.Valid(data) {
 		return nil, errors.New("not UTF-8")
 	}
-	r := &tomlReader{s: string(data), line: 1}
-	tables := []tomlTable{{line: 1, values: map[string]any{}}}
+	r := &reader{s: string(data), line: 1}
+	tables := []Table{{Line: 1, Values: map[string]any{}}}
 	for {
 		r.space(true)
 		if r.s == "" {
@@ -55,8 +62,8 @@ func readTOML(data []byte) ([]tomlTable, error) {
 				return tables, r.wrong(errors.New("a table's name that isn't closed"))
 			}
 			r.take(brackets)
-			tables = append(tables, tomlTable{strings.Join(name, "."), line, map[string]any{}})
-		} else if err := r.pair(tables[len(tables)-1].values, 0); err != nil {
+			tables = append(tables, Table{strings.Join(name, "."), line, map[string]any{}})
+		} else if err := r.pair(tables[len(tables)-1].Values, 0); err != nil {
 			return tables, r.wrong(err)
 		}
 		r.space(false)
@@ -66,14 +73,14 @@ func readTOML(data []byte) ([]tomlTable, error) {
 	}
 }
 
-type tomlReader struct {
+type reader struct {
 	s    string // what is left
 	line int
 }
 
-func (r *tomlReader) wrong(err error) error { return fmt.Errorf("line %d: %w", r.line, err) }
+func (r *reader) wrong(err error) error { return fmt.Errorf("line %d: %w", r.line, err) }
 
-func (r *tomlReader) take(n int) string {
+func (r *reader) take(n int) string {
 	taken := r.s[:n]
 	r.line += strings.Count(taken, "\n")
 	r.s = r.s[n:]
@@ -81,7 +88,7 @@ func (r *tomlReader) take(n int) string {
 }
 
 // space skips blanks and comments, and newlines too if they part nothing here.
-func (r *tomlReader) space(newlines bool) {
+func (r *reader) space(newlines bool) {
 	for r.s != "" {
 		switch c := r.s[0]; {
 		case c == ' ' || c == '\t' || c == '\r' || c == '\n' && newlines:
@@ -99,7 +106,7 @@ func (r *tomlReader) space(newlines bool) {
 }
 
 // key reads a key and the parts behind its dots.
-func (r *tomlReader) key() ([]string, error) {
+func (r *reader) key() ([]string, error) {
 	var parts []string
 	for {
 		r.space(false)
@@ -125,7 +132,7 @@ func (r *tomlReader) key() ([]string, error) {
 }
 
 // pair reads "key = value" into a table; dotted keys are joined again, for nothing here asks for their parts.
-func (r *tomlReader) pair(into map[string]any, depth int) error {
+func (r *reader) pair(into map[string]any, depth int) error {
 	key, err := r.key()
 	if err != nil {
 		return err
@@ -139,7 +146,7 @@ func (r *tomlReader) pair(into map[string]any, depth int) error {
 	return err
 }
 
-func (r *tomlReader) value(depth int) (any, error) {
+func (r *reader) value(depth int) (any, error) {
 	if depth > maxNesting {
 		return nil, fmt.Errorf("values are nested deeper than %d", maxNesting)
 	}
@@ -198,11 +205,11 @@ func (r *tomlReader) value(depth int) (any, error) {
 	if word == "" || !isAlnum(word[0]) && word[0] != '+' && word[0] != '-' {
 		return nil, fmt.Errorf("%.20q is no value", word)
 	}
-	return tomlOther(word), nil
+	return Other(word), nil
 }
 
 // str reads a string of any of the four forms.
-func (r *tomlReader) str() (string, error) {
+func (r *reader) str() (string, error) {
 	quote := r.s[:1]
 	if triple := strings.Repeat(quote, 3); strings.HasPrefix(r.s, triple) {
 		r.take(3)
@@ -232,4 +239,8 @@ func unescape(s string) string {
 		return s
 	}
 	return strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\t`, "\t", `\n`, "\n").Replace(s)
+}
+
+func isAlnum(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
