@@ -57,6 +57,7 @@ func TestWhatCannotBeCheckedIsAProblem(t *testing.T) {
 		{"a template", "templates/pod.yaml", "apiVersion: v1\nkind: Pod\n{{- if .x }}\nspec: {}\n", "after it was rendered"},
 		{"a file that's too large", "Dockerfile", "FROM a\n" + strings.Repeat("#", maxFile), "larger than 4 MiB"},
 		{"a manifest that's too large", "x.json", `{"apiVersion": "v1", "kind": "Pod", "a": "` + strings.Repeat("a", maxFile), "larger than 4 MiB"},
+		{"a list of specifications", "pod.yaml", "apiVersion: v1\nkind: Pod\nspec:\n- containers: []\n", "isn't a mapping"},
 		{"no Dockerfile", "Dockerfile", "hello\n", "no FROM"},
 		{"an unknown instruction", "Dockerfile", "FROM a\nRUNN x\n", "no instruction is called RUNN"},
 		{"a setting given twice", "pod.yaml", strings.Replace(badPod, "privileged: true", "privileged: false\n        privileged: true", 1), "privileged is set twice"},

@@ -105,7 +105,7 @@ func textOf(v ref.Val) string {
 type credentialNames struct{ name, harmless *regexp.Regexp }
 
 const (
-	credentialName = `(?i)(^|[_.-])(passw(or)?d|passphrase|passwd|pwd|secret|secret_?key|token|api_?key|apikey|access_?key(_?id)?|private_?key|auth_?token|credentials?|client_?secret|pass|encryption_?key|master_?key|signing_?key|deploy_?key)([_.-]?[0-9]*)$|(password|apikey|secretkey|accesskey|authtoken|privatekey)$`
+	credentialName = `(?i)(^|[_.-])(passw(or)?d|passphrase|passwd|pwd|secret|secret_?key(_?base)?|token|api_?key|apikey|access_?key(_?id)?|private_?key|auth_?token|credentials?|client_?secret|pass|encryption_?key|master_?key|signing_?key|deploy_?key)([_.-]?[0-9]*)$|(password|apikey|secretkey|accesskey|authtoken|privatekey)$`
 	// harmlessName ends in what only points at a secret.
 	harmlessName = `(?i)(_file|_path|_name|_id|_url|_dir|_length|_ttl|_expiry|_type|_arn|_ref|_policy)$|^(.*_)?(public|max|min|allow_empty|no)_|^key$`
 )
@@ -131,6 +131,9 @@ func isLiteral(v string) bool {
 // image is an image's reference, taken apart.
 func parseImage(s string) map[string]any {
 	name, digest, _ := strings.Cut(s, "@")
+	if !strings.Contains(digest, ":") { // "@v1" names nothing
+		digest = ""
+	}
 	tag := ""
 	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
 		name, tag = name[:i], name[i+1:]

@@ -14,6 +14,7 @@ func TestShellScriptsAreSplitIntoCommands(t *testing.T) {
 		{"quotes don't end a command", `a "x | y && z" 'p; q' \| r`, "a"},
 		{"substitutions feed", `sh -c "$(curl -s x)"`, "curl $() sh<curl"},
 		{"process substitution feeds", "bash <(curl -s x)", "curl bash<curl"},
+		{"a variable feeds eval, and nothing else", "X=$(curl -s x)\neval $X\nbash b $X", "curl eval<curl bash"},
 		{"backticks feed", "eval `wget -O- x`", "wget eval<wget"},
 		{"wrappers and assignments go", "A=1 sudo -E env B=2 /usr/bin/apt-get install x", "apt-get"},
 		{"keywords go", "if a; then b; else c; fi", "a b c"},

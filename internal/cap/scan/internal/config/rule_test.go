@@ -92,3 +92,32 @@ func TestEveryRuleFindsItsBadExampleAndNotItsGoodOne(t *testing.T) {
 		}
 	}
 }
+
+func TestRulesJudgeWhatOneExampleDoesNotShow(t *testing.T) {
+	const ingress = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  annotations:\n    nginx.ingress.kubernetes.io/auth-url: "
+	const annotation = "apiVersion: v1\nkind: Pod\nmetadata:\n  annotations:\n    container.apparmor.security.beta.kubernetes.io/a: "
+	const profile = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n    - name: a\n      securityContext:\n        seccompProfile: "
+	for _, tt := range []struct {
+		name, file, text, rule string
+		want                   int
+	}{
+		{"an address in a block", "a.yaml", ingress + "|\n      https://auth.shop.test/\n", "k8s-ingress-injection", 0},
+		{"a line after the address", "a.yaml", ingress + "|\n      https://auth.shop.test/\n      x\n", "k8s-ingress-injection", 1},
+		{"what is no digest", "Dockerfile", "FROM alpine:3.20@v1\n", "docker-image-no-digest", 1},
+		{"a digest", "Dockerfile", "FROM alpine:3.20@sha256:" + strings.Repeat("0a", 32) + "\n", "docker-image-no-digest", 0},
+		{"the base of secret keys", "Dockerfile", "FROM a:1\nARG SECRET_KEY_BASE\n", "docker-secret-arg", 1},
+		{"an AppArmor profile of one's own", "a.yaml", annotation + "localhost/shop\n", "k8s-apparmor-annotation", 0},
+		{"an AppArmor profile that isn't one", "a.yaml", annotation + "custom\n", "k8s-apparmor-annotation", 1},
+		{"a seccomp profile of one's own", "a.yaml", profile + "{type: Localhost}\n", "k8s-seccomp", 0},
+		{"a seccomp profile that isn't one", "a.yaml", profile + "{type: Own}\n", "k8s-seccomp", 1},
+		{"settings with a password in a ConfigMap", "a.yaml", "apiVersion: v1\nkind: ConfigMap\ndata:\n  env: |\n    A=b\n    DB_PASSWORD=tr0ub4dor\n", "k8s-config-map-secret", 1},
+		{"settings that name a password in a ConfigMap", "a.yaml", "apiVersion: v1\nkind: ConfigMap\ndata:\n  env: |\n    A=b\n    DB_PASSWORD=${PASSWORD}\n", "k8s-config-map-secret", 0},
+		{"an earlier stage's first CMD", "Dockerfile", "FROM a:1\nCMD b\nCMD c\nFROM d:1\nCMD e\n", "docker-cmd-twice", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if res := find1(t, tt.file, tt.text); len(linesOf(res, tt.rule)) != tt.want {
+				t.Errorf("want %d of %s in %+v", tt.want, tt.rule, res.Findings)
+			}
+		})
+	}
+}

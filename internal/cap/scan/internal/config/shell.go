@@ -31,7 +31,8 @@ func (c *command) view() map[string]any {
 type shell struct {
 	src      string
 	commands []command
-	cut      bool // at maxCommands: the rest wasn't read
+	cut      bool                // at maxCommands: the rest wasn't read
+	filled   map[string][]string // by variable: the programs whose output it holds
 }
 
 // commandsOf splits a script; cut says that it has more than maxCommands.
@@ -231,6 +232,7 @@ func (w *words) command(src string, end int) (command, bool) {
 		first := path.Base(c.words[0])
 		switch {
 		case isAssignment(c.words[0]):
+			w.shell.fill(c.words[0], w.feeds)
 		case slices.Contains([]string{"if", "then", "else", "elif", "do", "while", "until", "!", "{", "}", "fi", "done"}, first):
 		case slices.Contains([]string{"sudo", "env", "exec", "time", "nice", "command", "nohup", "doas", "gosu", "xargs"}, first) && len(c.words) > 1:
 			c.before = append(c.before, first)
@@ -241,6 +243,9 @@ func (w *words) command(src string, end int) (command, bool) {
 			continue
 		default:
 			c.program, c.text = first, strings.TrimSpace(src[min(w.start, end):end])
+			if c.program == "eval" { // to others a variable is a word, not a program
+				c.feeds = append(c.feeds, w.shell.held(c.words)...)
+			}
 			w.nested(&c)
 			return c, true
 		}
@@ -268,6 +273,29 @@ func (w *words) nested(c *command) {
 		}
 		w.shell.commands = append(w.shell.commands, n)
 	}
+}
+
+// fill notes what a variable is set to.
+func (s *shell) fill(assignment string, programs []string) {
+	name, _, _ := strings.Cut(assignment, "=")
+	if len(programs) > 0 && s.filled == nil {
+		s.filled = map[string][]string{}
+	}
+	if len(programs) > 0 {
+		s.filled[name] = programs
+	}
+}
+
+// held are the programs whose output the words name by variables.
+func (s *shell) held(words []string) []string {
+	var out []string
+	for _, word := range words {
+		name := strings.Trim(word, "${}")
+		if strings.HasPrefix(word, "$") {
+			out = append(out, s.filled[name]...)
+		}
+	}
+	return out
 }
 
 func isAssignment(word string) bool {

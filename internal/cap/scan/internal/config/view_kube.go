@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -34,6 +35,9 @@ func (v *view) object(root *yaml.Node, m map[string]any, depth int) {
 	title := strings.TrimSpace(excerpt(kindName) + " " + excerpt(name))
 	vars := map[string]any{"object": m}
 	v.subjects = append(v.subjects, subject{scope: "object", name: title, vars: vars, node: root, value: m})
+	if spec, ok := m["spec"]; ok && spec != nil && mapping(m, "spec") == nil && slices.Contains(workloads(), kindName) {
+		v.problem(line(find(root, "spec")), "the specification of %s isn't a mapping", title)
+	}
 	for _, path := range podPaths() {
 		if pod := podAt(m, path); pod != nil {
 			own := with(with(vars, "pod", pod), "account", v.account(m, pod))
@@ -69,6 +73,11 @@ func (v *view) noteAccounts(docs []document) {
 // podPaths are where objects specify the pods that they make: Pod, PodTemplate, Deployment and the like (also Knative's and Argo's), CronJob.
 func podPaths() [][]any {
 	return [][]any{{"spec"}, {"template", "spec"}, {"spec", "template", "spec"}, {"spec", "jobTemplate", "spec", "template", "spec"}}
+}
+
+// workloads are the kinds of objects that make pods.
+func workloads() []string {
+	return []string{"Pod", "Deployment", "DaemonSet", "StatefulSet", "ReplicaSet", "ReplicationController", "Job", "CronJob"}
 }
 
 // podAt is the specification of pods at a path; nil if there is none.

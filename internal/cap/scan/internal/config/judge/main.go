@@ -1,6 +1,6 @@
-// Command judge measures the rules of package config against the fixtures of Checkmarx KICS: how many of the findings that its authors
-// expect are found, and in how many of the files that they hold for good something is claimed. Fixtures aren't in this repository:
-// -dir names a copy of theirs (assets/queries), -map the claims.
+// Command judge measures the rules of package config against fixtures of others: how many of the findings that their authors expect are
+// found, and in how many of the files or places that they hold for good something is claimed. Fixtures aren't in this repository: -dir names
+// a copy of theirs, -layout whose they are (for Checkmarx KICS it is assets/queries, else the repository's root), -map the claims.
 package main
 
 import (
@@ -21,11 +21,15 @@ import (
 )
 
 func main() {
-	dir := flag.String("dir", "", "assets/queries of KICS")
-	claims := flag.String("map", "internal/cap/scan/internal/config/testdata/kics-map.yaml", "which rules claim which query")
+	dir := flag.String("dir", "", "their fixtures")
+	whose := flag.String("layout", "kics", "whose they are: kics, trivy, checkov or semgrep")
+	claims := flag.String("map", "", "which rules claim which of theirs; testdata has one for each layout")
 	verbose := flag.Bool("v", false, "list every difference")
 	flag.Parse()
-	if err := run(*dir, *claims, *verbose); err != nil {
+	if *claims == "" {
+		*claims = "internal/cap/scan/internal/config/testdata/" + *whose + "-map.yaml"
+	}
+	if err := run(*whose, *dir, *claims, *verbose); err != nil {
 		fmt.Fprintln(os.Stderr, "judge:", err)
 		os.Exit(1)
 	}
@@ -38,7 +42,18 @@ type tally struct {
 	good, alarmed, bad, badFound int // files
 }
 
-func run(dir, claims string, verbose bool) error {
+func run(whose, dir, claims string, verbose bool) error {
+	if whose == "kics" {
+		return kics(dir, claims, verbose)
+	}
+	read, err := layoutOf(whose)
+	if err != nil {
+		return err
+	}
+	return others(read, dir, claims, verbose)
+}
+
+func kics(dir, claims string, verbose bool) error {
 	src, err := os.ReadFile(claims)
 	if err != nil {
 		return err
@@ -119,7 +134,11 @@ func (t *tally) query(name, dir string, rules []string, verbose bool) error {
 		if e.Name() == "positive_expected_result.json" || e.IsDir() {
 			continue
 		}
-		lines, problems, err := findIn(name, filepath.Join(dir, e.Name()), rules)
+		src, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return err
+		}
+		lines, problems, err := findIn(strings.Split(name, "/")[0], src, rules)
 		if err != nil {
 			return err
 		}
@@ -190,13 +209,9 @@ func expectations(dir string) (map[string][]int, error) {
 }
 
 // findIn is where our rules point in a file, under a name that tells its kind.
-func findIn(query, file string, rules []string) ([]int, []config.Problem, error) {
-	src, err := os.ReadFile(file)
-	if err != nil {
-		return nil, nil, err
-	}
-	name := "manifest" + filepath.Ext(file)
-	switch strings.Split(query, "/")[0] {
+func findIn(kind string, src []byte, rules []string) ([]int, []config.Problem, error) {
+	name := "manifest.yaml" // JSON is YAML
+	switch kind {
 	case "dockerfile":
 		name = "Dockerfile"
 	case "dockerCompose":
