@@ -25,6 +25,7 @@ import (
 type sources struct {
 	goEnv  registry.GoEnv
 	npmEnv registry.NPMEnv
+	cargo  registry.CargoEnv
 	ca     string
 	set    bool
 	// pinners are who tells what tags stand for, nil for the real ones.
@@ -43,9 +44,12 @@ func (u *run) env(ctx context.Context, p project) (sources, error) {
 		return s, nil
 	}
 	var err error
-	if p.ecosystem == choose.Go {
+	switch p.ecosystem {
+	case choose.Go:
 		s.goEnv, err = registry.ReadGoEnv(ctx)
-	} else {
+	case choose.Crates:
+		s.cargo, err = registry.ReadCargoEnv(ctx)
+	default:
 		s.npmEnv, err = registry.ReadNPMEnv(ctx, filepath.Join(u.root, filepath.FromSlash(p.dir)))
 	}
 	if err == nil {
@@ -62,8 +66,11 @@ func (u *run) registry(ctx context.Context, p project) (registry.Registry, error
 	if err != nil {
 		return nil, err
 	}
-	if p.ecosystem == choose.Go {
+	switch p.ecosystem {
+	case choose.Go:
 		return registry.NewGo(s.goEnv, nil)
+	case choose.Crates:
+		return registry.NewCrates(s.cargo, nil), nil
 	}
 	return registry.NewNPM(s.npmEnv, nil), nil
 }
@@ -119,6 +126,13 @@ func (u *run) gather(ctx context.Context, dir string, parts []finding.Package, f
 					matter = append(matter, i)
 				}
 			}
+		}
+		if p.Ecosystem == choose.Crates {
+			b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(p.Location.Path)))
+			if err != nil {
+				return nil, fmt.Errorf("read where crates come from: %w", err)
+			}
+			part.Closed = registry.CargoEnv{}.Elsewhere(b, p.Name, p.Version)
 		}
 		out = append(out, part)
 	}
@@ -214,7 +228,7 @@ func (u *run) releases(ctx context.Context, parts []choose.Part) error {
 	slots := make(chan struct{}, atOnce)
 	for i := range parts {
 		p := &parts[i]
-		if p.Closed != "" || p.Ecosystem != choose.Go && p.Ecosystem != choose.NPM {
+		if p.Closed != "" || !choose.Updated(p.Ecosystem) {
 			continue
 		}
 		wg.Go(func() {

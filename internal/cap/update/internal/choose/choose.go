@@ -26,9 +26,15 @@ const Wait = 72 * time.Hour
 
 // Ecosystems whose versions can be ordered here.
 const (
-	Go  = "Go"
-	NPM = "npm"
+	Go     = "Go"
+	NPM    = "npm"
+	Crates = "crates.io"
 )
+
+// Updated tells whether parts of an ecosystem are updated.
+func Updated(ecosystem string) bool {
+	return ecosystem == Go || ecosystem == NPM || ecosystem == Crates
+}
 
 // Part is one part in use, with what is known of it.
 type Part struct {
@@ -202,7 +208,7 @@ func (c *chooser) unfit(p *Part) string {
 	switch {
 	case p.Closed != "":
 		return p.Closed
-	case p.Ecosystem != Go && p.Ecosystem != NPM:
+	case !Updated(p.Ecosystem):
 		return "updates of " + p.Ecosystem + " aren't made yet: " + byHand(p)
 	case p.Name == "stdlib" && p.Ecosystem == Go:
 		return "the standard library comes with Go itself: raise the toolchain"
@@ -322,10 +328,10 @@ func mends(f *finding.Finding, version string) bool {
 	return below != "" && (below == v || !above || semver.MajorMinor(below) == semver.MajorMinor(v))
 }
 
-// jump is the risk of a change by its numbers. npm takes the first number that isn't 0 for the major one.
+// jump is the risk of a change by its numbers. npm and cargo take the first number that isn't 0 for the major one.
 func jump(ecosystem, from, to string) Risk {
 	a, b := canonical(from), canonical(to)
-	zero := ecosystem == NPM && semver.Major(a) == "v0"
+	zero := ecosystem != Go && semver.Major(a) == "v0"
 	switch {
 	case semver.Major(a) != semver.Major(b):
 		return Major

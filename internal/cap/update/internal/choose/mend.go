@@ -117,6 +117,9 @@ func (c *chooser) hopeless(open []finding.Finding, why map[string]string, reason
 // place decides how a change is made. For a part of npm that others ask for: within what they ask, else by raising who
 // asks, and only then against them.
 func (c *chooser) place(p *Part, ch Change) {
+	if p.Ecosystem == Crates {
+		ch.How = Lock // cargo refuses what manifests don't ask for
+	}
 	if p.Ecosystem != NPM || p.Direct {
 		c.changes = append(c.changes, ch)
 		return

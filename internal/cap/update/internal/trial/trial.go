@@ -55,11 +55,12 @@ type Config struct {
 	Repo   string // a Git repository
 	Commit string // its full name
 	Dir    string // of the project in the tree, "." for its root
-	// Ecosystem is choose.Go or choose.NPM.
+	// Ecosystem is choose.Go, choose.NPM or choose.Crates.
 	Ecosystem string
 	Lock      string // npm: the base name of the lock file, which says the tool; "" for package-lock.json
 	Go        registry.GoEnv
 	NPM       registry.NPMEnv
+	Cargo     registry.CargoEnv
 	CA        string // npm: a file with further certificates to trust; "" for the system's
 	// Wait keeps npm and pnpm from taking other parts that are younger at Now, but for changes that skip the waiting time; 0 for no limit.
 	Wait    time.Duration
@@ -105,7 +106,7 @@ const (
 )
 
 // manifests are what may be carried back.
-var manifests = []string{"go.mod", "go.sum", "package.json", "package-lock.json", "yarn.lock", "pnpm-lock.yaml"}
+var manifests = []string{"go.mod", "go.sum", "package.json", "package-lock.json", "yarn.lock", "pnpm-lock.yaml", "Cargo.toml", "Cargo.lock"}
 
 // Trial is a project with its baseline.
 type Trial struct {
@@ -154,6 +155,8 @@ func Begin(ctx context.Context, c Config) (*Trial, error) {
 		t.kit, err = newGoKit(c)
 	case choose.NPM:
 		t.kit, err = newJSKit(c)
+	case choose.Crates:
+		t.kit, err = newCargoKit(c)
 	default:
 		err = fault.New(fault.Unsupported, "updates of "+c.Ecosystem+" can't be tried yet")
 	}
@@ -317,14 +320,20 @@ func (a *attempt) run(ctx context.Context, env []string, out io.Writer, argv ...
 func (a *attempt) equip(j Job) (Job, error) {
 	var hosts []string
 	var err error
-	if a.config.Ecosystem == choose.Go {
+	switch a.config.Ecosystem {
+	case choose.Crates:
+		if root := a.config.Cargo.Root; root != "" {
+			j.Programs = []string{root}
+		}
+		hosts, err = a.config.Cargo.Hosts()
+	case choose.Go:
 		j.Programs = []string{a.config.Go.Root}
 		hosts, err = a.config.Go.Hosts()
 		warm := filepath.Join(a.config.Go.ModCache, "cache", "download")
 		if st, e := os.Stat(warm); a.net && e == nil && st.IsDir() {
 			j.Read[inWarm] = warm
 		}
-	} else {
+	default:
 		hosts, err = a.config.NPM.Hosts()
 		if k, ok := a.kit.(interface{ program() string }); ok {
 			j.Programs = []string{k.program()}
