@@ -28,7 +28,7 @@ func BenchmarkFind(b *testing.B) {
 	b.SetBytes(int64(total))
 	for b.Loop() {
 		for _, src := range files {
-			m.find(src)
+			m.find("a.go", src)
 		}
 	}
 }

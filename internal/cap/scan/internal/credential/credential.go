@@ -118,14 +118,14 @@ func (r *Result) file(m *matcher, fsys fs.FS, name string) {
 
 // text searches a file's content.
 func (r *Result) text(m *matcher, name string, src []byte) {
-	hits := m.find(src)
+	hits := m.find(name, src)
 	if len(hits) > maxFindings {
 		r.problem(name, fmt.Sprintf("looks like more than %d credentials; the rest isn't listed", maxFindings))
 		hits = hits[:maxFindings]
 	}
 	lines := lineCounter{src: src}
 	for _, h := range hits {
-		if !h.rule.counts(name) || h.rule.guesses() && dull(name, src) {
+		if h.rule.guesses() && dull(name, src) {
 			continue
 		}
 		at := lines.at(h.start)

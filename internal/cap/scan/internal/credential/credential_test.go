@@ -106,7 +106,7 @@ func TestEveryRuleFindsItsBadExamplesAndNotItsGoodOnes(t *testing.T) {
 			r.value()
 			for _, example := range r.Bad {
 				text, lot := drawn(t, example)
-				hits := all.find([]byte(text))
+				hits := all.find("", []byte(text))
 				if len(hits) != 1 || hits[0].rule != r {
 					t.Errorf("not found once in %q: %d", text, len(hits))
 					continue
@@ -119,7 +119,7 @@ func TestEveryRuleFindsItsBadExamplesAndNotItsGoodOnes(t *testing.T) {
 			}
 			for _, example := range r.Good {
 				text, _ := drawn(t, example)
-				for _, h := range all.find([]byte(text)) {
+				for _, h := range all.find("", []byte(text)) {
 					t.Errorf("%s found in %q", h.rule.ID, text)
 				}
 			}
@@ -142,13 +142,13 @@ func TestRegularPublishedAndWordlikeValuesAreNone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := c.rule
 			r.Keywords, r.token = []string{"tok_"}, lazy("tok_[A-Za-z0-9]{16}")
-			hits := matcherOf([]*rule{&r}).find([]byte(c.text))
+			hits := matcherOf([]*rule{&r}).find("", []byte(c.text))
 			if len(hits) != c.want {
 				t.Errorf("%d hits", len(hits))
 			}
 			if len(hits) == 1 {
 				r.Published = []string{hex.EncodeToString(hits[0].value[:8])}
-				if len(matcherOf([]*rule{&r}).find([]byte(c.text))) != 0 {
+				if len(matcherOf([]*rule{&r}).find("", []byte(c.text))) != 0 {
 					t.Error("a published value is a hit")
 				}
 			}
@@ -213,7 +213,7 @@ func FuzzFindKeepsToTheText(f *testing.F) {
 	f.Add([]byte("-----BEGIN PRIVATE KEY-----"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		last := 0
-		for _, h := range m.find(src) {
+		for _, h := range m.find("", src) {
 			if h.start < last || h.end <= h.start || h.end > len(src) {
 				t.Fatalf("%d to %d after %d of %d", h.start, h.end, last, len(src))
 			}

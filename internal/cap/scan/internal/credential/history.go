@@ -188,7 +188,7 @@ func (h *history) read(r *bufio.Reader, n int) error {
 }
 
 func (h *history) text(id string, src []byte) {
-	hits := h.matcher.find(src)
+	hits := h.matcher.find("", src)
 	lines := lineCounter{src: src}
 	for _, x := range hits[:min(len(hits), maxFindings)] {
 		at := lines.at(x.start)

@@ -189,12 +189,14 @@ func TestHistoryKnowsKeyStoresAndFilesOfRules(t *testing.T) {
 	source, _ := drawn(t, `<add key="ClearTextPassword" value="{alnum:16}" />`)
 	store := r.commit("tls.bin", "\x30\x82\x09\xf1\x02\x01\x03\x30"+strings.Repeat("\x00\x81\x01\x02\xfe", 50))
 	r.commit("other.config", source)
+	form, _ := drawn(t, `"secret_key" => "sk_{alnum:29}"`)
+	guess := r.commit("a.js", form)
 	config := r.commit("nuget.config", source)
-	for _, name := range []string{"tls.bin", "nuget.config", "other.config"} {
+	for _, name := range []string{"tls.bin", "nuget.config", "other.config", "a.js"} {
 		r.commit(name, "")
 	}
 	places, problems := r.history(Options{})
-	if d := cmp.Diff([]string{"secret-keystore tls.bin " + store, "secret-nuget-password nuget.config " + config}, places); d != "" || len(problems) > 0 {
+	if d := cmp.Diff([]string{"secret-keystore tls.bin " + store, "secret-assigned a.js " + guess, "secret-nuget-password nuget.config " + config}, places); d != "" || len(problems) > 0 {
 		t.Errorf("%s %v", d, problems)
 	}
 }

@@ -22,6 +22,7 @@ type matcher struct {
 	words          *automaton
 	keywords       []string
 	tokens, values [][]*rule // by keyword
+	limited        []*rule   // those for some files
 	store          *rule     // for files that are key stores as a whole
 }
 
@@ -46,6 +47,9 @@ func matcherOf(rules []*rule) *matcher {
 		}
 	}
 	for _, r := range rules {
+		if len(r.Files) > 0 {
+			m.limited = append(m.limited, r)
+		}
 		add(r, r.Keywords, &m.tokens)
 		add(r, r.Names, &m.values)
 	}
@@ -53,12 +57,22 @@ func matcherOf(rules []*rule) *matcher {
 	return m
 }
 
-// find returns the credentials of a text in their order. Of those that overlap, the most certain one stays.
-func (m *matcher) find(src []byte) []hit {
+// find returns the credentials of a text in their order. Of those that overlap, the most certain one stays. With a name, rules for other
+// files aren't asked; without one, who learns it later sorts them out.
+func (m *matcher) find(name string, src []byte) []hit {
 	var hits []hit
+	var elsewhere []*rule
+	for _, r := range m.limited {
+		if name != "" && !r.counts(name) {
+			elsewhere = append(elsewhere, r)
+		}
+	}
 	m.words.find(src, func(word uint16, end int) {
 		start := end - len(m.keywords[word])
 		for _, r := range m.tokens[word] {
+			if len(r.Files) > 0 && slices.Contains(elsewhere, r) {
+				continue
+			}
 			if h, ok := r.atToken(src, start); ok {
 				hits = append(hits, h)
 			}
