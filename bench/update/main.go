@@ -3,7 +3,7 @@
 //
 //	go build -o WARD ../../cmd/ward && go run . -ward WARD [-only NAME]
 //
-// It needs git, Go, npm and their registries. Advisories are the published ones, cut down to what matching needs (advisories.go). Nothing of the user's
+// It needs git, Go, npm, yarn 1, pnpm 9 or 10, and their registries. Advisories are the published ones, cut down to what matching needs (advisories.go). Nothing of the user's
 // caches is touched but Go's module cache.
 package main
 
@@ -131,7 +131,7 @@ func (b *bench) db() string { return filepath.Join(b.dir, "advisories.index") }
 // env is the environment of every program: caches in our own folder.
 func (b *bench) env(name string) []string {
 	return append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(b.dir, "cache", name), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1",
-		"npm_config_registry="+b.front+"/", "npm_config_cache="+filepath.Join(b.dir, "npm"), "GOFLAGS=-mod=mod")
+		"npm_config_registry="+b.front+"/", "npm_config_cache="+filepath.Join(b.dir, "npm"), "YARN_CACHE_FOLDER="+filepath.Join(b.dir, "yarn"), "GOFLAGS=-mod=mod")
 }
 
 func (b *bench) do(name, dir string, argv ...string) ([]byte, error) {
@@ -240,9 +240,12 @@ func (b *bench) create(p project, dir string) error {
 		steps = append(steps, []string{"go", "mod", "tidy"})
 	}
 	if text, ok := p.files["package.json"]; ok {
-		install := []string{"npm", "install", "--package-lock-only", "--ignore-scripts"}
+		pins, install := install(p)
+		if p.tool == "yarn" {
+			install = append(install, "--registry", b.front+"/")
+		}
 		if len(p.pin) > 0 { // an old lock file: what was newest then
-			old := strings.Replace(text, "{", `{"overrides": `+string(must(json.Marshal(p.pin)))+",", 1)
+			old := strings.Replace(text, "{", strings.Replace(pins, "PINS", string(must(json.Marshal(p.pin))), 1), 1)
 			if err := os.WriteFile(filepath.Join(dir, "package.json"), []byte(old), 0o644); err != nil {
 				return err
 			}

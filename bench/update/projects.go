@@ -12,6 +12,7 @@ type project struct {
 	name, why string
 	files     map[string]string
 	pin       map[string]any // npm: what an older lock file holds
+	tool      string         // whose lock file it has: yarn or pnpm; "" for npm
 	flags     []string
 	// change maps parts to "from→to how", one proposal an element; the order doesn't matter.
 	change []map[string]string
@@ -74,4 +75,4 @@ func (p *project) compare(got *report) string {
 	return strings.Join(out, "\n")
 }
 
-func projects() []project { return append(npmProjects(), goProjects()...) }
+func projects() []project { return append(append(npmProjects(), otherProjects()...), goProjects()...) }

@@ -100,7 +100,7 @@ func (u *run) gather(ctx context.Context, dir string, parts []finding.Package, f
 		}
 	}
 	var out []choose.Part
-	locks, taken := map[string]*npmlock.Lock{}, map[int]bool{}
+	locks, unread, taken := map[string]*npmlock.Lock{}, map[string]string{}, map[int]bool{}
 	for n := 0; n < len(matter); n++ {
 		p := &parts[matter[n]]
 		if taken[matter[n]] {
@@ -113,11 +113,13 @@ func (u *run) gather(ctx context.Context, dir string, parts []finding.Package, f
 			file := p.Location.Path
 			if locks[file] == nil {
 				if locks[file], err = readLock(dir, file); err != nil {
-					return nil, err
+					unread[file], locks[file] = err.Error(), new(npmlock.Lock)
 				}
 			}
-			if err := u.asked(ctx, &part, locks[file]); err != nil {
-				return nil, err
+			if part.Closed = unread[file]; part.Closed == "" {
+				if err := u.asked(ctx, &part, locks[file]); err != nil {
+					return nil, err
+				}
 			}
 			// Who asks for a weak part may have to be changed instead, and who asks for that.
 			for _, a := range part.Asks {

@@ -152,3 +152,25 @@ func TestOfAGroupOnlyWhatBringsInSomethingYoungIsHeld(t *testing.T) {
 		})
 	}
 }
+
+// TestALockFileThatCantBeReadHoldsItsParts: the rest of the repository is updated all the same, and nobody is asked about what isn't understood.
+func TestALockFileThatCantBeReadHoldsItsParts(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"yarn.lock": "__metadata:\n  version: 8\n", "package.json": "{}", "old/pnpm-lock.yaml": "lockfileVersion: 5.4\n"} {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	u := &run{Request: Request{SeenLog: filepath.Join(t.TempDir(), "seen"), Clock: clock.Func(time.Now), sources: sources{npmEnv: registry.NPMEnv{Registry: "http://127.0.0.1:1"}, set: true}}, root: dir}
+	for file, want := range map[string]string{"yarn.lock": "yarn 2", "old/pnpm-lock.yaml": "only 9 says who asks", "absent/yarn.lock": "no such file"} {
+		p := finding.Package{Ecosystem: choose.NPM, Name: "a", Version: "1.0.0", Location: finding.Location{Path: file}}
+		f := finding.Finding{ID: "A", Kind: finding.Dependency, Tool: "ward", Package: &p, Fixed: []string{"1.0.1"}, Location: p.Location}
+		c, err := u.choose(t.Context(), dir, []finding.Package{p}, []finding.Finding{f})
+		if err != nil || len(c.Held) != 1 || !strings.Contains(c.Held[0].Reason, want) || len(c.Groups) > 0 {
+			t.Errorf("%s: %+v %v", file, c, err)
+		}
+	}
+}
