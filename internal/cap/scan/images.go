@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/wardhq/ward/internal/base/fault"
@@ -82,10 +83,7 @@ func (s *scanner) image(ctx context.Context, db *advisory.DB, ref string) (int, 
 	s.out.Packages = append(s.out.Packages, inv.Packages...)
 	s.out.Parts = len(s.out.Packages)
 	s.out.Findings = append(append(append(s.out.Findings, img.Findings()...), found...), secrets.Findings...)
-	for _, p := range inv.Problems {
-		s.problem(ref+":/"+at(p.Path, p.Line), p.Why)
-	}
-	for _, p := range append(img.Problems, secrets.Problems...) {
+	for _, p := range slices.Concat(inv.Problems, img.Problems, secrets.Problems) {
 		s.problem(ref+":/"+p.Path, p.Reason)
 	}
 	return len(inv.Files) + secrets.Files, nil

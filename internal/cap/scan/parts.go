@@ -47,9 +47,7 @@ func (s *scanner) dependencies(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for _, p := range inv.Problems {
-		s.problem(at(p.Path, p.Line), p.Why)
-	}
+	s.out.Problems = append(s.out.Problems, inv.Problems...)
 	asked, err := s.unlocked(ctx)
 	if err != nil {
 		return 0, err

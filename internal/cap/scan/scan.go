@@ -20,6 +20,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/scan/internal/gobox"
 	"github.com/wardhq/ward/internal/cap/scan/internal/rank"
 	"github.com/wardhq/ward/internal/cap/scan/internal/report"
+	"github.com/wardhq/ward/internal/cap/scan/internal/tree"
 	"github.com/wardhq/ward/internal/finding"
 	"github.com/wardhq/ward/internal/leak"
 	"github.com/wardhq/ward/internal/model"
@@ -121,7 +122,7 @@ func Run(ctx context.Context, r Request) (*Report, error) {
 		return nil, fault.Wrap(fault.Invalid, "scan "+r.Name, err)
 	}
 	defer root.Close()
-	s := &scanner{Request: r, tree: root.FS(), out: Report{Target: r.Name, At: r.Now, Findings: []finding.Finding{}, Problems: []finding.Problem{}}}
+	s := &scanner{Request: r, tree: tree.Of(root.FS()), out: Report{Target: r.Name, At: r.Now, Findings: []finding.Finding{}, Problems: []finding.Problem{}}}
 	defer s.closeBox()
 	if r.Model != nil {
 		s.out.App = r.Model.App

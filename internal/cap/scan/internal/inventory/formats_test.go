@@ -61,7 +61,7 @@ func TestLockFiles(t *testing.T) {
 		"a TOML lock file cut off: what stood before still counts": {
 			files:    map[string]string{"Cargo.lock": "[[package]]\nname = \"a\"\nversion = \"1\"\n\n[[package]]\nname = \"b"},
 			want:     "Cargo.lock:1 crates.io a 1\n",
-			problems: []string{"Cargo.lock: a package without a name", "Cargo.lock: read TOML: line 6"},
+			problems: []string{"Cargo.lock:5: a package without a name", "Cargo.lock: read TOML: line 6"},
 		},
 		"Cargo: what members of the workspace ask for is direct": {
 			files: map[string]string{"Cargo.lock": "version = 3\n[[package]]\nname = \"own\"\nversion = \"0.1.0\"\ndependencies = [\n \"a\",\n]\n\n[[package]]\nname = \"a\"\nversion = \"1.0.0\"\nsource = \"registry+https://x\"\ndependencies = [\"b 2.0.0\"]\n"},

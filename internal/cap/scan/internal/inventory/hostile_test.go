@@ -157,7 +157,7 @@ func TestLimits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(inv.Problems) != 1 || !strings.Contains(inv.Problems[0].Why, c.want) {
+			if len(inv.Problems) != 1 || !strings.Contains(inv.Problems[0].Reason, c.want) {
 				t.Errorf("problems %v, want one with %q", inv.Problems, c.want)
 			}
 		})

@@ -34,14 +34,7 @@ type Options struct {
 type Inventory struct {
 	Packages []finding.Package
 	Files    []string // that were read for parts, whether they named any or not
-	Problems []Problem
-}
-
-// Problem is a file, or a part of it, that couldn't be read.
-type Problem struct {
-	Path string
-	Line int // 0 for the whole file
-	Why  string
+	Problems []finding.Problem // with their lines, where they have one: "go.mod:3"
 }
 
 // limits bound one run.
@@ -99,11 +92,15 @@ type walk struct {
 const maxProblems = 20
 
 func (w *walk) problem(name string, line int, why string) {
+	at := name
+	if line > 0 {
+		at = fmt.Sprintf("%s:%d", name, line)
+	}
 	switch w.faults[name]++; {
 	case w.faults[name] < maxProblems:
-		w.out.Problems = append(w.out.Problems, Problem{name, line, why})
+		w.out.Problems = append(w.out.Problems, finding.Problem{Path: at, Reason: why})
 	case w.faults[name] == maxProblems:
-		w.out.Problems = append(w.out.Problems, Problem{name, line, why + " (and more like this: no further one is listed)"})
+		w.out.Problems = append(w.out.Problems, finding.Problem{Path: at, Reason: why + " (and more like this: no further one is listed)"})
 	}
 }
 

@@ -129,7 +129,7 @@ func TestFilesOfSourceTrees(t *testing.T) {
 		},
 		"requirements: an include that leads out, or isn't there, is a problem": {
 			files:    map[string]string{"requirements.txt": "-r ../../etc/passwd\n-rgone.txt\n???\n"},
-			problems: []string{"gone.txt: can't be read: file does not exist", "requirements.txt: names a requirements file outside", "requirements.txt: a requirement that names no package"},
+			problems: []string{"gone.txt: can't be read: file does not exist", "requirements.txt:1: names a requirements file outside", "requirements.txt:3: a requirement that names no package"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -145,11 +145,11 @@ func TestFilesOfSourceTrees(t *testing.T) {
 	}
 }
 
-func checkProblems(t *testing.T, want []string, got []Problem) {
+func checkProblems(t *testing.T, want []string, got []finding.Problem) {
 	t.Helper()
 	var texts []string
 	for _, p := range got {
-		texts = append(texts, p.Path+": "+p.Why)
+		texts = append(texts, p.Path+": "+p.Reason)
 	}
 	same := cmpopts.SortSlices(func(a, b string) bool { return a < b })
 	begins := cmp.Comparer(func(a, b string) bool { return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) })
@@ -169,7 +169,7 @@ func TestPackagesOfDebian(t *testing.T) {
 		"dpkg status, with sources": {
 			files:    map[string]string{"etc/os-release": "ID=debian\nVERSION_ID=\"12\"\n", "var/lib/dpkg/status": status},
 			want:     "var/lib/dpkg/status:1 Debian:12 libssl3 3.0.11-1~deb12u2 from openssl 3.0.11-1 > libc6 debconf debconf-2.0\nvar/lib/dpkg/status:15 Debian:12 half 2 from half 2\n",
-			problems: []string{`var/lib/dpkg/status: package "odd" has the status ""`},
+			problems: []string{`var/lib/dpkg/status:19: package "odd" has the status ""`},
 		},
 		"Ubuntu with long-term support, os-release in usr/lib, distroless": {
 			files: map[string]string{
