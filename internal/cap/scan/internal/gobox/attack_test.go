@@ -44,6 +44,8 @@ type none struct{ modules string }
 
 func (n none) Run(ctx context.Context, j Job) (int, error) {
 	outside := func(s string) string {
+		delete(j.Read, Tree+"/.git")
+		delete(j.Read, Tree+"/.ward")
 		for _, m := range []map[string]string{j.Read, j.Write} {
 			for in, out := range m {
 				s = strings.ReplaceAll(s, in, out)
@@ -104,6 +106,7 @@ func tree(t *testing.T, files map[string]string) string {
 
 // evil is what runs if a tree gets to start a program.
 const evil = `
+for hidden in .git .ward; do cat "$(dirname "$0")/$hidden/token" >/dev/null 2>&1 && echo "did:read$hidden"; done
 [ -e %[1]q ] && cat %[1]q >/dev/null && echo did:read-a-file
 echo x 2>/dev/null > "$(dirname "$0")/planted" && echo did:write-the-tree
 bash -c 'echo > /dev/tcp/127.0.0.1/%[2]d' 2>/dev/null && echo did:reach-the-network
@@ -117,7 +120,7 @@ func TestWhatATreeStartsReachesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	all := []string{"read-a-file", "write-the-tree", "reach-the-network", "see-a-process"}
+	all := []string{"read.git", "read.ward", "read-a-file", "write-the-tree", "reach-the-network", "see-a-process"}
 	for name, c := range map[string]struct {
 		sandbox Sandbox
 		want    []string
@@ -129,6 +132,14 @@ func TestWhatATreeStartsReachesNothing(t *testing.T) {
 				"evil.sh": fmt.Sprintf(evil, secret, ln.Addr().(*net.TCPAddr).Port, os.Getpid()),
 			})
 			var said strings.Builder
+			for _, hidden := range []string{".git", ".ward"} {
+				if err := os.Mkdir(filepath.Join(dir, hidden), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(dir, hidden, "token"), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
 			exit, err := open(t, c.sandbox).Run(t.Context(), Command{Argv: []string{"/bin/sh", Tree + "/evil.sh"}, Tree: dir}, &said, io.Discard)
 			if err != nil || exit != 7 {
 				t.Fatalf("it didn't run: %d %v", exit, err)

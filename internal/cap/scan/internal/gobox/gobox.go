@@ -1,6 +1,6 @@
 // Package gobox runs what loads the Go code of a tree that nobody trusts, which is the go command, the analysis of calls, and gosec, in a sandbox.
 //
-// Guarantee: what runs inside sees the system, the toolchain, the module cache and the tree, all read-only, and folders of its own; it has no
+// Guarantee: what runs inside sees the system, the toolchain, the module cache and the tree but for .git and .ward, all read-only, and folders of its own; it has no
 // network, and nothing of our environment and home. Whether there is a sandbox is tried before and without the tree, so that no tree can bring about that
 // there is none. Not guaranteed: that what runs inside tells the truth; the build cache of such runs is one, and is used for nothing else.
 package gobox
@@ -27,6 +27,9 @@ const (
 	build = "/scan/build"
 	home  = "/scan/home"
 )
+
+// empty is a folder with nothing in it.
+const empty = "empty"
 
 // patience is how long the go command may take to tell where it is, and a sandbox to start.
 const patience = 30 * time.Second
@@ -77,11 +80,11 @@ func Open(ctx context.Context, s Sandbox, cache string) (_ *Box, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var said strings.Builder
-	empty := filepath.Join(b.scratch, "empty")
-	if err := os.Mkdir(empty, 0o755); err != nil {
+	nothing := filepath.Join(b.scratch, empty)
+	if err := os.Mkdir(nothing, 0o755); err != nil {
 		return nil, fmt.Errorf("make a folder for it: %w", err)
 	}
-	switch exit, err := b.Run(ctx, Command{Argv: []string{"go", "version"}, Tree: empty}, io.Discard, &said); {
+	switch exit, err := b.Run(ctx, Command{Argv: []string{"go", "version"}, Tree: nothing}, io.Discard, &said); {
 	case err != nil:
 		return nil, err
 	case exit != 0:
@@ -142,6 +145,12 @@ func (b *Box) Run(ctx context.Context, c Command, out, errs io.Writer) (exit int
 	j := Job{
 		Name: filepath.Base(b.scratch), Argv: append([]string{}, c.Argv...), Dir: path.Join(Tree, c.Dir), Read: map[string]string{Tree: c.Tree},
 		Write: map[string]string{home: dir, build: b.cache}, Programs: []string{b.goroot}, Out: out, Errs: errs,
+	}
+	// What Go code doesn't need, and may hold secrets: an application's state, and a repository's settings.
+	for _, hidden := range []string{".ward", ".git"} {
+		if st, err := os.Lstat(filepath.Join(c.Tree, hidden)); err == nil && st.IsDir() {
+			j.Read[path.Join(Tree, hidden)] = filepath.Join(b.scratch, empty)
+		}
 	}
 	if c.Data != "" {
 		j.Read[Data] = c.Data
