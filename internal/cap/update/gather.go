@@ -224,6 +224,16 @@ func (u *run) rangeOf(ctx context.Context, p *choose.Part, by npmlock.Ask, elsew
 // having no release to choose.
 func (u *run) releases(ctx context.Context, parts []choose.Part) error {
 	log := seen.Open(u.SeenLog, u.Clock)
+	// Of a part in several versions all releases from the lowest on are noted at once: what is listed later would be taken for new.
+	type name struct{ ecosystem, name string }
+	lowest := map[name]string{}
+	for i := range parts {
+		p := &parts[i]
+		k := name{p.Ecosystem, p.Name}
+		if low, ok := lowest[k]; !ok || choose.Compare(p.Version, low) < 0 {
+			lowest[k] = p.Version
+		}
+	}
 	var mu sync.Mutex // guards registries and failed
 	registries, failed := map[project]registry.Registry{}, []error{}
 	var wg sync.WaitGroup
@@ -247,7 +257,7 @@ func (u *run) releases(ctx context.Context, parts []choose.Part) error {
 			}
 			mu.Unlock()
 			if err == nil {
-				if p.Releases, err = reg.Releases(ctx, p.Name, p.Version); err == nil {
+				if p.Releases, err = reg.Releases(ctx, p.Name, lowest[name{p.Ecosystem, p.Name}]); err == nil {
 					p.Since, err = log.Note(p.Ecosystem, p.Name, p.Releases)
 				}
 			}

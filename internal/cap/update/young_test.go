@@ -174,3 +174,27 @@ func TestALockFileThatCantBeReadHoldsItsParts(t *testing.T) {
 		}
 	}
 }
+
+// TestAPartInTwoVersionsIsMetOnce: what is between them would seem to have come after the first contact.
+func TestAPartInTwoVersionsIsMetOnce(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"name":"a","time":{"1.0.0":"2026-01-01T00:00:00Z","1.0.1":"2026-01-02T00:00:00Z","1.0.2":"2026-01-03T00:00:00Z"},"versions":{"1.0.0":{},"1.0.1":{},"1.0.2":{}}}`)
+	}))
+	defer s.Close()
+	u := &run{Request: Request{SeenLog: filepath.Join(t.TempDir(), "seen"), Clock: clock.Func(func() time.Time { return now }), sources: sources{npmEnv: registry.NPMEnv{Registry: s.URL}, set: true}}}
+	var parts []choose.Part
+	for range 8 {
+		for _, v := range []string{"1.0.2", "1.0.0"} {
+			parts = append(parts, choose.Part{Package: finding.Package{Ecosystem: choose.NPM, Name: "a", Version: v, Location: finding.Location{Path: "package-lock.json"}}})
+		}
+	}
+	if err := u.releases(t.Context(), parts); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range parts {
+		if !p.Since["1.0.1"].Old(now, choose.Wait) {
+			t.Errorf("of %s, 1.0.1 is seen since %v", p.Version, p.Since["1.0.1"])
+		}
+	}
+}

@@ -39,7 +39,7 @@ func Updated(ecosystem string) bool {
 // Part is one part in use, with what is known of it.
 type Part struct {
 	finding.Package
-	Releases []registry.Release    // from the version in use on, lowest first
+	Releases []registry.Release    // from the version in use on, at least, lowest first
 	Since    map[string]seen.Since // by version
 	Findings []finding.Finding     // of this part at this place
 	Asks     []Ask                 // npm: who asks for it, and how
@@ -224,6 +224,9 @@ func (c *chooser) unfit(p *Part) string {
 func canonical(v string) string { return "v" + strings.TrimPrefix(v, "v") }
 
 func compare(a, b string) int { return semver.Compare(canonical(a), canonical(b)) }
+
+// Compare orders two versions, with or without Go's "v"; what can't be ordered comes first.
+func Compare(a, b string) int { return compare(a, b) }
 
 func current(p *Part) *registry.Release {
 	i := slices.IndexFunc(p.Releases, func(r registry.Release) bool { return canonical(r.Version) == canonical(p.Version) })
