@@ -2,8 +2,8 @@
 // keywords, a pattern, what it opens, how to revoke it, and examples that run as tests.
 //
 // One pass over a file finds the keywords; patterns are tried only there. Guarantee: each file was searched by every rule, or it is
-// counted as binary, or a Problem says why not; no finding holds a credential, only its kind and at most the 4 first characters of a
-// public prefix. Not guaranteed: that a credential still works, and that one without a form of its own (a password in a sentence) is
+// counted as binary, or a Problem says why not; no finding holds a credential, only its kind, at most the 4 first characters of a public
+// prefix, and 16 bits of a keyed hash. Not guaranteed: that a credential still works, and that one without a form of its own (a password in a sentence) is
 // found. Nothing is sent anywhere.
 package credential
 
