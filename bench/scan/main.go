@@ -27,6 +27,8 @@ func main() {
 		err = compare(args)
 	case "ward": // one scan, in a process of its own
 		err = wardScan(args[0], args[1], args[2])
+	case "measure":
+		err = measure(args[0], args[1:])
 	case "build": // likewise
 		err = wardBuild(args[0])
 	default:
