@@ -33,7 +33,7 @@ type Options struct {
 // Inventory is what a tree holds, sorted by path, line and name.
 type Inventory struct {
 	Packages []finding.Package
-	Files    []string // that were read for parts, whether they named any or not
+	Files    []string          // that were read for parts, whether they named any or not
 	Problems []finding.Problem // with their lines, where they have one: "go.mod:3"
 }
 
