@@ -39,16 +39,8 @@ func (k *cargoKit) cargo(ctx context.Context, a *attempt, argv ...string) error 
 }
 
 func (k *cargoKit) update(ctx context.Context, a *attempt, changes []choose.Change) error {
-	// A project's own settings name programs (wrappers of the compiler, helpers for credentials) and other registries.
-	for dir := a.config.Dir; ; dir = path.Dir(dir) {
-		for _, name := range []string{".cargo/config.toml", ".cargo/config"} {
-			if _, err := os.Lstat(filepath.Join(a.dir, "tree", dir, name)); !errors.Is(err, os.ErrNotExist) {
-				return fault.New(fault.Unsupported, "projects with a "+name+" can't be tried yet")
-			}
-		}
-		if dir == "." {
-			break
-		}
+	if err := withoutCargoSettings(a); err != nil {
+		return err
 	}
 	for _, ch := range changes {
 		if err := k.cargo(ctx, a, "update", "--package", ch.Name+"@"+ch.From, "--precise", strings.TrimPrefix(ch.To, "v")); err != nil {
@@ -56,6 +48,26 @@ func (k *cargoKit) update(ctx context.Context, a *attempt, changes []choose.Chan
 		}
 	}
 	return k.cargo(ctx, a, "fetch", "--locked")
+}
+
+// withoutCargoSettings refuses a project's own settings: they name programs (wrappers of the compiler, helpers for credentials) and other registries. A link
+// that leads out of the tree, which is in another place inside, is no absence.
+func withoutCargoSettings(a *attempt) error {
+	root, err := os.OpenRoot(filepath.Join(a.dir, "tree"))
+	if err != nil {
+		return fmt.Errorf("look at settings: %w", err)
+	}
+	defer root.Close()
+	for dir := a.config.Dir; ; dir = path.Dir(dir) {
+		for _, name := range []string{".cargo/config.toml", ".cargo/config"} {
+			if _, err := root.Lstat(path.Join(dir, name)); !errors.Is(err, os.ErrNotExist) {
+				return fault.New(fault.Unsupported, "projects with a "+name+" can't be tried yet")
+			}
+		}
+		if dir == "." {
+			return nil
+		}
+	}
 }
 
 func (k *cargoKit) build(ctx context.Context, a *attempt) error {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -90,11 +92,21 @@ func TestCargoTriesWithinWhatIsAskedFor(t *testing.T) {
 			t.Errorf("%s: %+v", to, out)
 		}
 	}
-	write(t, repo, map[string]string{".cargo/config.toml": "[build]\nrustc-wrapper = \"./evil\"\n"})
-	gitIn(t, repo, "add", "-A")
-	gitIn(t, repo, "commit", "-q", "-m", "settings")
-	c := Config{Repo: repo, Commit: strings.TrimSpace(gitIn(t, repo, "rev-parse", "HEAD")), Dir: ".", Ecosystem: choose.Crates, Cargo: e, Scratch: t.TempDir(), Sandbox: newBox(t)}
-	if _, err := Begin(t.Context(), c); err == nil || !strings.Contains(err.Error(), ".cargo/config.toml") {
-		t.Error(err)
+	refused := func() {
+		t.Helper()
+		gitIn(t, repo, "add", "-A")
+		gitIn(t, repo, "commit", "-q", "-m", "settings")
+		c := Config{Repo: repo, Commit: strings.TrimSpace(gitIn(t, repo, "rev-parse", "HEAD")), Dir: ".", Ecosystem: choose.Crates, Cargo: e, Scratch: t.TempDir(), Sandbox: newBox(t)}
+		if _, err := Begin(t.Context(), c); err == nil || !strings.Contains(err.Error(), ".cargo/config.toml") {
+			t.Error(err)
+		}
 	}
+	write(t, repo, map[string]string{".cargo/config.toml": "[build]\nrustc-wrapper = \"./evil\"\n"})
+	refused()
+	// The same through a link that leads somewhere only inside.
+	gitIn(t, repo, "mv", ".cargo", "settings")
+	if err := os.Symlink(inTree+"/settings", filepath.Join(repo, ".cargo")); err != nil {
+		t.Fatal(err)
+	}
+	refused()
 }

@@ -52,7 +52,7 @@ func settleFile(root *os.Root, name string) error {
 		if err != nil {
 			return err
 		}
-		for line := range strings.SplitSeq(string(b), "\n") {
+		for line := range strings.FieldsFuncSeq(string(b), func(r rune) bool { return r == '\r' || r == '\n' }) { // both end a line, to npm
 			key, value, _ := strings.Cut(line, "=")
 			if key, value = strings.TrimSpace(key), strings.TrimSpace(value); harmless(key) && !strings.Contains(value, "$") {
 				kept.WriteString(key + "=" + value + "\n")

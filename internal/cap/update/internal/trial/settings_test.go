@@ -18,6 +18,7 @@ func TestARepositorysSettingsRunNothingWhileFetching(t *testing.T) {
 	for _, c := range []struct{ tool, name, text string }{
 		{"npm", ".npmrc", "git = " + inTree + "/evil.sh\n"},
 		{"npm", ".npmrc", "\"git\" = " + inTree + "/evil.sh\nsave-prefix=^\n"},
+		{"npm", ".npmrc", "save-prefix=^\rgit=" + inTree + "/evil.sh\n"},
 		{"yarn", ".yarnrc", "yarn-path \"./evil.sh\"\n"},
 	} {
 		t.Run(c.name+c.tool, func(t *testing.T) {
