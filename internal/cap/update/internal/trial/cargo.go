@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path"
 	"path/filepath"
 	"strings"
 
@@ -39,7 +37,8 @@ func (k *cargoKit) cargo(ctx context.Context, a *attempt, argv ...string) error 
 }
 
 func (k *cargoKit) update(ctx context.Context, a *attempt, changes []choose.Change) error {
-	if err := withoutCargoSettings(a); err != nil {
+	// They name programs (wrappers of the compiler, helpers for credentials) and other registries.
+	if err := a.without(".cargo/config.toml", ".cargo/config"); err != nil {
 		return err
 	}
 	for _, ch := range changes {
@@ -48,26 +47,6 @@ func (k *cargoKit) update(ctx context.Context, a *attempt, changes []choose.Chan
 		}
 	}
 	return k.cargo(ctx, a, "fetch", "--locked")
-}
-
-// withoutCargoSettings refuses a project's own settings: they name programs (wrappers of the compiler, helpers for credentials) and other registries. A link
-// that leads out of the tree, which is in another place inside, is no absence.
-func withoutCargoSettings(a *attempt) error {
-	root, err := os.OpenRoot(filepath.Join(a.dir, "tree"))
-	if err != nil {
-		return fmt.Errorf("look at settings: %w", err)
-	}
-	defer root.Close()
-	for dir := a.config.Dir; ; dir = path.Dir(dir) {
-		for _, name := range []string{".cargo/config.toml", ".cargo/config"} {
-			if _, err := root.Lstat(path.Join(dir, name)); !errors.Is(err, os.ErrNotExist) {
-				return fault.New(fault.Unsupported, "projects with a "+name+" can't be tried yet")
-			}
-		}
-		if dir == "." {
-			return nil
-		}
-	}
 }
 
 func (k *cargoKit) build(ctx context.Context, a *attempt) error {

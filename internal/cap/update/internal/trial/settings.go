@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/wardhq/ward/internal/base/fault"
 )
 
 // harmless are settings of .npmrc that decide what is resolved, and name nothing that is run or asked
@@ -31,6 +33,26 @@ func (a *attempt) settle() error {
 	for dir := a.config.Dir; ; dir = path.Dir(dir) {
 		if err := settleFile(root, path.Join(dir, ".npmrc")); err != nil {
 			return fmt.Errorf("look at settings: %w", err)
+		}
+		if dir == "." {
+			return nil
+		}
+	}
+}
+
+// without refuses projects with files of these names, which tools look for in the project's folder and in all above it. A link that leads out of the tree, which
+// is in another place inside, is no absence.
+func (a *attempt) without(names ...string) error {
+	root, err := os.OpenRoot(filepath.Join(a.dir, "tree"))
+	if err != nil {
+		return fmt.Errorf("look at settings: %w", err)
+	}
+	defer root.Close()
+	for dir := a.config.Dir; ; dir = path.Dir(dir) {
+		for _, name := range names {
+			if _, err := root.Lstat(path.Join(dir, name)); !errors.Is(err, os.ErrNotExist) {
+				return fault.New(fault.Unsupported, "projects with a "+name+" can't be tried yet")
+			}
 		}
 		if dir == "." {
 			return nil

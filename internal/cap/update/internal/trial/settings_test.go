@@ -88,6 +88,19 @@ func TestProjectsThatResolveTheirOwnWayAreRefused(t *testing.T) {
 	}
 }
 
+// TestSettingsOfFoldersAboveAreRefused: those of a workspace overrule what pnpm is told by its environment, such as not to run another version of itself.
+func TestSettingsOfFoldersAboveAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"tree/a/b/package.json": "{}", "tree/pnpm-workspace.yaml": "managePackageManagerVersions: true\n"})
+	a := &attempt{Trial: &Trial{config: Config{Dir: "a/b"}}, dir: dir}
+	if err := (&foreignKit{}).refuse(a, "pnpm-workspace.yaml"); err == nil || !strings.Contains(err.Error(), "with a pnpm-workspace.yaml") {
+		t.Error(err)
+	}
+	if err := a.without(".pnpmfile.cjs"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNamesThatAreOptionsAreHeld(t *testing.T) {
 	tr := &Trial{}
 	bad := []choose.Change{

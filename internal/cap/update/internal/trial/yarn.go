@@ -119,10 +119,8 @@ func (k *foreignKit) write(a *attempt, file string, b []byte) error {
 
 // refuse says which projects can't be tried: those that run code of their own to resolve, and those of several parts.
 func (k *foreignKit) refuse(a *attempt, more ...string) error {
-	for _, name := range more {
-		if _, err := os.Lstat(filepath.Join(a.dir, "tree", a.config.Dir, name)); err == nil {
-			return fault.New(fault.Unsupported, "projects with a "+name+" can't be tried yet")
-		}
+	if err := a.without(more...); err != nil {
+		return err
 	}
 	b, err := k.read(a, "package.json")
 	if err != nil {
