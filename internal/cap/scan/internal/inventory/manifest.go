@@ -138,7 +138,7 @@ func (m *manifest) cargo(data []byte) error {
 		if single != "" {
 			asked = map[string]any{single: t.Values}
 		}
-		err = errors.Join(err, m.crates(t.Line, asked, kind != "dependencies"))
+		err = cmp.Or(err, m.crates(t.Line, asked, kind != "dependencies"))
 	}
 	return err
 }
@@ -190,7 +190,7 @@ func (m *manifest) python(data []byte) error {
 						m.Elsewhere++
 						continue
 					}
-					err = errors.Join(err, m.add(t.Line, finding.Package{Ecosystem: "PyPI", Name: purl.PythonName(name), Version: pinned(rest), Dev: dev}))
+					err = cmp.Or(err, m.add(t.Line, finding.Package{Ecosystem: "PyPI", Name: purl.PythonName(name), Version: pinned(rest), Dev: dev}))
 				}
 				continue
 			}
@@ -212,7 +212,7 @@ func (m *manifest) python(data []byte) error {
 			if poetry {
 				p.Version = cmp.Or(p.Version, exact(wanted))
 			}
-			err = errors.Join(err, m.add(t.Line, p))
+			err = cmp.Or(err, m.add(t.Line, p))
 		}
 	}
 	return err

@@ -62,6 +62,19 @@ func TestAManifestNamesWhatItAsksFor(t *testing.T) {
 	}
 }
 
+// TestManyMistakesAreOneError: to join them all takes time that grows with their square, and nobody reads them.
+func TestManyMistakesAreOneError(t *testing.T) {
+	for name, text := range map[string]string{
+		"pyproject.toml": "[project]\ndependencies=[" + strings.Repeat(`"",`, 1000) + "]\n",
+		"Pipfile":        strings.Repeat("[packages]\n\"\" = '*'\n", 1000),
+		"Cargo.toml":     strings.Repeat("[dependencies]\n\"\" = '1'\n", 1000),
+	} {
+		if _, err := ReadManifest(name, []byte(text)); err == nil || len(err.Error()) > 200 {
+			t.Errorf("%s: %.300v", name, err)
+		}
+	}
+}
+
 func FuzzReadManifest(f *testing.F) {
 	for i, text := range []string{`{"dependencies":{"a":"npm:@b/c@1.0.0"}}`, "[dependencies.a]\nversion='=1'\n", "[project]\ndependencies=['a==1']\n", "[packages]\na='*'\n", `{"require":{"a/b":"1.0.0"}}`} {
 		f.Add(i, []byte(text))
