@@ -3,6 +3,7 @@ package credential
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -308,6 +309,34 @@ func TestTextWithoutAMarkOrWithStrangeBytesIsRead(t *testing.T) {
 		if len(res.Findings) != c.findings || res.Files != c.files || len(res.Problems) != c.problems || res.Binary != 1-c.files-c.problems {
 			t.Errorf("%s: %+v", name, res)
 		}
+	}
+}
+
+// TestTextInTwoEncodingsIsRead: PowerShell's >> appends UTF-16 to whatever there is, and a mark alone makes no UTF-16.
+func TestTextInTwoEncodingsIsRead(t *testing.T) {
+	wide := func(s string, order binary.AppendByteOrder) string {
+		var b []byte
+		for _, u := range utf16.Encode([]rune(s)) {
+			b = order.AppendUint16(b, u)
+		}
+		return string(b)
+	}
+	text, _ := drawn(t, "key = ghp_{alnum:36}\n")
+	long := strings.Repeat("nothing to see here, ü 字 😀\n", 100)
+	for name, src := range map[string]string{
+		"a mark before ASCII": "\xff\xfe\n" + text, "another mark": "\xfe\xff\n" + text,
+		"UTF-16 after ASCII": "A=1\n" + wide(text, binary.LittleEndian), "the other one": "A=1\n" + wide(text, binary.BigEndian),
+		"UTF-16 long after ASCII": strings.Repeat("A=1\n", 3000) + wide(text, binary.LittleEndian), "odd": strings.Repeat("A=1\n", 99) + "B" + wide(long+text, binary.BigEndian),
+		"ASCII after UTF-16": "\xff\xfe" + wide(long, binary.LittleEndian) + text, "without a mark": wide(strings.Repeat("nothing here\r\n", 600), binary.BigEndian) + text,
+		"between": "\xfe\xff" + wide(long, binary.BigEndian) + text + wide(long, binary.BigEndian), "and so": "\xff\xfe" + wide(long, binary.LittleEndian) + text + wide(long, binary.LittleEndian),
+		"after an odd one": "\xff\xfe" + wide(long, binary.LittleEndian) + "twenty and one bytes\n" + wide(text, binary.LittleEndian),
+	} {
+		if res := found(t, "settings", src); len(res.Findings) != 1 || res.Binary != 0 {
+			t.Errorf("%s: %+v", name, res)
+		}
+	}
+	if got := string(fromUTF16([]byte("\xff\xfe"+wide(long, binary.LittleEndian)), binary.LittleEndian)); got != long {
+		t.Errorf("%.100q", got)
 	}
 }
 

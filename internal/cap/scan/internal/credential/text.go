@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
 var errTooLarge = fmt.Errorf("larger than %d MiB", maxFile>>20)
@@ -23,7 +24,7 @@ func read(r io.Reader) (src []byte, text bool, err error) {
 	}
 	head = head[:n]
 	wide := order(head)
-	if wide == nil && !readable(head) {
+	if wide == nil && !readable(narrow(head)) {
 		return head, false, nil
 	}
 	src, err = io.ReadAll(io.LimitReader(io.MultiReader(bytes.NewReader(head), r), maxFile+1))
@@ -34,6 +35,8 @@ func read(r io.Reader) (src []byte, text bool, err error) {
 		return nil, false, errTooLarge
 	case wide != nil:
 		src = fromUTF16(src, wide)
+	default:
+		src = narrow(src)
 	}
 	return src, true, nil
 }
@@ -79,14 +82,65 @@ func order(head []byte) binary.ByteOrder {
 	return nil
 }
 
-// fromUTF16 is what Windows' editors and shells write, in UTF-8.
+// The least of one encoding that counts within another one: Windows' shells append to files without asking for theirs, and others may do so to hide something.
+const (
+	leastNarrow = 20 // bytes
+	leastWide   = 8  // characters
+)
+
+// fromUTF16 is what Windows' editors and shells write, in UTF-8. What stands in it as ASCII is left as it is.
 func fromUTF16(src []byte, order binary.ByteOrder) []byte {
-	units := make([]uint16, 0, len(src)/2)
-	for i := 0; i+1 < len(src); i += 2 {
-		units = append(units, order.Uint16(src[i:]))
+	out := make([]byte, 0, len(src)/2+len(src)/8)
+	for i := 0; i+1 < len(src); {
+		n := 0
+		for i+n < len(src) && isText(src[i+n]) {
+			n++
+		}
+		if i+n < len(src) && src[i+n] == 0 && order == binary.LittleEndian {
+			n-- // the half of a character
+		}
+		if n >= leastNarrow {
+			out, i = append(out, src[i:i+n]...), i+n
+			continue
+		}
+		// The same bytes aren't looked at again and again.
+		for end := i + max(n, 2); i < end && i+1 < len(src); i += 2 {
+			r := rune(order.Uint16(src[i:]))
+			if utf16.IsSurrogate(r) && i+3 < len(src) {
+				if both := utf16.DecodeRune(r, rune(order.Uint16(src[i+2:]))); both != utf8.RuneError {
+					r, i = both, i+2
+				}
+			}
+			out = utf8.AppendRune(out, r)
+		}
 	}
-	return []byte(strings.TrimPrefix(string(utf16.Decode(units)), "\ufeff"))
+	return bytes.TrimPrefix(out, []byte("\ufeff"))
 }
+
+// narrow is a text without the NULs of those parts of it that are UTF-16.
+func narrow(src []byte) []byte {
+	if bytes.IndexByte(src, 0) < 0 {
+		return src
+	}
+	out := make([]byte, 0, len(src))
+	for i := 0; i < len(src); {
+		end := i
+		for end+1 < len(src) && isText(src[end]) && src[end+1] == 0 {
+			end += 2
+		}
+		if end-i < 2*leastWide {
+			end = max(end, i+1)
+			out, i = append(out, src[i:end]...), end
+			continue
+		}
+		for ; i < end; i += 2 {
+			out = append(out, src[i])
+		}
+	}
+	return out
+}
+
+func isText(c byte) bool { return c >= ' ' && c < 0x7f || c == '\t' || c == '\n' || c == '\r' }
 
 // calledText tells whether a file's name promises text.
 func calledText(name string) bool {
