@@ -50,7 +50,7 @@ func (u *run) env(ctx context.Context, p project) (sources, error) {
 	case choose.Crates:
 		s.cargo, err = registry.ReadCargoEnv(ctx)
 	default:
-		s.npmEnv, err = registry.ReadNPMEnv(ctx, filepath.Join(u.root, filepath.FromSlash(p.dir)))
+		s.npmEnv, err = registry.ReadNPMEnv(ctx, u.root, p.dir)
 	}
 	if err == nil {
 		if u.envs == nil {

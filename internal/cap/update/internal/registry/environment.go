@@ -45,9 +45,9 @@ func ReadGoEnv(ctx context.Context) (GoEnv, error) {
 	return e, err
 }
 
-// ReadNPMEnv asks npm how its user configured it, and looks into the files of a project's folder for what they say otherwise: a repository doesn't
-// decide whom Ward asks.
-func ReadNPMEnv(ctx context.Context, dir string) (NPMEnv, error) {
+// ReadNPMEnv asks npm how its user configured it, and looks into the files of a project in a tree for what they say otherwise: a repository doesn't
+// decide whom Ward asks. dir is the project's folder in the tree, slash-separated.
+func ReadNPMEnv(ctx context.Context, tree, dir string) (NPMEnv, error) {
 	all := map[string]any{}
 	if err := ask(ctx, &all, "/", "npm", "config", "list", "--json"); err != nil {
 		return NPMEnv{}, err
@@ -62,7 +62,7 @@ func ReadNPMEnv(ctx context.Context, dir string) (NPMEnv, error) {
 	if e.Registry == "" {
 		return NPMEnv{}, fault.New(fault.Invalid, "npm names no registry")
 	}
-	return e, e.look(dir)
+	return e, e.look(tree, dir)
 }
 
 func ask(ctx context.Context, out any, dir string, argv ...string) error {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path"
 	"strings"
 
 	"github.com/wardhq/ward/internal/base/fault"
@@ -25,38 +26,48 @@ func public(registry string) bool {
 // maxSettings bounds a file of settings.
 const maxSettings = 1 << 20
 
-// look reads which registries a project's own files name that its user doesn't.
-func (e *NPMEnv) look(dir string) error {
-	root, err := os.OpenRoot(dir)
+// look reads which registries a project's own files name that its user doesn't: those of its folder, and of all above it in its tree, for yarn reads them all, and
+// npm and pnpm those of a workspace.
+func (e *NPMEnv) look(tree, dir string) error {
+	root, err := os.OpenRoot(tree)
 	if err != nil {
 		return fmt.Errorf("read the project's settings: %w", err)
 	}
 	defer root.Close()
 	e.Foreign = map[string]string{}
-	for _, name := range []string{".npmrc", ".yarnrc", "pnpm-workspace.yaml"} {
-		st, err := root.Stat(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+	for dir = path.Clean(dir); ; dir = path.Dir(dir) {
+		for _, name := range []string{".npmrc", ".yarnrc", "pnpm-workspace.yaml"} {
+			b, err := settings(root, path.Join(dir, name))
+			if err != nil {
+				return fault.Wrap(fault.Invalid, "the project's "+name+" can't be read", err)
+			}
+			e.names(string(b))
 		}
-		if err == nil && (!st.Mode().IsRegular() || st.Size() > maxSettings) {
-			err = errors.New("it isn't an ordinary file of bearable size")
+		if dir == "." {
+			return nil
 		}
-		var b []byte
-		if err == nil {
-			b, err = root.ReadFile(name)
-		}
-		if err != nil {
-			return fault.Wrap(fault.Invalid, "the project's "+name+" can't be read", err)
-		}
-		e.names(string(b))
 	}
-	return nil
+}
+
+// settings is a file's text, "" if it isn't there.
+func settings(root *os.Root, name string) ([]byte, error) {
+	st, err := root.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil && (!st.Mode().IsRegular() || st.Size() > maxSettings) {
+		err = errors.New("it isn't an ordinary file of bearable size")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return root.ReadFile(name)
 }
 
 // names notes the registries of lines such as "@scope:registry=URL", in the words of npm, yarn or pnpm. What speaks of registries otherwise counts for
 // all parts.
 func (e *NPMEnv) names(text string) {
-	for line := range strings.SplitSeq(text, "\n") {
+	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == '\r' || r == '\n' }) { // both end a line, to npm
 		line = strings.TrimSpace(line)
 		if line == "" || strings.ContainsAny(line[:1], "#;") {
 			continue

@@ -26,6 +26,7 @@ func TestARepositoryDoesntDecideWhomWardAsks(t *testing.T) {
 		"credentials":          {".npmrc", "//own.example/registry/:_authToken=x\n", map[string]string{}},
 		"yarn":                 {".yarnrc", "registry \"https://evil.example\"\n\"@c:registry\" https://c.example\n", map[string]string{"": "https://evil.example", "@c": "https://c.example"}},
 		"pnpm":                 {"pnpm-workspace.yaml", "registries:\n  default: https://evil.example\n", map[string]string{"": ""}},
+		"an odd end of a line": {".npmrc", "x=1\r@c:registry=https://c.example\n", map[string]string{"@c": "https://c.example"}},
 		"an odd word":          {".npmrc", "registry[]=https://evil.example\n", map[string]string{"": "https://evil.example"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -33,15 +34,20 @@ func TestARepositoryDoesntDecideWhomWardAsks(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, c.file), []byte(c.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			e := NPMEnv{Registry: "https://own.example/", Scopes: map[string]string{"@own": "https://mine.example"}}
-			if err := e.look(dir); err != nil {
+			if err := os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700); err != nil {
 				t.Fatal(err)
 			}
-			for k, v := range e.Foreign {
-				e.Foreign[k] = strings.TrimPrefix(v, "default: ")
-			}
-			if d := cmp.Diff(c.want, e.Foreign); d != "" {
-				t.Error(d)
+			for _, project := range []string{".", "a/b"} {
+				e := NPMEnv{Registry: "https://own.example/", Scopes: map[string]string{"@own": "https://mine.example"}}
+				if err := e.look(dir, project); err != nil {
+					t.Fatal(err)
+				}
+				for k, v := range e.Foreign {
+					e.Foreign[k] = strings.TrimPrefix(v, "default: ")
+				}
+				if d := cmp.Diff(c.want, e.Foreign); d != "" {
+					t.Error(project, d)
+				}
 			}
 		})
 	}

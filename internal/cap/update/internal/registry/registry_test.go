@@ -266,7 +266,7 @@ func TestRealRegistriesAnswer(t *testing.T) {
 	if err != nil || len(got) < 5 || got[0].Version != "v0.35.0" || got[0].Published.Year() < 2026 {
 		t.Errorf("%v %v", got, err)
 	}
-	ne, err := ReadNPMEnv(t.Context(), t.TempDir())
+	ne, err := ReadNPMEnv(t.Context(), t.TempDir(), ".")
 	if err != nil {
 		t.Fatal(err)
 	}
