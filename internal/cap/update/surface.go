@@ -164,6 +164,9 @@ func (u *run) askInside(ctx context.Context, tool, in, out string) (*api.Differe
 		return nil, fmt.Errorf("compare versions: %w", err)
 	}
 	defer root.Close()
+	if st, err := root.Lstat("answer.json"); err == nil && !st.Mode().IsRegular() { // opening a pipe would never end
+		return nil, errors.New("compare versions: the answer isn't an ordinary file")
+	}
 	f, err := root.Open("answer.json")
 	if err != nil {
 		return nil, fmt.Errorf("compare versions: %w", err)

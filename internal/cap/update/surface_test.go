@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -114,5 +116,39 @@ func TestAProposalSaysWhatItTakesAwayOfWhatIsUsed(t *testing.T) {
 				t.Errorf("the comparison can reach %s, and write %v", d, j.Write)
 			}
 		}
+	}
+}
+
+// oddAnswers is a sandbox in which the comparison was taken over.
+type oddAnswers struct{ answer func(dir string) error }
+
+func (o oddAnswers) Run(_ context.Context, j Job) (int, error) { return 0, o.answer(j.Write[apiOut]) }
+
+func TestAnOddAnswerIsNeitherFollowedNorWaitedFor(t *testing.T) {
+	for name, answer := range map[string]func(dir string) error{
+		"pipe":   func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, "answer.json"), 0o600) },
+		"link":   func(dir string) error { return os.Symlink("/proc/self/status", filepath.Join(dir, "answer.json")) },
+		"folder": func(dir string) error { return os.Mkdir(filepath.Join(dir, "answer.json"), 0o700) },
+		"none":   func(string) error { return nil },
+		"long": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "answer.json"), []byte(`{"used":["`+strings.Repeat("x", maxAnswer)+`"]}`), 0o600)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := &run{Request: Request{Sandbox: oddAnswers{answer}}}
+			done := make(chan error, 1)
+			go func() {
+				_, err := u.askInside(t.Context(), t.TempDir(), "", t.TempDir())
+				done <- err
+			}()
+			select {
+			case err := <-done:
+				if err == nil {
+					t.Error("it was taken for an answer")
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatal("it is waited for")
+			}
+		})
 	}
 }
