@@ -15,6 +15,7 @@ func TestShellScriptsAreSplitIntoCommands(t *testing.T) {
 		{"substitutions feed", `sh -c "$(curl -s x)"`, "curl $() sh<curl"},
 		{"process substitution feeds", "bash <(curl -s x)", "curl bash<curl"},
 		{"a variable feeds eval, and nothing else", "X=$(curl -s x)\neval $X\nbash b $X", "curl eval<curl bash"},
+		{"a variable counts once", "X=$(curl -s x; cat y)\neval $X ${X} $X", "curl cat eval<curl,cat"},
 		{"backticks feed", "eval `wget -O- x`", "wget eval<wget"},
 		{"wrappers and assignments go", "A=1 sudo -E env B=2 /usr/bin/apt-get install x", "apt-get"},
 		{"keywords go", "if a; then b; else c; fi", "a b c"},

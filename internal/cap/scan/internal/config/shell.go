@@ -286,12 +286,14 @@ func (s *shell) fill(assignment string, programs []string) {
 	}
 }
 
-// held are the programs whose output the words name by variables.
+// held are the programs whose output the words name by variables; a variable counts once, however often it is named.
 func (s *shell) held(words []string) []string {
 	var out []string
+	seen := map[string]bool{}
 	for _, word := range words {
 		name := strings.Trim(word, "${}")
-		if strings.HasPrefix(word, "$") {
+		if strings.HasPrefix(word, "$") && !seen[name] {
+			seen[name] = true
 			out = append(out, s.filled[name]...)
 		}
 	}
