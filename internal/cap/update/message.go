@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // titleOf is one line: what changes.
@@ -69,11 +70,14 @@ func bodyOf(p *Proposal) string {
 	return b.String()
 }
 
-// plain is a registry's text that can't end a line, open Markdown or call somebody.
+// plain is a registry's text that can't end a line, steer a terminal, open Markdown, call somebody, or close an issue by its number.
 func plain(s string) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '`' || r == '<' || r == '>' || r == '[' || r == ']' || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+		switch {
+		case strings.ContainsRune("`<>[]", r) || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
 			return -1
+		case r == '#':
+			return '＃'
 		}
 		return r
 	}, s)

@@ -22,3 +22,19 @@ func TestAFindingThatTwoProposalsClearCountsOnce(t *testing.T) {
 		t.Errorf("%+v", u.report.Held)
 	}
 }
+
+func TestOthersTextIsPlain(t *testing.T) {
+	for text, want := range map[string]string{
+		"a\r\n# b":                         "a＃ b",
+		"Fixes #12":                        "Fixes ＃12",
+		"\x1b]0;x\a\u009b31m\u200b\u202ey": "0;x31my",
+		"[x](http://y) <b>`c`":             "x(http://y) bc",
+		"a\u2028b":                         "ab",
+		"see @team":                        "see ＠team",
+		"@scope/name":                      "@scope/name",
+	} {
+		if got := plain(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
