@@ -119,19 +119,84 @@ func exact(s string) string {
 	return s
 }
 
+// maxKey bounds the names of tables and keys in bytes.
+const maxKey = 1000
+
+// lift makes a table of its own of each that stands within another one, by a key with dots or inline ("dependencies.a = …", "tool = {poetry = …}").
+// wanted tells a table's name by which it is asked for.
+func lift(tables []toml.Table, wanted func(name string) bool) (out []toml.Table, err error) {
+	for _, t := range tables {
+		if len(t.Name) > maxKey {
+			err = fmt.Errorf("line %d: a table's name is longer than %d bytes", t.Line, maxKey)
+			continue
+		}
+		if wanted(t.Name) {
+			out = append(out, t)
+			continue
+		}
+		if above, name, ok := cutLast(t.Name); ok && wanted(above) { // "[packages.a]"
+			out = append(out, toml.Table{Name: above, Line: t.Line, Values: map[string]any{name: t.Values}})
+			continue
+		}
+		rest := toml.Table{Name: t.Name, Line: t.Line, Values: map[string]any{}}
+		for _, key := range sortedKeys(t.Values) {
+			inner, ok := within(t, key, wanted)
+			if !ok {
+				rest.Values[key] = t.Values[key]
+				continue
+			}
+			more, wrong := lift([]toml.Table{inner}, wanted)
+			out, err = append(out, more...), cmp.Or(err, wrong)
+		}
+		out = append(out, rest)
+	}
+	return out, err
+}
+
+func cutLast(name string) (before, after string, ok bool) {
+	i := strings.LastIndexByte(name, '.')
+	return name[:max(i, 0)], name[i+1:], i >= 0
+}
+
+// within is the table that a key of another one opens.
+func within(t toml.Table, key string, wanted func(name string) bool) (toml.Table, bool) {
+	for i, c := range key[:min(len(key), maxKey)] {
+		if c != '.' {
+			continue
+		}
+		if above := strings.TrimPrefix(t.Name+"."+key[:i], "."); wanted(above) {
+			return toml.Table{Name: above, Line: t.Line, Values: map[string]any{key[i+1:]: t.Values[key]}}, true
+		}
+	}
+	inner, ok := t.Values[key].(map[string]any)
+	if !ok && len(key) > maxKey { // its name is refused
+		inner, ok = map[string]any{}, true
+	}
+	return toml.Table{Name: strings.TrimPrefix(t.Name+"."+key, "."), Line: t.Line, Values: inner}, ok
+}
+
+// crateKind is of which kind the dependencies of a table of Cargo.toml are, "" if it holds none, and the one whose table it is, if it is that.
+func crateKind(table string) (kind, single string) {
+	for _, k := range []string{"dependencies", "dev-dependencies", "build-dependencies"} {
+		before, name, ok := strings.Cut("."+table, "."+k+".")
+		switch {
+		case ok && (before == "" || strings.HasPrefix(before, ".target.") || before == ".workspace"):
+			return k, name
+		case table == k || table == "workspace."+k || strings.HasPrefix(table, "target.") && strings.HasSuffix(table, "."+k):
+			return k, ""
+		}
+	}
+	return "", ""
+}
+
 // cargo reads Cargo.toml, where only "=1.2.3" is a version (https://doc.rust-lang.org/cargo/reference/specifying-dependencies.html).
 func (m *manifest) cargo(data []byte) error {
 	tables, err := toml.Read(data)
+	tables, wrong := lift(tables, func(name string) bool { kind, _ := crateKind(name); return kind != "" })
+	err = cmp.Or(err, wrong)
 	for _, t := range tables {
-		kind, single := t.Name, ""
-		for _, k := range []string{"dependencies", "dev-dependencies", "build-dependencies"} {
-			if before, name, ok := strings.Cut("."+t.Name, "."+k+"."); ok && (before == "" || strings.HasPrefix(before, ".target.") || before == ".workspace") {
-				kind, single = k, name
-			} else if strings.HasSuffix(t.Name, "."+k) && (strings.HasPrefix(t.Name, "target.") || t.Name == "workspace."+k) {
-				kind = k
-			}
-		}
-		if !slices.Contains([]string{"dependencies", "dev-dependencies", "build-dependencies"}, kind) {
+		kind, single := crateKind(t.Name)
+		if kind == "" {
 			continue
 		}
 		asked := t.Values
@@ -179,10 +244,12 @@ func (m *manifest) crates(line int, asked map[string]any, dev bool) error {
 // python reads pyproject.toml, as PEP 621 and 735 and Poetry have it, and Pipfile.
 func (m *manifest) python(data []byte) error {
 	tables, err := toml.Read(data)
+	tables, wrong := lift(tables, pythonTable)
+	err = cmp.Or(err, wrong)
 	for _, t := range tables {
 		for _, key := range sortedKeys(t.Values) {
 			dev := t.Name == "dependency-groups"
-			if t.Name == "project" && key == "dependencies" || t.Name == "project.optional-dependencies" || dev {
+			if (t.Name == "project" && key == "dependencies" || t.Name == "" && key == "project.dependencies") || t.Name == "project.optional-dependencies" || dev {
 				for _, text := range t.List(key) {
 					text, _, _ = strings.Cut(text, ";")
 					name, rest := pythonName(strings.TrimSpace(text))
@@ -194,11 +261,12 @@ func (m *manifest) python(data []byte) error {
 				}
 				continue
 			}
-			poetry := t.Name == "tool.poetry.dependencies" || t.Name == "tool.poetry.dev-dependencies" || strings.HasPrefix(t.Name, "tool.poetry.group.") && strings.HasSuffix(t.Name, ".dependencies")
+			poetry := ofPoetry(t.Name)
 			if !poetry && t.Name != "packages" && t.Name != "dev-packages" || key == "python" {
 				continue
 			}
 			wanted, _ := t.Values[key].(string)
+			name, _ := strings.CutSuffix(key, ".version")
 			if inline, ok := t.Values[key].(map[string]any); ok {
 				if inline["path"] != nil || inline["git"] != nil || inline["url"] != nil || inline["file"] != nil {
 					if inline["path"] == nil {
@@ -208,7 +276,7 @@ func (m *manifest) python(data []byte) error {
 				}
 				wanted, _ = inline["version"].(string)
 			}
-			p := finding.Package{Ecosystem: "PyPI", Name: purl.PythonName(key), Version: pinned(wanted), Dev: t.Name != "tool.poetry.dependencies" && t.Name != "packages"}
+			p := finding.Package{Ecosystem: "PyPI", Name: purl.PythonName(name), Version: pinned(wanted), Dev: t.Name != "tool.poetry.dependencies" && t.Name != "packages"}
 			if poetry {
 				p.Version = cmp.Or(p.Version, exact(wanted))
 			}
@@ -216,6 +284,15 @@ func (m *manifest) python(data []byte) error {
 		}
 	}
 	return err
+}
+
+// pythonTable tells a table whose keys, but for their lists, are names.
+func pythonTable(name string) bool {
+	return ofPoetry(name) || slices.Contains([]string{"project.optional-dependencies", "dependency-groups", "packages", "dev-packages"}, name)
+}
+
+func ofPoetry(table string) bool {
+	return table == "tool.poetry.dependencies" || table == "tool.poetry.dev-dependencies" || strings.HasPrefix(table, "tool.poetry.group.") && strings.HasSuffix(table, ".dependencies")
 }
 
 func sortedKeys(m map[string]any) []string {

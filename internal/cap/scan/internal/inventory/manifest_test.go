@@ -62,6 +62,35 @@ func TestAManifestNamesWhatItAsksFor(t *testing.T) {
 	}
 }
 
+// TestTablesWithinOthersAreRead: TOML has three ways to say the same.
+func TestTablesWithinOthersAreRead(t *testing.T) {
+	for _, c := range [][3]string{
+		{"Cargo.toml", "dependencies.a = '=1.0.0'\n[package]\nname='x'\n", "crates.io a 1.0.0"},
+		{"Cargo.toml", "dev-dependencies = { a = '=1.0.0', b = {version = '=2.0.0'} }\n", "crates.io a 1.0.0 dev\ncrates.io b 2.0.0 dev"},
+		{"Cargo.toml", "[target]\n'cfg(unix)'.dependencies.a.version = '=1.0.0'\n", "crates.io a 1.0.0"},
+		{"Cargo.toml", "[workspace]\ndependencies = {a = '=1.0.0'}\n", "crates.io a 1.0.0"},
+		{"pyproject.toml", "project.dependencies = ['a==1.0']\nproject.optional-dependencies.x = ['b==2']\n", "PyPI b 2\nPyPI a 1.0"},
+		{"pyproject.toml", "project = {name='x', dependencies = [\"\\u0061==1.0\"]}\ndependency-groups = {g = ['b==2']}\n", "PyPI b 2 dev\nPyPI a 1.0"},
+		{"pyproject.toml", "[tool.poetry]\ndependencies.a = '1.0.0'\ngroup = {g = {dependencies = {b = '2.0.0'}}}\n", "PyPI a 1.0.0\nPyPI b 2.0.0 dev"},
+		{"pyproject.toml", "[tool.poetry.dependencies.a]\nversion = '1.0.0'\n[tool.poetry.group.g.dependencies]\nb.version = '2.0.0'\n", "PyPI a 1.0.0\nPyPI b 2.0.0 dev"},
+		{"Pipfile", "packages = {a = '==1.0.0'}\n[packages.b]\nversion = '==2'\n", "PyPI a 1.0.0\nPyPI b 2"},
+	} {
+		m, err := ReadManifest(c[0], []byte(c[1]))
+		if diff := cmp.Diff(c[2], asked(m)); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", c[1], err, diff)
+		}
+	}
+	dots := strings.Repeat("a.", maxManifestTest/2)
+	for _, text := range []string{dots + "a = 1\n", "[" + dots + "a]\n", "[" + dots[:maxManifestTest/2] + "a]\n" + strings.Repeat("a.b = {}\n", 1000)} {
+		if _, err := ReadManifest("Cargo.toml", []byte(text)); err == nil || !strings.Contains(err.Error(), "longer than") {
+			t.Errorf("%.100v", err)
+		}
+	}
+}
+
+// maxManifestTest is as large as manifests may be.
+const maxManifestTest = 1 << 20
+
 // TestManyMistakesAreOneError: to join them all takes time that grows with their square, and nobody reads them.
 func TestManyMistakesAreOneError(t *testing.T) {
 	for name, text := range map[string]string{

@@ -6,6 +6,7 @@ package toml
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -227,18 +228,25 @@ func (r *reader) str() (string, error) {
 			continue
 		}
 		if r.s[i] == quote[0] {
-			return unescape(r.take(i + 1)[1:i]), nil
+			text := r.take(i + 1)[1:i]
+			if quote == `"` {
+				text = unescape(text)
+			}
+			return text, nil
 		}
 	}
 	return "", errors.New("a text that isn't closed")
 }
 
-// unescape resolves the escapes that keep a text's characters; \u and others stay as they stand, and so match nothing.
+// unescape resolves a text's escapes, which are Go's; what has others stays as it stands, and so matches nothing.
 func unescape(s string) string {
 	if !strings.Contains(s, `\`) {
 		return s
 	}
-	return strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\t`, "\t", `\n`, "\n").Replace(s)
+	if text, err := strconv.Unquote(`"` + s + `"`); err == nil {
+		return text
+	}
+	return s
 }
 
 func isAlnum(c byte) bool {

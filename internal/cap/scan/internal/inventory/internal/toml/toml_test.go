@@ -15,6 +15,11 @@ func TestReadKnowsTablesAndTheirLines(t *testing.T) {
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
+	got, err = Read([]byte(`a = "\u0061\"\t\U0001F600"` + "\nb = '\\u0061'\n\"\\u0063\" = \"\\e\"\n"))
+	want = []Table{{Line: 1, Values: map[string]any{"a": "a\"\t😀", "b": `\u0061`, "c": `\e`}}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
 	for _, broken := range []string{"a", "a =", "[a", "a = [1", "a = {b = 1", "a = 'x", "a = 1 b = 2\n= 3", "\xff", "a = " + strings.Repeat("[", 100) + strings.Repeat("]", 100)} {
 		if _, err := Read([]byte(broken)); err == nil {
 			t.Errorf("%q was taken", broken)
