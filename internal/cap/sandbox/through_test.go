@@ -86,3 +86,27 @@ func TestAPlaceIsReachedThroughTheProxyThatIsSet(t *testing.T) {
 		}, "registry.example:"+port)
 	}
 }
+
+// halfClosed is a connection that isn't TCP's own, as one to a proxy by TLS.
+type halfClosed struct {
+	net.Conn
+	closed chan struct{}
+}
+
+func (h halfClosed) CloseWrite() error {
+	close(h.closed)
+	return nil
+}
+
+func TestTheEndOfOneDirectionIsPassedOnToAProxyToo(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	b.Close()
+	h := halfClosed{a, make(chan struct{})}
+	copyHalf(h, b)
+	select {
+	case <-h.closed:
+	default:
+		t.Error("it isn't")
+	}
+}
