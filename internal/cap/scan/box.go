@@ -2,9 +2,11 @@ package scan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
+	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/scan/internal/gobox"
 )
 
@@ -14,8 +16,11 @@ func (s *scanner) goBox(ctx context.Context) (*gobox.Box, error) {
 		return s.box, nil
 	}
 	box, err := gobox.Open(ctx, s.Sandbox, s.Cache)
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return nil, fmt.Errorf("open a sandbox: %w", ctx.Err())
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fault.New(fault.Unavailable, "a sandbox to load Go code in takes too long to start; try again when the machine is less busy, or leave calls out with --no-calls")
 	}
 	if err != nil {
 		s.note(".", "Go code is loaded outside of a sandbox: "+err.Error())

@@ -32,7 +32,7 @@ const (
 const empty = "empty"
 
 // patience is how long the go command may take to tell where it is, and a sandbox to start.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // Job is one program in a sandbox, without any network.
 type Job struct {
@@ -57,7 +57,8 @@ type Box struct {
 	cache, scratch  string
 }
 
-// Open makes ready. cache is a folder for what is built, which is kept; it is made if it isn't there. The error says in half a sentence why there can be no such place.
+// Open makes ready. cache is a folder for what is built, which is kept; it is made if it isn't there. The error says in half a sentence why there can be no such place; where it is
+// context.DeadlineExceeded, there may be one, and the machine is busy.
 func Open(ctx context.Context, s Sandbox, cache string) (_ *Box, err error) {
 	if s == nil || cache == "" {
 		return nil, errors.New("there is no sandbox, or no folder for caches, here")
