@@ -1,0 +1,70 @@
+// Package telemetry counts what passes through the gateway and the agents, and remembers each request for a moment.
+//
+// Guarantee: on a request's way nothing blocks and nothing is allocated: counters are atomics that were found when the plan came, a request
+// leaves one record of fixed size in a ring, and a full ring loses the record and counts the loss. How many series there can be follows from
+// the plan, never from what comes. Paths, addresses, users and bodies aren't in it. Not guaranteed: that counts survive the process; who
+// reads sees them begin anew (Snapshot.Start).
+package telemetry
+
+import (
+	"sync"
+	"time"
+)
+
+// Meter holds the series of one process. It is safe for concurrent use.
+type Meter struct {
+	start time.Time
+	mu    sync.Mutex
+	by    map[Label]*Series // guarded by mu
+	all   []*Series         // guarded by mu: by number
+}
+
+// NewMeter returns an empty Meter.
+func NewMeter(now time.Time) *Meter { return &Meter{start: now, by: map[Label]*Series{}} }
+
+// Series returns the series of a label, the same for the same label for as long as the process lives. Who asks bounds the labels.
+func (m *Meter) Series(l Label) *Series {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.by[l]
+	if s == nil {
+		s = &Series{Label: l, number: uint32(len(m.all))}
+		m.by[l] = s
+		m.all = append(m.all, s)
+	}
+	return s
+}
+
+// Snapshot is what a process has counted since its start.
+type Snapshot struct {
+	Source  string    `json:"source"` // which process
+	Start   time.Time `json:"start"`
+	Time    time.Time `json:"time"`
+	Samples []Sample  `json:"samples"`
+	// Lost counts records that the ring had no room for.
+	Lost uint64 `json:"lost,omitempty"`
+}
+
+// Read returns all series that counted something or have requests under way.
+func (m *Meter) Read(source string, now time.Time) Snapshot {
+	m.mu.Lock()
+	all := m.all[:len(m.all):len(m.all)]
+	m.mu.Unlock()
+	out := Snapshot{Source: source, Start: m.start, Time: now, Samples: make([]Sample, 0, len(all))}
+	for _, s := range all {
+		if x := s.Read(); x.Requests() > 0 || x.Open != 0 {
+			out.Samples = append(out.Samples, x)
+		}
+	}
+	return out
+}
+
+// labelOf is the label of a series by its number.
+func (m *Meter) labelOf(number uint32) Label {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if int(number) >= len(m.all) {
+		return Label{}
+	}
+	return m.all[number].Label
+}

@@ -1,0 +1,91 @@
+package telemetry
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Verdict is what became of a request.
+type Verdict uint8
+
+// The verdicts. The zero value is the worst that can be said.
+const (
+	Denied  Verdict = iota // policy refused it
+	Allowed                // it was forwarded
+	Limited                // a limit refused it
+	Failed                 // it was allowed, and the other side couldn't be reached
+)
+
+// String is the word of metrics and pages.
+func (v Verdict) String() string {
+	return [...]string{"deny", "allow", "limit", "fail"}[min(v, Failed)]
+}
+
+// Undeclared is the route of all that no line of ward.yaml names: whoever invents paths makes no new series.
+const Undeclared = "undeclared"
+
+// Label names a series. All its words are of the plan, but for Undeclared.
+type Label struct {
+	Caller  string  `json:"caller"`
+	Target  string  `json:"target"`
+	Route   string  `json:"route"` // the grant as ward.yaml says it
+	Verdict Verdict `json:"verdict"`
+}
+
+// Series counts the requests of one label. It is safe for concurrent use.
+type Series struct {
+	Label
+	number  uint32           // its place in the Meter
+	classes [6]atomic.Uint64 // answers by the first digit of their status; 0 for none
+	in, out atomic.Uint64    // bytes of bodies
+	open    atomic.Int64     // requests under way
+	took    Histogram
+}
+
+// Sample is what a series counted.
+type Sample struct {
+	Label
+	Classes [6]uint64 `json:"classes"`
+	In      uint64    `json:"in,omitempty"`
+	Out     uint64    `json:"out,omitempty"`
+	Open    int64     `json:"open,omitempty"`
+	Took    Durations `json:"took"`
+}
+
+// Requests is how many there were.
+func (s *Sample) Requests() (n uint64) {
+	for _, c := range s.Classes {
+		n += c
+	}
+	return n
+}
+
+// Begin counts a request as under way; End follows, once.
+func (s *Series) Begin() { s.open.Add(1) }
+
+// End counts a request that Begin began.
+func (s *Series) End(status int, in, out int64, took time.Duration) {
+	s.open.Add(-1)
+	s.Count(status, in, out, took)
+}
+
+// Count counts a request that was over at once. A status out of bounds counts as none.
+func (s *Series) Count(status int, in, out int64, took time.Duration) {
+	class := status / 100
+	if class < 1 || class > 5 {
+		class = 0
+	}
+	s.classes[class].Add(1)
+	s.in.Add(uint64(max(in, 0)))
+	s.out.Add(uint64(max(out, 0)))
+	s.took.Observe(took)
+}
+
+// Read returns what was counted so far.
+func (s *Series) Read() Sample {
+	out := Sample{Label: s.Label, In: s.in.Load(), Out: s.out.Load(), Open: s.open.Load(), Took: s.took.Read()}
+	for i := range s.classes {
+		out.Classes[i] = s.classes[i].Load()
+	}
+	return out
+}

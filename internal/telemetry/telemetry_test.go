@@ -1,0 +1,203 @@
+package telemetry
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestBucketsMeetTheirBounds(t *testing.T) {
+	for i := range Buckets - 1 {
+		b := Bound(i)
+		if below, at := bucket(uint64((b-time.Microsecond)/time.Microsecond)), bucket(uint64(b/time.Microsecond)); below != i || at != i+1 {
+			t.Fatalf("bucket %d ends at %v: below it is %d, at it %d", i, b, below, at)
+		}
+	}
+	if bucket(1<<63) != Buckets-1 || Bound(Buckets-1) != 0 {
+		t.Error("what is long has no bucket")
+	}
+}
+
+func TestQuantilesAreNear(t *testing.T) {
+	var h Histogram
+	for i := range 10_000 {
+		h.Observe(time.Duration(i+1) * 100 * time.Microsecond) // 0.1 ms to 1 s, even
+	}
+	d := h.Read()
+	for q, want := range map[float64]time.Duration{0.5: 500 * time.Millisecond, 0.9: 900 * time.Millisecond, 0.99: 990 * time.Millisecond} {
+		if got := d.Quantile(q); got < want*7/8 || got > want*9/8 {
+			t.Errorf("%v: %v, want %v", q, got, want)
+		}
+	}
+	if d.Count() != 10_000 || d.Sum != 10_000*10_001/2*100 || (Durations{}).Quantile(0.5) != 0 {
+		t.Errorf("%d, %d", d.Count(), d.Sum)
+	}
+	h.Observe(-time.Second)
+	h.Observe(time.Hour)
+	if top := h.Read().Quantile(1); top != Bound(Buckets-2) {
+		t.Errorf("an hour is %v", top)
+	}
+	d.Add(h.Read())
+	if d.Count() != 20_002 {
+		t.Errorf("%d together", d.Count())
+	}
+}
+
+func TestASeriesCountsOnce(t *testing.T) {
+	m := NewMeter(time.Unix(1, 0))
+	l := Label{"shop", "catalog", "GET /books", Allowed}
+	a, b := m.Series(l), m.Series(l)
+	if a != b {
+		t.Fatal("two series of one label")
+	}
+	m.Series(Label{Caller: "shop"}) // counts nothing
+	a.Begin()
+	if s := m.Read("agent", time.Unix(2, 0)); len(s.Samples) != 1 || s.Samples[0].Open != 1 {
+		t.Errorf("%+v", s)
+	}
+	a.End(204, 10, 20, time.Millisecond)
+	a.Count(99, -1, -1, time.Millisecond)
+	s := m.Read("agent", time.Unix(2, 0)).Samples[0]
+	if s.Classes != [6]uint64{1, 0, 1, 0, 0, 0} || s.In != 10 || s.Out != 20 || s.Open != 0 || s.Requests() != 2 || s.Took.Count() != 2 {
+		t.Errorf("%+v", s)
+	}
+	if Verdict(9).String() != "fail" || Denied.String() != "deny" {
+		t.Error("words of verdicts")
+	}
+}
+
+func TestARingLosesAndCounts(t *testing.T) {
+	r := NewRing(3)
+	for i := range 10 {
+		r.Put(&Record{Status: uint16(i)})
+	}
+	if r.Lost() != 2 {
+		t.Errorf("%d lost", r.Lost())
+	}
+	var got []uint16
+	if n := r.Drain(5, func(x *Record) { got = append(got, x.Status) }); n != 5 || got[0] != 0 || got[4] != 4 {
+		t.Errorf("%d: %v", n, got)
+	}
+	r.Put(&Record{Status: 99})
+	r.Drain(100, func(x *Record) { got = append(got, x.Status) })
+	if len(got) != 9 || got[8] != 99 {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestManyWriteToARing(t *testing.T) {
+	r := NewRing(10)
+	var all sync.WaitGroup
+	const writers, each = 8, 20_000
+	for w := range writers {
+		all.Go(func() {
+			for i := range each {
+				r.Put(&Record{Series: uint32(w), Start: int64(i), In: int64(i), Out: int64(w)})
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { all.Wait(); close(done) }()
+	var n uint64
+	last := [writers]int64{}
+	drain := func() {
+		n += uint64(r.Drain(500, func(x *Record) {
+			if x.In != x.Start || x.Out != int64(x.Series) || x.Start < last[x.Series] {
+				t.Errorf("torn or out of order: %+v", *x)
+			}
+			last[x.Series] = x.Start
+		}))
+	}
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+			drain()
+		}
+	}
+	for before := n + 1; before != n; {
+		before = n
+		drain()
+	}
+	if n+r.Lost() != writers*each {
+		t.Errorf("%d read, %d lost", n, r.Lost())
+	}
+}
+
+const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+func TestTraceContext(t *testing.T) {
+	s := NewSpan(parent, 1)
+	if !s.Sampled || s.Parent == (SpanID{}) || s.ID == s.Parent {
+		t.Fatalf("%+v", s)
+	}
+	var p Parent
+	if sent := p.Write(&s); !strings.HasPrefix(sent, parent[:36]) || sent[36:52] == parent[36:52] || sent[52:] != "-01" {
+		t.Errorf("sent on: %s", sent)
+	}
+	if later := NewSpan("01-"+parent[3:]+"-more", 1); later.Trace != s.Trace {
+		t.Error("a later version isn't understood")
+	}
+	for name, bad := range map[string]string{
+		"nothing": "", "short": parent[:54], "upper case": strings.ToUpper(parent), "version ff": "ff" + parent[2:], "longer": parent + "-x", "no trace": "00-" + strings.Repeat("0", 32) + parent[35:],
+		"no parent": parent[:36] + strings.Repeat("0", 16) + "-01", "no hex": strings.Replace(parent, "0af7", "0ag7", 1),
+	} {
+		if got := NewSpan(bad, 1); got.Trace == s.Trace || got.Trace == (TraceID{}) || got.Parent != (SpanID{}) || got.Sampled {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	if two := NewSpan(parent, 2); two.Trace == s.Trace {
+		t.Error("one of two fields counts")
+	}
+}
+
+func FuzzNewSpan(f *testing.F) {
+	f.Add(parent)
+	f.Add("01-" + parent[3:] + "-x")
+	f.Fuzz(func(t *testing.T, in string) {
+		s := NewSpan(in, 1)
+		if s.Trace == (TraceID{}) || s.ID == (SpanID{}) {
+			t.Fatal("a span without an identity")
+		}
+		var p Parent
+		again := NewSpan(p.Write(&s), 1)
+		if again.Trace != s.Trace || again.Parent != s.ID || again.Sampled != s.Sampled {
+			t.Fatalf("%+v became %+v", s, again)
+		}
+	})
+}
+
+func TestARequestAllocatesNothing(t *testing.T) {
+	m, r := NewMeter(time.Now()), NewRing(10)
+	s := m.Series(Label{"shop", "catalog", "GET /books", Allowed})
+	var p Parent
+	if n := testing.AllocsPerRun(1000, func() { request(s, r, &p) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// request is all that a request costs.
+func request(s *Series, r *Ring, p *Parent) {
+	span := NewSpan(parent, 1)
+	s.Begin()
+	if len(p.Write(&span)) != parentSize {
+		panic("short")
+	}
+	s.End(200, 0, 1024, 300*time.Microsecond)
+	r.Put(&Record{Span: span, Start: 1, Took: 300 * time.Microsecond, Out: 1024, Series: s.number, Status: 200})
+}
+
+func BenchmarkRequest(b *testing.B) {
+	m, r := NewMeter(time.Now()), NewRing(14)
+	s := m.Series(Label{"shop", "catalog", "GET /books", Allowed})
+	var p Parent
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		request(s, r, &p)
+		if i%1000 == 0 {
+			r.Drain(1000, func(*Record) {})
+		}
+	}
+}
