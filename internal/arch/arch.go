@@ -102,6 +102,7 @@ func level(pkg string) int {
 		{"internal/store", 3},
 		{"internal/proxy", 3},
 		{"internal/learn", 3},
+		{"internal/telemetry", 3},
 		{"internal/capability", 3},
 		{"internal/txn", 3},
 		{"internal/leak", 3},

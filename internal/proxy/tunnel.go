@@ -40,15 +40,21 @@ func (e *Engine) ServeTCP(ctx context.Context, nc net.Conn, info ConnInfo, v Ver
 	s.join(ctx, up, e.lim.Idle)
 }
 
-// Join is ServeTCP between two connections that are there already and may be silent for idle. When ctx ends, it closes both at once.
-func (e *Engine) Join(ctx context.Context, nc, up net.Conn, info ConnInfo, idle time.Duration) {
-	s := e.beginTCP(nc, info, Verdict{Allow: true})
+// Tunnel is how two connections are joined.
+type Tunnel struct {
+	Idle time.Duration // how long both may be silent
+	Tag  any           // comes back in the Record
+}
+
+// Join is ServeTCP between two connections that are there already. When ctx ends, it closes both at once.
+func (e *Engine) Join(ctx context.Context, nc, up net.Conn, info ConnInfo, t Tunnel) {
+	s := e.beginTCP(nc, info, Verdict{Allow: true, Tag: t.Tag})
 	if s == nil {
 		up.Close()
 		return
 	}
 	defer s.endTCP()
-	s.join(ctx, up, idle)
+	s.join(ctx, up, t.Idle)
 }
 
 // beginTCP is nil, and nc closed, if nothing begins any more.

@@ -11,16 +11,22 @@ import (
 	"time"
 )
 
-// Meter holds the series of one process. It is safe for concurrent use.
+// Meter holds the series of one process, and the ring of its requests. It is safe for concurrent use.
 type Meter struct {
+	Ring  *Ring
 	start time.Time
 	mu    sync.Mutex
 	by    map[Label]*Series // guarded by mu
 	all   []*Series         // guarded by mu: by number
 }
 
+// ringBits make room for 16,384 requests between two drains (2 MB).
+const ringBits = 14
+
 // NewMeter returns an empty Meter.
-func NewMeter(now time.Time) *Meter { return &Meter{start: now, by: map[Label]*Series{}} }
+func NewMeter(now time.Time) *Meter {
+	return &Meter{Ring: NewRing(ringBits), start: now, by: map[Label]*Series{}}
+}
 
 // Series returns the series of a label, the same for the same label for as long as the process lives. Who asks bounds the labels.
 func (m *Meter) Series(l Label) *Series {
@@ -50,7 +56,7 @@ func (m *Meter) Read(source string, now time.Time) Snapshot {
 	m.mu.Lock()
 	all := m.all[:len(m.all):len(m.all)]
 	m.mu.Unlock()
-	out := Snapshot{Source: source, Start: m.start, Time: now, Samples: make([]Sample, 0, len(all))}
+	out := Snapshot{Source: source, Start: m.start, Time: now, Lost: m.Ring.Lost(), Samples: make([]Sample, 0, len(all))}
 	for _, s := range all {
 		if x := s.Read(); x.Requests() > 0 || x.Open != 0 {
 			out.Samples = append(out.Samples, x)
@@ -59,8 +65,8 @@ func (m *Meter) Read(source string, now time.Time) Snapshot {
 	return out
 }
 
-// labelOf is the label of a series by its number.
-func (m *Meter) labelOf(number uint32) Label {
+// Label is that of a series by its number, as records have it; zero for none.
+func (m *Meter) Label(number uint32) Label {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if int(number) >= len(m.all) {

@@ -60,16 +60,7 @@ func (s *Sample) Requests() (n uint64) {
 	return n
 }
 
-// Begin counts a request as under way; End follows, once.
-func (s *Series) Begin() { s.open.Add(1) }
-
-// End counts a request that Begin began.
-func (s *Series) End(status int, in, out int64, took time.Duration) {
-	s.open.Add(-1)
-	s.Count(status, in, out, took)
-}
-
-// Count counts a request that was over at once. A status out of bounds counts as none.
+// Count counts a request that has ended. A status out of bounds counts as none.
 func (s *Series) Count(status int, in, out int64, took time.Duration) {
 	class := status / 100
 	if class < 1 || class > 5 {

@@ -52,11 +52,17 @@ func TestASeriesCountsOnce(t *testing.T) {
 		t.Fatal("two series of one label")
 	}
 	m.Series(Label{Caller: "shop"}) // counts nothing
-	a.Begin()
+	var c Call
+	c.Begin(a, "", 0)
 	if s := m.Read("agent", time.Unix(2, 0)); len(s.Samples) != 1 || s.Samples[0].Open != 1 {
 		t.Errorf("%+v", s)
 	}
-	a.End(204, 10, 20, time.Millisecond)
+	c.End(m, b, Ended{Status: 204, In: 10, Out: 20, Start: time.Unix(1, 0), Took: time.Millisecond})
+	m.Ring.Drain(10, func(r *Record) {
+		if r.Status != 204 || m.Label(r.Series) != l || r.Trace != c.Trace || r.Start != 1e9 {
+			t.Errorf("%+v", r)
+		}
+	})
 	a.Count(99, -1, -1, time.Millisecond)
 	s := m.Read("agent", time.Unix(2, 0)).Samples[0]
 	if s.Classes != [6]uint64{1, 0, 1, 0, 0, 0} || s.In != 10 || s.Out != 20 || s.Open != 0 || s.Requests() != 2 || s.Took.Count() != 2 {
@@ -170,34 +176,29 @@ func FuzzNewSpan(f *testing.F) {
 }
 
 func TestARequestAllocatesNothing(t *testing.T) {
-	m, r := NewMeter(time.Now()), NewRing(10)
-	s := m.Series(Label{"shop", "catalog", "GET /books", Allowed})
-	var p Parent
-	if n := testing.AllocsPerRun(1000, func() { request(s, r, &p) }); n != 0 {
+	m := NewMeter(time.Now())
+	s, c := m.Series(Label{"shop", "catalog", "GET /books", Allowed}), &Call{}
+	if n := testing.AllocsPerRun(1000, func() { request(m, s, c) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
 // request is all that a request costs.
-func request(s *Series, r *Ring, p *Parent) {
-	span := NewSpan(parent, 1)
-	s.Begin()
-	if len(p.Write(&span)) != parentSize {
+func request(m *Meter, s *Series, c *Call) {
+	if len(c.Begin(s, parent, 1)) != parentSize {
 		panic("short")
 	}
-	s.End(200, 0, 1024, 300*time.Microsecond)
-	r.Put(&Record{Span: span, Start: 1, Took: 300 * time.Microsecond, Out: 1024, Series: s.number, Status: 200})
+	c.End(m, s, Ended{Status: 200, Out: 1024, Took: 300 * time.Microsecond})
 }
 
 func BenchmarkRequest(b *testing.B) {
-	m, r := NewMeter(time.Now()), NewRing(14)
-	s := m.Series(Label{"shop", "catalog", "GET /books", Allowed})
-	var p Parent
+	m := NewMeter(time.Now())
+	s, c := m.Series(Label{"shop", "catalog", "GET /books", Allowed}), &Call{}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		request(s, r, &p)
+		request(m, s, c)
 		if i%1000 == 0 {
-			r.Drain(1000, func(*Record) {})
+			m.Ring.Drain(1000, func(*Record) {})
 		}
 	}
 }

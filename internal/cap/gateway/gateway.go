@@ -34,6 +34,7 @@ import (
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/proxy"
+	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/txn"
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -54,6 +55,8 @@ type Config struct {
 	// SignIn is control's part of sign-in, and DialPages reaches its pages; both nil where there is none.
 	SignIn    SignIn
 	DialPages func(context.Context) (net.Conn, error)
+	// Meter counts requests; nil for one that nobody reads.
+	Meter *telemetry.Meter
 }
 
 // Gateway serves the outside. Its methods are safe for concurrent use.
@@ -75,6 +78,7 @@ type Gateway struct {
 	ownPages, signInPages *proxy.Upstream
 	ownServer             *http.Server
 
+	calls sync.Pool // of *call
 	mu    sync.Mutex
 	pools map[poolKey]*proxy.Upstream // guarded by mu
 	wg    sync.WaitGroup
@@ -85,6 +89,7 @@ type state struct {
 	router *policy.Router
 	table  *policy.Table
 	ids    map[string]string
+	routes routes
 }
 
 type poolKey struct {
@@ -98,11 +103,15 @@ func New(c Config) (*Gateway, error) {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
+	if c.Meter == nil {
+		c.Meter = telemetry.NewMeter(c.Clock.Now())
+	}
 	key, err := newKey()
 	if err != nil {
 		return nil, fmt.Errorf("make gateway: %w", err)
 	}
 	g := &Gateway{key: key, people: newPeople(c.SignIn, c.Clock), config: c, pools: map[poolKey]*proxy.Upstream{}, refused: newRefusals(c.Record), leaks: newLeaks(c.Record), clients: clients{open: map[netip.Prefix]int{}}}
+	g.calls.New = func() any { return &call{} }
 	g.engine = proxy.New(proxy.Config{Decide: g.decide, Done: g.done, Edge: true, Cookies: cookiePrefix, Strip: []string{txn.Header}, Log: c.Log, Limits: proxy.Limits{Conns: 20_000, Idle: 75 * time.Second}})
 	g.tls = &tls.Config{
 		MinVersion: tls.VersionTLS12, // TLS 1.3 wherever the client can
@@ -139,7 +148,7 @@ func (g *Gateway) SetPlan(p *plan.Plan, today string) error {
 	if err != nil {
 		return fmt.Errorf("compile plan: %w", err)
 	}
-	s := &state{plan: p, router: set.Exposed(), table: set.Outbound(plan.Outside), ids: map[string]string{}}
+	s := &state{plan: p, router: set.Exposed(), table: set.Outbound(plan.Outside), ids: map[string]string{}, routes: newRoutes(g.config.Meter, p)}
 	for i := range p.Services {
 		s.ids[string(p.Services[i].Name)] = p.Services[i].ID
 	}
@@ -219,19 +228,17 @@ func (s *state) isHost(h string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// decide routes and decides a request from outside.
-func (g *Gateway) decide(ctx context.Context, r *proxy.Request) proxy.Verdict {
-	s := g.state.Load()
-	if s == nil {
-		return proxy.Verdict{Status: http.StatusServiceUnavailable, Public: "the gateway is starting"}
-	}
+// judge routes and decides a request from outside, and notes in c where it led.
+func (g *Gateway) judge(ctx context.Context, s *state, r *proxy.Request, c *call) proxy.Verdict {
 	users := s.plan.Users.On()
 	switch {
 	case users && r.Host == s.plan.Users.Host:
+		c.routed.own = true
 		return g.servePages(s, r)
 	case !s.isHost(r.Host):
 		return g.refuse(r, "", http.StatusMisdirectedRequest, "this is not the host of the application")
 	case users && isOwn(r):
+		c.routed.own = true
 		return g.serveOwn(ctx, s, r)
 	}
 	var id identified
@@ -241,6 +248,7 @@ func (g *Gateway) decide(ctx context.Context, r *proxy.Request) proxy.Verdict {
 		now.Person = id.person
 	}
 	m := s.router.Route(&r.Request, &now)
+	c.routed.rule = m.Rule
 	if m.Reason.Asks() {
 		return g.toSignIn(ctx, s, r, id, m)
 	}
@@ -253,20 +261,13 @@ func (g *Gateway) decide(ctx context.Context, r *proxy.Request) proxy.Verdict {
 		return proxy.Verdict{Status: fault.KindOf(err).Status(), Public: fault.PublicText(err)}
 	}
 	if id.session != "" {
-		stay := g.people.enter(id.session)
-		v.Ends, v.Tag = stay.over, stay
+		c.stay = g.people.enter(id.session)
+		v.Ends = c.stay.over
 	}
 	if v.Allow {
 		v.Masks = g.masksFor(s, r, m)
 	}
 	return v
-}
-
-// done hears of every request's end.
-func (g *Gateway) done(r *proxy.Record) {
-	if s, ok := r.Verdict.Tag.(*stay); ok {
-		g.people.leave(s)
-	}
 }
 
 // closed answers for a route that isn't open.

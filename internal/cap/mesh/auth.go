@@ -142,7 +142,7 @@ func (c *credential) authenticate(v *proxy.Verdict, l *link, r *proxy.Request, u
 	v.Drop = c.drop
 	applies := c.applies(l.port, r, user)
 	if applies && c.missing != "" {
-		*v = proxy.Verdict{Status: http.StatusServiceUnavailable, Public: c.missing}
+		*v = proxy.Verdict{Status: http.StatusServiceUnavailable, Public: c.missing, Tag: v.Tag}
 		return
 	}
 	v.Set = c.always

@@ -125,7 +125,8 @@ func (m *Mesh) serveDatabase(ctx context.Context, c net.Conn, l *link, here []*d
 			}
 		})
 	}
-	m.engine.Join(ctx, c, s.Conn, proxy.ConnInfo{Peer: l}, databaseIdle)
+	under, _ := m.begin(m.resolve(l), l.rule, "", 0)
+	m.engine.Join(ctx, c, s.Conn, proxy.ConnInfo{Peer: l}, proxy.Tunnel{Idle: databaseIdle, Tag: under})
 }
 
 // choose finds the database that a client asks for. Where there is one only, it need not be named: clients that name none say the

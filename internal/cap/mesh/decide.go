@@ -10,6 +10,7 @@ import (
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/proxy"
+	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/txn"
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -47,12 +48,14 @@ func (m *Mesh) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
 	if d.Reason == policy.AllowedByObserve {
 		m.note(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, observed: true, end: "outbound"})
 	}
-	v := proxy.Verdict{Allow: true, Upstream: res.pool, Drop: userFields()}
+	parent, n := r.Get(telemetry.TraceParent)
+	under, sent := m.begin(res, d.Rule, parent, n)
+	v := proxy.Verdict{Allow: true, Upstream: res.pool, Drop: userFields(), Tag: under}
 	switch {
 	case !l.external:
-		v.Set = tell(res.set, user)
+		v.Set = tell(append(append(under.set[:0], res.set...), proxy.Header{Name: telemetry.TraceParent, Value: sent}), user)
 		if user != nil {
-			v.Tag = m.users.enter(l.target, user, traceOf(r))
+			under.visit = m.users.enter(l.target, user, traceIn(sent))
 		}
 	case res.state.externals[l.target].credential != nil:
 		c := res.state.externals[l.target].credential
@@ -123,6 +126,9 @@ func (m *Mesh) serveTCP(ctx context.Context, c net.Conn, l *link) {
 	}
 	note := denied{caller: l.caller, target: l.target, port: l.port, method: "TCP", reason: d.Reason, end: end}
 	if !d.Allow {
+		if res != nil {
+			m.dropped(res.series.denied)
+		}
 		m.note(note)
 		c.Close()
 		return
@@ -135,6 +141,7 @@ func (m *Mesh) serveTCP(ctx context.Context, c net.Conn, l *link) {
 		checked, name, err := readSNI(c)
 		if err != nil || !x.isHost(name) {
 			note.host, note.end = name, "outbound"
+			m.dropped(res.series.denied)
 			m.note(note)
 			c.Close()
 			return
@@ -152,23 +159,30 @@ func (m *Mesh) serveTCP(ctx context.Context, c net.Conn, l *link) {
 		note.observed = true
 		m.note(note)
 	}
+	l.rule = d.Rule
 	if here := res.databasesOf(l); len(here) > 0 {
 		m.serveDatabase(ctx, c, l, here)
 		return
 	}
-	m.engine.ServeTCP(ctx, c, proxy.ConnInfo{Peer: l}, proxy.Verdict{Allow: true, Upstream: res.pool})
+	under, _ := m.begin(res, d.Rule, "", 0)
+	m.engine.ServeTCP(ctx, c, proxy.ConnInfo{Peer: l}, proxy.Verdict{Allow: true, Upstream: res.pool, Tag: under})
 }
 
 // done hears of every request's end.
 func (m *Mesh) done(r *proxy.Record) {
-	if v, ok := r.Verdict.Tag.(*visit); ok {
-		v.leave()
-	}
 	if r.Request == nil || r.Request.Conn == nil {
 		return
 	}
 	l, ok := r.Request.Conn.Peer.(*link)
-	if !ok || r.Err == nil {
+	if !ok {
+		return
+	}
+	if c, ok := r.Verdict.Tag.(*call); ok {
+		m.end(c, r)
+	} else {
+		m.refused(l, r)
+	}
+	if r.Err == nil {
 		return
 	}
 	if l.external && errors.Is(r.Err, proxy.ErrDial) {

@@ -25,6 +25,7 @@ import (
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/proxy"
+	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -59,6 +60,8 @@ type Config struct {
 	Accounts Accounts
 	// Self is what services may ask Ward itself; nil for nothing but the keys of transaction tokens.
 	Self *Self
+	// Meter counts requests; nil for one that nobody reads.
+	Meter *telemetry.Meter
 }
 
 // Learner watches calls while grants are being learnt.
@@ -77,6 +80,7 @@ type Mesh struct {
 	self    *selfService
 	state   atomic.Pointer[state]
 	secrets atomic.Pointer[map[string][]byte] // by name; stored with planning held
+	calls   sync.Pool                         // of *call
 	// sessions are those of databases.
 	sessions sessions
 
@@ -96,7 +100,8 @@ type state struct {
 	ids       map[string]string // service → SPIFFE ID
 	externals map[string]*external
 	databases map[databaseKey][]*database
-	hits      []atomic.Int64 // by rule
+	hits      []atomic.Int64      // by rule
+	allowed   []*telemetry.Series // by rule
 }
 
 type poolKey struct {
@@ -121,8 +126,14 @@ func New(c Config) *Mesh {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
+	if c.Clock == nil {
+		c.Clock = clock.System{}
+	}
+	if c.Meter == nil {
+		c.Meter = telemetry.NewMeter(c.Clock.Now())
+	}
 	m := &Mesh{
-		config: c, instances: map[string][]*instance{}, pools: map[poolKey]*proxy.Upstream{},
+		config: c, calls: sync.Pool{New: func() any { return &call{} }}, instances: map[string][]*instance{}, pools: map[poolKey]*proxy.Upstream{},
 		changed: make(chan struct{}), denials: newDenials(c.Record), echoes: newEchoes(c.Record), users: newUsers(c.Clock), sessions: sessions{keys: map[sessionKey][]byte{}},
 	}
 	m.self = m.newSelf()
@@ -136,7 +147,7 @@ func (m *Mesh) SetPlan(p *plan.Plan, today string) error {
 	if err != nil {
 		return fmt.Errorf("compile plan: %w", err)
 	}
-	s := &state{plan: p, set: set, ids: map[string]string{}, externals: map[string]*external{}, hits: make([]atomic.Int64, len(p.Rules))}
+	s := &state{plan: p, set: set, ids: map[string]string{}, externals: map[string]*external{}, hits: make([]atomic.Int64, len(p.Rules)), allowed: newSeries(m.config.Meter, p)}
 	for i := range p.Services {
 		s.ids[string(p.Services[i].Name)] = p.Services[i].ID
 	}
@@ -301,6 +312,7 @@ type link struct {
 	external bool
 	via      string        // "listener" or "ingress", for the record
 	instance wire.Instance // the caller's, of a listener
+	rule     int32         // that lets a connection at layer 4 pass
 
 	resolved atomic.Pointer[resolved]
 }
@@ -313,6 +325,7 @@ type resolved struct {
 	toCaller policy.PeerID
 	pool     *proxy.Upstream
 	set      []proxy.Header
+	series   series
 }
 
 func (m *Mesh) resolve(l *link) *resolved {
@@ -323,7 +336,7 @@ func (m *Mesh) resolve(l *link) *resolved {
 	if s == nil {
 		return nil
 	}
-	r := &resolved{state: s, out: s.set.Outbound(l.caller), in: s.set.Inbound(l.target)}
+	r := &resolved{state: s, out: s.set.Outbound(l.caller), in: s.set.Inbound(l.target), series: m.seriesOf(s, l)}
 	r.toTarget, r.toCaller = r.out.Peer(l.target), r.in.Peer(l.caller)
 	r.set = []proxy.Header{{Name: "X-Ward-Caller", Value: s.ids[l.caller]}}
 	r.pool = m.pool(s, l)

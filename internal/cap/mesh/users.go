@@ -11,6 +11,7 @@ import (
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/proxy"
+	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/txn"
 )
 
@@ -40,9 +41,6 @@ type live struct {
 const maxKnown = 8192
 
 func newUsers(c clock.Clock) *users {
-	if c == nil {
-		c = clock.System{}
-	}
 	return &users{clock: c, ended: map[string]time.Time{}, live: map[liveKey]*live{}, traces: map[liveKey]*live{}, known: map[string]*txn.Context{}}
 }
 
@@ -182,12 +180,15 @@ func (v *visit) leave() {
 
 // traceOf is the trace ID of a request (W3C Trace Context §3.2), "" for none.
 func traceOf(r *proxy.Request) string {
-	s, n := r.Get("Traceparent")
+	s, n := r.Get(telemetry.TraceParent)
 	if n != 1 || len(s) < 55 || s[2] != '-' || s[35] != '-' || strings.Trim(s[3:35], "0") == "" {
 		return ""
 	}
-	return s[3:35]
+	return traceIn(s)
 }
+
+// traceIn is the trace ID in a valid traceparent.
+func traceIn(parent string) string { return parent[3:35] }
 
 // policyContext is what the tables may ask about; nil for nobody.
 func policyContext(c *txn.Context, now time.Time) *policy.Context {

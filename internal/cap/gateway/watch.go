@@ -1,0 +1,123 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/proxy"
+	"github.com/wardhq/ward/internal/telemetry"
+)
+
+// call is what the gateway remembers of a request until it ends. Calls are used again.
+type call struct {
+	telemetry.Call
+	stay   *stay // nil without a session
+	routed routed
+	to     *verdicts // under the plan that decided
+}
+
+// routed is where a request led.
+type routed struct {
+	rule int32 // the route's, -1 for none
+	own  bool  // Ward's own pages
+}
+
+// routes are the series of a plan's routes.
+type routes struct {
+	rules           []verdicts // by rule of the plan; only routes' are asked for
+	undeclared, own verdicts
+	meter           *telemetry.Meter
+}
+
+// verdicts are the series of one route, by verdict.
+type verdicts [telemetry.Failed + 1]*telemetry.Series
+
+// ownRoute stands for the pages of sign-in and the provider.
+const ownRoute = "sign-in"
+
+func newRoutes(m *telemetry.Meter, p *plan.Plan) routes {
+	of := func(target, route string) (out verdicts) {
+		for v := range out {
+			out[v] = m.Series(telemetry.Label{Caller: plan.Outside, Target: target, Route: route, Verdict: telemetry.Verdict(v)})
+		}
+		return out
+	}
+	x := routes{meter: m, rules: make([]verdicts, len(p.Rules)), undeclared: of("", telemetry.Undeclared), own: of(plan.Self, ownRoute)}
+	for i := range p.Rules {
+		if r := &p.Rules[i]; r.Caller == plan.Outside {
+			x.rules[i] = of(r.Target, r.Grant.String())
+		}
+	}
+	return x
+}
+
+// of are the series of where a request led.
+func (x *routes) of(to routed) *verdicts {
+	switch {
+	case to.own:
+		return &x.own
+	case to.rule >= 0 && int(to.rule) < len(x.rules) && x.rules[to.rule][0] != nil:
+		return &x.rules[to.rule]
+	}
+	return &x.undeclared
+}
+
+// decide routes and decides a request from outside, and counts it.
+func (g *Gateway) decide(ctx context.Context, r *proxy.Request) proxy.Verdict {
+	s := g.state.Load()
+	if s == nil {
+		return proxy.Verdict{Status: http.StatusServiceUnavailable, Public: "the gateway is starting"}
+	}
+	c := g.calls.Get().(*call)
+	c.stay, c.routed = nil, routed{rule: -1}
+	v := g.judge(ctx, s, r, c)
+	parent, n := r.Get(telemetry.TraceParent)
+	if s.plan.Users.On() {
+		n = 0 // whom a call is for may follow from its trace: a stranger doesn't choose it
+	}
+	c.to = s.routes.of(c.routed)
+	sent := c.Begin(c.to[verdictOf(&v)], parent, n)
+	if v.Allow {
+		v.Set = append(v.Set[:len(v.Set):len(v.Set)], proxy.Header{Name: telemetry.TraceParent, Value: sent})
+	}
+	v.Tag = c
+	return v
+}
+
+func verdictOf(v *proxy.Verdict) telemetry.Verdict {
+	switch {
+	case v.Allow:
+		return telemetry.Allowed
+	case v.Status == http.StatusTooManyRequests:
+		return telemetry.Limited
+	case v.Status >= 500:
+		return telemetry.Failed
+	}
+	return telemetry.Denied
+}
+
+// done hears of every request's end.
+func (g *Gateway) done(r *proxy.Record) {
+	e := telemetry.Ended{Status: r.Status, In: r.In, Out: r.Out, Start: r.Start, Took: r.Took}
+	c, ok := r.Verdict.Tag.(*call)
+	if !ok { // refused before it was understood, or there is no plan
+		if s := g.state.Load(); s != nil {
+			g.config.Meter.Note(s.routes.undeclared[telemetry.Denied], "", 0, e)
+		}
+		return
+	}
+	if c.stay != nil {
+		g.people.leave(c.stay)
+	}
+	verdict := verdictOf(r.Verdict)
+	switch {
+	case errors.Is(r.Err, proxy.ErrBusy):
+		verdict = telemetry.Limited
+	case errors.Is(r.Err, proxy.ErrDial):
+		verdict = telemetry.Failed
+	}
+	c.End(g.config.Meter, c.to[verdict], e)
+	g.calls.Put(c)
+}
