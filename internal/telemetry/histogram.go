@@ -116,3 +116,15 @@ func (d *Durations) Add(o Durations) {
 	}
 	d.Sum += o.Sum
 }
+
+// Minus is what was counted since o, an earlier reading of the same Histogram.
+func (d Durations) Minus(o Durations) Durations {
+	out := Durations{Counts: append([]uint64(nil), d.Counts...)}
+	for i, c := range o.Counts {
+		if i < len(out.Counts) {
+			out.Counts[i] -= min(c, out.Counts[i])
+		}
+	}
+	out.Sum = d.Sum - min(o.Sum, d.Sum)
+	return out
+}

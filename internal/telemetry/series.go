@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"fmt"
 	"sync/atomic"
 	"time"
 )
@@ -20,6 +21,23 @@ const (
 func (v Verdict) String() string {
 	return [...]string{"deny", "allow", "limit", "fail"}[min(v, Failed)]
 }
+
+// MarshalText is String.
+func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (v *Verdict) UnmarshalText(b []byte) error {
+	for x := Denied; x <= Failed; x++ {
+		if x.String() == string(b) {
+			*v = x
+			return nil
+		}
+	}
+	return fmt.Errorf("%.20q is no verdict", b)
+}
+
+// Rank orders verdicts for people: what was refused first.
+func (v Verdict) Rank() int { return [...]int{0, 3, 1, 2}[min(v, Failed)] }
 
 // Undeclared is the route of all that no line of ward.yaml names: whoever invents paths makes no new series.
 const Undeclared = "undeclared"

@@ -175,6 +175,17 @@ func FuzzNewSpan(f *testing.F) {
 	})
 }
 
+func FuzzUnmarshalText(f *testing.F) {
+	f.Add("deny")
+	f.Add("allowed")
+	f.Fuzz(func(t *testing.T, in string) {
+		var v Verdict
+		if v.UnmarshalText([]byte(in)) == nil && v.String() != in {
+			t.Fatalf("%q is %s", in, v)
+		}
+	})
+}
+
 func TestARequestAllocatesNothing(t *testing.T) {
 	m := NewMeter(time.Now())
 	s, c := m.Series(Label{"shop", "catalog", "GET /books", Allowed}), &Call{}

@@ -1,0 +1,112 @@
+// Package watch sees what passes through gateway and agents: what is asked of whom, how often, how fast, and what was refused.
+//
+// Guarantee: what it holds is bounded by the plan in force: a report that names what the plan doesn't have is refused, so that a gateway or an
+// agent that was taken over can lie about its own counts, but make no more of them. Not guaranteed: history; it is in package series.
+package watch
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/telemetry"
+)
+
+// Every is how often gateway and agents report.
+const Every = 5 * time.Second
+
+// Limits of what is held: the last minute of at most so many processes.
+const (
+	maxSources = 256
+	kept       = 13 // snapshots of each: a minute and the one before
+	silent     = 3 * Every
+)
+
+// Watch gathers reports. It is safe for concurrent use.
+type Watch struct {
+	clock clock.Clock
+
+	mu      sync.Mutex
+	known   names                           // guarded by mu
+	sources map[string][]telemetry.Snapshot // guarded by mu: oldest first
+}
+
+// names are the words that a report may use.
+type names struct{ parties, routes map[string]bool }
+
+// New returns a Watch that refuses all reports until SetPlan.
+func New(c clock.Clock) *Watch {
+	if c == nil {
+		c = clock.System{}
+	}
+	return &Watch{clock: c, sources: map[string][]telemetry.Snapshot{}}
+}
+
+// SetPlan puts a plan into force; what was counted under the one before is still shown while it lasts.
+func (w *Watch) SetPlan(p *plan.Plan) {
+	n := names{parties: map[string]bool{"": true, plan.Outside: true, plan.Self: true}, routes: map[string]bool{telemetry.Undeclared: true, SignIn: true}}
+	for i := range p.Services {
+		n.parties[string(p.Services[i].Name)] = true
+	}
+	for i := range p.Externals {
+		n.parties[string(p.Externals[i].Name)] = true
+	}
+	for i := range p.Rules {
+		n.routes[p.Rules[i].Grant.String()] = true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.known = n
+}
+
+// SignIn is the route of Ward's own pages at the gateway.
+const SignIn = "sign-in"
+
+// Take takes a process's report; role is who it is, as its socket tells. A series under names of an older plan is left out; so a report is
+// refused only where all of it is strange, or where it can't be one.
+func (w *Watch) Take(role string, s telemetry.Snapshot) error {
+	s.Source = role
+	s.Time = w.clock.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	whole := len(s.Samples)
+	s.Samples = slices.DeleteFunc(s.Samples, func(x telemetry.Sample) bool { return !w.known.has(&x) })
+	if whole > 0 && len(s.Samples) == 0 {
+		return fault.New(fault.Refused, fmt.Sprintf("none of the report's %d series is of the plan in force", whole))
+	}
+	all := w.sources[role]
+	if all == nil && len(w.sources) >= maxSources {
+		return fault.New(fault.Exhausted, "too many processes report")
+	}
+	if n := len(all); n > 0 && !all[n-1].Start.Equal(s.Start) {
+		all = nil // it began anew, and so do its counts
+	}
+	if len(all) >= kept {
+		all = append(all[:0:0], all[len(all)-kept+1:]...)
+	}
+	w.sources[role] = append(all, s)
+	return nil
+}
+
+func (n *names) has(x *telemetry.Sample) bool {
+	return n.parties[x.Caller] && n.parties[x.Target] && n.routes[x.Route] && x.Verdict <= telemetry.Failed && len(x.Took.Counts) <= telemetry.Buckets
+}
+
+// Snapshots returns the last report of each process that isn't silent, in the order of their names.
+func (w *Watch) Snapshots() []telemetry.Snapshot {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []telemetry.Snapshot
+	for _, all := range w.sources {
+		if last := all[len(all)-1]; w.clock.Now().Sub(last.Time) <= silent {
+			out = append(out, last)
+		}
+	}
+	slices.SortFunc(out, func(a, b telemetry.Snapshot) int { return strings.Compare(a.Source, b.Source) })
+	return out
+}
