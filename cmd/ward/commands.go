@@ -33,6 +33,7 @@ func commands(e cli.Env) []*cobra.Command {
 		scanning.Update(e),
 		newUpCommand(e),
 		newStatusCommand(e),
+		newTopCommand(e),
 		newLogsCommand(e),
 		newRestartCommand(e),
 		newApplyCommand(e),

@@ -26,6 +26,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/mesh"
 	"github.com/wardhq/ward/internal/cap/sandbox"
 	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -40,6 +41,7 @@ type Agent struct {
 	clock       clock.Clock
 	spool       *wire.Spool
 	mesh        *mesh.Mesh
+	meter       *telemetry.Meter
 	owned       sync.WaitGroup
 
 	mu      sync.Mutex
@@ -76,12 +78,14 @@ func New(ctx context.Context, c *wire.Client, role *wire.RoleConfig, spoolDir st
 	}
 	a.keys = &keyAPI{}
 	a.accounts = newAccounts(c, a.clock)
+	a.meter = telemetry.NewMeter(a.clock.Now())
 	a.mesh = mesh.New(mesh.Config{
 		ServerTLS:   pki.Server(a.clock, trustDomain, bundles.Roots, a.choose),
 		PeerService: a.peerService,
 		Record:      spool.Append,
 		Self:        &mesh.Self{Dial: c.Dial, Target: a.keys.target},
 		Accounts:    a.accounts,
+		Meter:       a.meter,
 		Learn:       newLearner(role.LearnUntil, a.clock, spool.Append),
 	})
 	a.egress = &egress{database: a.mesh.DialDatabase}
@@ -267,6 +271,7 @@ func Main() error {
 		a.owned.Go(func() { a.bundles.Follow(ctx) })
 		a.owned.Go(func() { a.spool.Send(ctx, a.control) })
 		a.owned.Go(func() { a.tick(ctx) })
+		a.owned.Go(func() { report(ctx, a.control, a.meter, "agent") })
 		a.owned.Go(func() { FollowPlan(ctx, a.control, a.setPlan, ready) })
 		a.owned.Go(func() { FollowUsers(ctx, a.control, a.setUsers) })
 		a.owned.Go(func() { a.followSecrets(ctx) })

@@ -17,6 +17,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/cap/mesh"
 	"github.com/wardhq/ward/internal/leak"
+	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -36,6 +37,7 @@ func GatewayMain() error {
 type edge struct {
 	client    *wire.Client
 	gateway   *gateway.Gateway
+	meter     *telemetry.Meter
 	source    *identity.Source
 	bundles   *identity.Bundles
 	spool     *wire.Spool
@@ -52,7 +54,7 @@ func newEdge(ctx context.Context, c *wire.Client, trustDomain string) (*edge, er
 	if err != nil {
 		return nil, err
 	}
-	e := &edge{client: c, bundles: bundles, spool: spool}
+	e := &edge{client: c, bundles: bundles, spool: spool, meter: telemetry.NewMeter(time.Now())}
 	e.source = identity.NewLinkSource(mesh.GatewayID(trustDomain), c, bundles, clock.System{})
 	if _, err := e.source.Certificate(); err != nil {
 		return nil, err
@@ -62,7 +64,7 @@ func newEdge(ctx context.Context, c *wire.Client, trustDomain string) (*edge, er
 		return nil, err
 	}
 	e.gateway, err = gateway.New(gateway.Config{
-		Self: e.source, Roots: e.bundles.Roots, Clock: clock.System{}, Certificate: cert, Record: spool.Append, Log: slog.Default(),
+		Self: e.source, Roots: e.bundles.Roots, Clock: clock.System{}, Certificate: cert, Record: spool.Append, Log: slog.Default(), Meter: e.meter,
 		DialAgent: func(ctx context.Context) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", filepath.Join(wire.IngressDir, wire.IngressSocket))
@@ -94,6 +96,7 @@ func (e *edge) run(ctx context.Context, ready func()) {
 	e.owned.Go(func() { e.followFingerprints(ctx) })
 	e.owned.Go(func() { e.publishKey(ctx) })
 	e.owned.Go(func() { e.gateway.Run(ctx) })
+	e.owned.Go(func() { report(ctx, e.client, e.meter, "gateway") })
 	e.owned.Go(func() { e.bundles.Follow(ctx) })
 	e.owned.Go(func() { e.source.Keep(ctx) })
 	e.owned.Go(func() { e.spool.Send(ctx, e.client) })

@@ -28,6 +28,7 @@ import (
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/cap/secrets"
+	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
@@ -65,6 +66,7 @@ type Control struct {
 	state   wire.PlanState // guarded by mu
 	changed chan struct{}  // guarded by mu: closed and replaced when the plan changes
 	usage   *usage         // has its own lock
+	watch   *watch.Watch   // has its own lock
 }
 
 // New opens the state of Dir.
@@ -72,7 +74,7 @@ func New(c Config) (*Control, error) {
 	if c.Clock == nil {
 		c.Clock = clock.System{}
 	}
-	k := &Control{config: c, changed: make(chan struct{}), events: make(chan wire.Event, 4096)}
+	k := &Control{config: c, changed: make(chan struct{}), events: make(chan wire.Event, 4096), watch: watch.New(c.Clock)}
 	var err error
 	if k.ledger, err = ledger.Open(filepath.Join(c.Dir, "ledger"), c.TrustDomain+"/ledger", c.Key); err != nil {
 		return nil, err
@@ -99,6 +101,9 @@ func New(c Config) (*Control, error) {
 		return nil, err
 	}
 	k.usage.expect(k.state.Plan, c.Clock.Now())
+	if k.state.Plan != nil {
+		k.watch.SetPlan(k.state.Plan)
+	}
 	if err := k.loadUsers(); err != nil {
 		return nil, err
 	}
@@ -206,6 +211,7 @@ func (k *Control) setPlan(ctx context.Context, s wire.PlanState) error {
 		return fmt.Errorf("keep plan: %w", err)
 	}
 	k.usage.expect(s.Plan, k.config.Clock.Now())
+	k.watch.SetPlan(s.Plan)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.state = s
@@ -331,6 +337,7 @@ type none struct{}
 func (k *Control) forAgent() http.Handler {
 	mux := http.NewServeMux()
 	k.common(mux, "agent")
+	k.reports(mux, "agent")
 	k.follow(mux, true)
 	k.secretsForAgent(mux)
 	wire.Handle(mux, "POST /v1/svid/x509", func(_ context.Context, r wire.SignRequest) (wire.SignReply, error) {
@@ -360,6 +367,7 @@ func (k *Control) forAgent() http.Handler {
 func (k *Control) forGateway() http.Handler {
 	mux := http.NewServeMux()
 	k.common(mux, "gateway")
+	k.reports(mux, "gateway")
 	k.follow(mux, false)
 	k.signIn(mux)
 	wire.Handle(mux, "GET /v1/fingerprints", k.safe.SharedFingerprints)
@@ -416,6 +424,7 @@ func (k *Control) forAdmin() http.Handler {
 	mux.HandleFunc("GET /v1/audit", k.serveAudit)
 	mux.HandleFunc("GET /v1/backup", k.serveBackup)
 	k.secretsForAdmin(mux)
+	k.watched(mux)
 	for _, path := range []string{"/v1/users", "/v1/users/", "/v1/recoveries", "/v1/recoveries/", "/v1/clients", "/v1/clients/", "/v1/tokens/", "/v1/first-admin", "/v1/openapi.json"} {
 		mux.Handle(path, k.users.Admin())
 	}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
+	"github.com/wardhq/ward/internal/cap/watch"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/telemetry"
+	"github.com/wardhq/ward/internal/up"
+)
+
+// top is a live table of what passes.
+type top struct {
+	window int // seconds
+	lines  int
+	once   bool
+	asJSON bool
+}
+
+func newTopCommand(e cli.Env) *cobra.Command {
+	var t top
+	c := cli.Running("top", "Show live what passes between services, and what is refused", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
+		return t.run(cli.Background(c), e, p)
+	})
+	f := c.Flags()
+	f.IntVar(&t.window, "window", 30, "of how many seconds, at most 60")
+	f.IntVar(&t.lines, "lines", 30, "how many lines at most")
+	f.BoolVar(&t.once, "once", false, "print it once")
+	f.BoolVar(&t.asJSON, "json", false, "print it once, as JSON")
+	return c
+}
+
+func (t *top) run(ctx context.Context, e cli.Env, p up.Paths) error {
+	for {
+		var all []watch.Edge
+		if err := p.Admin().Call(ctx, http.MethodGet, "/v1/edges?window="+strconv.Itoa(t.window), nil, &all); err != nil {
+			return err
+		}
+		if t.asJSON {
+			return cli.WriteJSON(e.Out, all)
+		}
+		live := !t.once && cli.IsTerminal(e.Out)
+		if live {
+			fmt.Fprint(e.Out, "\x1b[H\x1b[2J")
+		}
+		if err := t.print(e.Out, all); err != nil || !live {
+			return err
+		}
+		select {
+		case <-time.After(2 * time.Second):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (t *top) print(w io.Writer, all []watch.Edge) error {
+	all = slices.DeleteFunc(all, func(x watch.Edge) bool { return x.Source != "gateway" && x.Caller == plan.Outside }) // the gateway has counted them
+	var allowed, refused float64
+	for i := range all {
+		if all[i].Verdict == telemetry.Allowed {
+			allowed += all[i].Rate
+		} else {
+			refused += all[i].Rate
+		}
+	}
+	fmt.Fprintf(w, "the last %d s: %.1f calls a second let pass, %.1f refused or failed\n\n", t.window, allowed, refused)
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(out, "\tCALLER\tTARGET\tROUTE\tPER S\tERRORS\tP50\tP99\tTOTAL\t")
+	for i := range all[:min(len(all), t.lines)] {
+		x := &all[i]
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%.1f\t%.1f%%\t%s\t%s\t%d\t\n", x.Verdict, party(x.Caller), party(x.Target), x.Route, x.Rate, 100*x.Errors, short(x.P50), short(x.P99), x.Total)
+	}
+	if n := len(all) - t.lines; n > 0 {
+		fmt.Fprintf(out, "\t… and %d more\t\t\t\t\t\t\t\t\n", n)
+	}
+	return out.Flush()
+}
+
+// party is who a name of the plan is to people.
+func party(name string) string {
+	switch name {
+	case plan.Outside:
+		return "outside"
+	case plan.Self:
+		return "ward"
+	case "":
+		return "-"
+	}
+	return name
+}
+
+// short is a duration in three figures.
+func short(d time.Duration) string {
+	switch {
+	case d == 0:
+		return "-"
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", d.Seconds()*1e3)
+	case d < time.Second:
+		return fmt.Sprintf("%.0f ms", d.Seconds()*1e3)
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
