@@ -34,6 +34,7 @@ func commands(e cli.Env) []*cobra.Command {
 		newUpCommand(e),
 		newStatusCommand(e),
 		newTopCommand(e),
+		newMetricsCommand(e),
 		newLogsCommand(e),
 		newRestartCommand(e),
 		newApplyCommand(e),

@@ -82,6 +82,9 @@ func New(c Config) (*Control, error) {
 	k.authority, err = identity.OpenAuthority(identity.AuthorityConfig{
 		Dir: filepath.Join(c.Dir, "identity"), Key: c.Key, TrustDomain: c.TrustDomain, SVIDLife: c.SVIDLife, Clock: c.Clock,
 		Issued: func(id, serial string, end time.Time) {
+			if _, service, ok := strings.Cut(id, "/svc/"); ok {
+				k.watch.Issued(service, end)
+			}
 			k.note(wire.Event{Kind: "certificate.issued", Subject: "control", Object: id, Detail: map[string]string{"serial": serial, "not_after": end.UTC().Format(time.RFC3339)}})
 		},
 	})

@@ -2,7 +2,9 @@ package control
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/wardhq/ward/internal/cap/watch"
@@ -15,9 +17,26 @@ func (k *Control) reports(mux *http.ServeMux, role string) {
 	wire.Handle(mux, "POST /v1/telemetry", func(_ context.Context, s telemetry.Snapshot) (none, error) { return none{}, k.watch.Take(role, s) })
 }
 
-// watched is what the administrator may look at.
+// watched is what the supervisor reports, and what the administrator may look at.
 func (k *Control) watched(mux *http.ServeMux) {
+	wire.Handle(mux, "POST /v1/processes", func(_ context.Context, all []watch.Process) (none, error) { return none{}, k.watch.TakeProcesses(all) })
 	wire.Handle(mux, "GET /v1/edges", func(_ context.Context, w wire.Window) ([]watch.Edge, error) {
 		return k.watch.Edges(time.Duration(w.Seconds) * time.Second), nil
 	})
+	mux.HandleFunc("GET /v1/metrics", func(w http.ResponseWriter, r *http.Request) {
+		records, _ := k.ledger.Size()
+		b := watch.Build{Version: version(), Records: records}
+		err := k.watch.Metrics(w, r.URL.Query().Get("accept"), b, func(kind string) { w.Header().Set("Content-Type", kind) })
+		if err != nil {
+			slog.Warn("write metrics", "error", err) // the reader has gone
+		}
+	})
+}
+
+// version is that of this program, as Go recorded it.
+func version() string {
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+		return b.Main.Version
+	}
+	return "unknown"
 }

@@ -33,6 +33,9 @@ type Watch struct {
 
 	mu      sync.Mutex
 	known   names                           // guarded by mu
+	uses    []Process                       // guarded by mu
+	usedAt  time.Time                       // guarded by mu: when uses came
+	ends    map[string]time.Time            // guarded by mu: of certificates, by service
 	sources map[string][]telemetry.Snapshot // guarded by mu: oldest first
 }
 
@@ -44,7 +47,7 @@ func New(c clock.Clock) *Watch {
 	if c == nil {
 		c = clock.System{}
 	}
-	return &Watch{clock: c, sources: map[string][]telemetry.Snapshot{}}
+	return &Watch{clock: c, sources: map[string][]telemetry.Snapshot{}, ends: map[string]time.Time{}}
 }
 
 // SetPlan puts a plan into force; what was counted under the one before is still shown while it lasts.
@@ -62,6 +65,11 @@ func (w *Watch) SetPlan(p *plan.Plan) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.known = n
+	for service := range w.ends {
+		if !n.parties[service] {
+			delete(w.ends, service)
+		}
+	}
 }
 
 // SignIn is the route of Ward's own pages at the gateway.

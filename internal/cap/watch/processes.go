@@ -1,0 +1,67 @@
+package watch
+
+import (
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/watch/internal/exposition"
+)
+
+// Process is what a running instance of a service uses.
+type Process = exposition.Process
+
+// maxProcesses bounds a report of processes.
+const maxProcesses = 10_000
+
+// TakeProcesses takes the supervisor's report of what runs: all of it, each time.
+func (w *Watch) TakeProcesses(all []Process) error {
+	if len(all) > maxProcesses {
+		return fault.New(fault.Exhausted, "too many processes in one report")
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.uses, w.usedAt = slices.DeleteFunc(slices.Clone(all), func(p Process) bool { return !w.known.parties[p.Service] }), w.clock.Now()
+	return nil
+}
+
+// Issued notes when the newest certificate of a service ends.
+func (w *Watch) Issued(service string, ends time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.known.parties[service] {
+		w.ends[service] = ends
+	}
+}
+
+// Processes are those of the last report, unless the supervisor is silent.
+func (w *Watch) Processes() []Process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.clock.Now().Sub(w.usedAt) > silent {
+		return nil
+	}
+	return slices.Clone(w.uses)
+}
+
+// Build is what the metrics tell of Ward itself.
+type Build struct {
+	Version string
+	Records int64 // in the ledger
+}
+
+// Metrics writes everything for Prometheus, in the form that an Accept field asks for, and returns its content type before the first byte is
+// written through begin.
+func (w *Watch) Metrics(out io.Writer, accept string, b Build, begin func(contentType string)) error {
+	s := exposition.State{Version: b.Version, Events: b.Records, Snapshots: w.Snapshots(), Processes: w.Processes()}
+	w.mu.Lock()
+	for _, service := range slices.Sorted(maps.Keys(w.ends)) {
+		s.Identities = append(s.Identities, exposition.Identity{Service: service, Ends: w.ends[service]})
+	}
+	w.mu.Unlock()
+	form := exposition.Negotiate(accept)
+	begin(form)
+	return exposition.Write(out, &s, form)
+}
