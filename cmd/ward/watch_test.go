@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/wardhq/ward/cmd/ward/internal/cli"
+	"github.com/wardhq/ward/internal/cap/watch"
+	"github.com/wardhq/ward/internal/telemetry"
+	"github.com/wardhq/ward/internal/wardtest"
+	"github.com/wardhq/ward/internal/wardtest/need"
+)
+
+// TestEveryRequestIsCounted asks a running application, and reads what was counted at both places.
+func TestEveryRequestIsCounted(t *testing.T) {
+	w := wardtest.Start(t, twoServices, nil)
+	for range 3 {
+		w.Get("/call?url=http://catalog:8080/books/1&url=http://catalog:8080/admin")
+	}
+	for _, path := range []string{"/invented/1", "/invented/2", "/invented/3", "/invented/4"} {
+		w.Get(path)
+	}
+	want := map[telemetry.Label]uint64{
+		{Caller: "GATEWAY", Target: "web", Route: "GET /call", Verdict: telemetry.Allowed}:         3,
+		{Caller: "web", Target: "catalog", Route: "GET /books/**", Verdict: telemetry.Allowed}:     3,
+		{Caller: "web", Target: "catalog", Route: telemetry.Undeclared, Verdict: telemetry.Denied}: 3,
+		{Caller: "GATEWAY", Target: "", Route: telemetry.Undeclared, Verdict: telemetry.Denied}:    4,
+	}
+	wardtest.Eventually(t, "all requests are counted", func() bool {
+		_, out, _ := say("top", "--json", "-f", w.File)
+		var all []watch.Edge
+		if err := json.Unmarshal([]byte(out), &all); err != nil {
+			t.Fatalf("%v in %s", err, out)
+		}
+		got := map[telemetry.Label]uint64{}
+		for i := range all {
+			got[all[i].Label] += all[i].Total
+		}
+		for label, n := range want {
+			if label.Caller == "GATEWAY" && label.Verdict == telemetry.Allowed {
+				n *= 2 // by the gateway and by the agent
+			}
+			if got[label] != n {
+				return false
+			}
+		}
+		return true
+	})
+	code, out, errs := say("top", "--once", "-f", w.File)
+	if code != 0 || !regexp.MustCompile(`(?m)^deny +web +catalog +undeclared `).MatchString(out) || strings.Contains(out, "invented") {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	_, metrics, _ := say("metrics", "-f", w.File)
+	for _, line := range []string{
+		`ward_requests_total{source="agent",caller="web",target="catalog",route="GET /books/**",verdict="allow",class="2xx"} 3`,
+		`ward_requests_total{source="gateway",caller="GATEWAY",target="",route="undeclared",verdict="deny",class="4xx"} 4`,
+		`ward_process_resident_memory_bytes{service="catalog",replica="0"} `, `ward_identity_expiry_timestamp_seconds{service="web"} `,
+	} {
+		if !strings.Contains(metrics, "\n"+line) {
+			t.Errorf("missing: %s in\n%s", line, metrics)
+		}
+	}
+	if strings.Contains(metrics, "invented") {
+		t.Error("a stranger's path became a label")
+	}
+	c := exec.CommandContext(t.Context(), need.Program(t, "promtool"), "check", "metrics")
+	c.Stdin = strings.NewReader(metrics)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Errorf("promtool: %v\n%s", err, out)
+	}
+}
+
+func TestMetricsAreServedToThisMachineAlone(t *testing.T) {
+	w := wardtest.Start(t, twoServices, nil)
+	if code, _, errs := say("metrics", "--listen", "0.0.0.0:0", "-f", w.File); code != 2 || !strings.Contains(errs, "an address of this machine alone") {
+		t.Errorf("%d %s", code, errs)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	r, errs := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		root := newRoot(cli.Env{In: strings.NewReader(""), Out: io.Discard, Err: errs})
+		root.SetArgs([]string{"metrics", "--listen", "127.0.0.1:0", "-f", w.File})
+		_ = root.ExecuteContext(ctx)
+	}()
+	defer func() { stop(); <-done }()
+	line := make([]byte, 200)
+	n, err := r.Read(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := strings.TrimSpace(strings.TrimPrefix(string(line[:n]), "metrics at "))
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "application/openmetrics-text;version=1.0.0")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(resp.Body); err != nil || !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/openmetrics-text") || !strings.HasSuffix(b.String(), "# EOF\n") {
+		t.Errorf("%v %s %.300s", err, resp.Header.Get("Content-Type"), b.String())
+	}
+	if other, err := http.Get(strings.TrimSuffix(url, "metrics")); err != nil || other.StatusCode != 404 {
+		t.Errorf("%v %v", other, err)
+	}
+}
+
+// TestATraceGoesThrough sees that a service gets a traceparent of its own hop, in the trace that the caller named.
+func TestATraceGoesThrough(t *testing.T) {
+	w := wardtest.Start(t, twoServices, nil)
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	req, err := http.NewRequest(http.MethodGet, w.URL+"/call?pass=Traceparent&url=http://catalog:8080/books/1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Traceparent", parent)
+	resp, err := wardtest.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var a wardtest.Answer
+	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil || len(a.Header["Traceparent"]) != 1 {
+		t.Fatalf("%v %+v", err, a)
+	}
+	web := a.Header["Traceparent"][0]
+	catalog := regexp.MustCompile(`"Traceparent":\["([^"]+)"\]`).FindStringSubmatch(a.Called["http://catalog:8080/books/1"])
+	if catalog == nil {
+		t.Fatalf("%s", a.Called)
+	}
+	for _, got := range []string{web, catalog[1]} {
+		if got[:36] != parent[:36] || got[36:52] == parent[36:52] || got[53:] != "01" {
+			t.Errorf("%s after %s", got, parent)
+		}
+	}
+	if web == catalog[1] {
+		t.Error("two hops, one span")
+	}
+	if _, a := w.Get("/"); len(a.Header["Traceparent"]) != 1 {
+		t.Errorf("no trace begins at the edge: %v", a.Header)
+	}
+}
