@@ -35,6 +35,7 @@ func commands(e cli.Env) []*cobra.Command {
 		newStatusCommand(e),
 		newTopCommand(e),
 		newMetricsCommand(e),
+		newExportCommand(e),
 		newLogsCommand(e),
 		newRestartCommand(e),
 		newApplyCommand(e),

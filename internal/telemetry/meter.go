@@ -51,14 +51,15 @@ type Snapshot struct {
 	Lost uint64 `json:"lost,omitempty"`
 }
 
-// Read returns all series that counted something or have requests under way.
+// Read returns all series that counted something or have requests under way, and those of refusals from the start: who watches for the first
+// refusal sees it only as a step up from 0.
 func (m *Meter) Read(source string, now time.Time) Snapshot {
 	m.mu.Lock()
 	all := m.all[:len(m.all):len(m.all)]
 	m.mu.Unlock()
 	out := Snapshot{Source: source, Start: m.start, Time: now, Lost: m.Ring.Lost(), Samples: make([]Sample, 0, len(all))}
 	for _, s := range all {
-		if x := s.Read(); x.Requests() > 0 || x.Open != 0 {
+		if x := s.Read(); x.Requests() > 0 || x.Open != 0 || x.Verdict == Denied {
 			out.Samples = append(out.Samples, x)
 		}
 	}

@@ -51,7 +51,7 @@ func TestASeriesCountsOnce(t *testing.T) {
 	if a != b {
 		t.Fatal("two series of one label")
 	}
-	m.Series(Label{Caller: "shop"}) // counts nothing
+	m.Series(Label{Caller: "shop", Verdict: Failed}) // counts nothing
 	var c Call
 	c.Begin(a, "", 0)
 	if s := m.Read("agent", time.Unix(2, 0)); len(s.Samples) != 1 || s.Samples[0].Open != 1 {

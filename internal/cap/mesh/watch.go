@@ -33,6 +33,7 @@ func newSeries(m *telemetry.Meter, p *plan.Plan) []*telemetry.Series {
 	for i := range p.Rules {
 		r := &p.Rules[i]
 		out[i] = m.Series(telemetry.Label{Caller: r.Caller, Target: r.Target, Route: r.Grant.String(), Verdict: telemetry.Allowed})
+		m.Series(telemetry.Label{Caller: r.Caller, Target: r.Target, Route: telemetry.Undeclared}) // refusals show from the start
 	}
 	return out
 }

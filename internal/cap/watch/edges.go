@@ -38,7 +38,9 @@ func (w *Watch) Edges(window time.Duration) []Edge {
 			before[first.Samples[i].Label] = &first.Samples[i]
 		}
 		for i := range last.Samples {
-			out = append(out, edge(source, &last.Samples[i], before[last.Samples[i].Label], last.Time.Sub(first.Time)))
+			if e := edge(source, &last.Samples[i], before[last.Samples[i].Label], last.Time.Sub(first.Time)); e.Total > 0 || e.Open != 0 {
+				out = append(out, e)
+			}
 		}
 	}
 	slices.SortFunc(out, func(a, b Edge) int {

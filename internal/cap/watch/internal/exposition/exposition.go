@@ -147,7 +147,7 @@ func (p *page) requests(all []telemetry.Snapshot) {
 	p.family("ward_requests_total", "counter", "", "Requests that ended, and connections at layer 4.")
 	each(func(x *telemetry.Sample, labels []string) {
 		for class, n := range x.Classes {
-			if n > 0 {
+			if n > 0 || x.Verdict == telemetry.Denied && class == 4 { // see Meter.Read
 				p.sample("ward_requests_total", append(labels[:len(labels):len(labels)], "class", className(class)), strconv.FormatUint(n, 10))
 			}
 		}
