@@ -11,6 +11,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/scan"
 	"github.com/wardhq/ward/internal/cap/secrets"
 	"github.com/wardhq/ward/internal/cap/update"
+	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/capability"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/prove"
@@ -18,7 +19,7 @@ import (
 
 // All are the capabilities: in the order of a request's way, then those of what the application is built from.
 func All() []capability.Capability {
-	return []capability.Capability{gateway.Capability(), identity.Capability(), mesh.Capability(), secrets.Capability(), sandbox.Capability(), scan.Capability(), update.Capability()}
+	return []capability.Capability{gateway.Capability(), identity.Capability(), mesh.Capability(), secrets.Capability(), sandbox.Capability(), scan.Capability(), update.Capability(), watch.Capability()}
 }
 
 // Held is what attacks on a capability came to.
@@ -38,7 +39,7 @@ func Sort(r *prove.Report) []Held {
 	for i, c := range all {
 		out[i] = Held{Capability: c.Name, Stops: c.Stops}
 		for _, p := range c.Probes {
-			if p.From == capability.Supply {
+			if p.Test != "" {
 				continue // tests make those
 			}
 			owner[prove.Tried{Outside: p.From == capability.Outside, Kind: p.Kind}] = i

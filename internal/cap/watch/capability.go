@@ -1,0 +1,17 @@
+package watch
+
+import "github.com/wardhq/ward/internal/capability"
+
+// Capability is what watching promises, and how that is attacked.
+func Capability() capability.Capability {
+	return capability.Capability{
+		Name: "watch", Stops: "what goes on unseen: calls, refusals, errors and slowness that nobody counts",
+		Probes: []capability.Probe{
+			{From: capability.Outside, Kind: "cardinality", Tries: "paths that are invented to make new series, or to show up in them", Test: "cmd/ward.TestEveryRequestIsCounted"},
+			{From: capability.Inside, Kind: "report", Tries: "a gateway or an agent that was taken over, and reports series that the plan hasn't, or too many", Test: "internal/cap/watch.TestAReportCannotInventSeries"},
+			{From: capability.Inside, Kind: "metric-lines", Tries: "names that begin lines of their own in the metrics", Test: "internal/cap/watch/internal/exposition.TestBothForms"},
+			{From: capability.Outside, Kind: "metrics-listener", Tries: "metrics served to other machines", Test: "cmd/ward.TestMetricsAreServedToThisMachineAlone"},
+			{From: capability.Outside, Kind: "trace", Tries: "a stranger's choice of the trace by which a user is found", Test: "internal/cap/gateway.TestServicesGetTheUserAndNoSecret"},
+		},
+	}
+}
