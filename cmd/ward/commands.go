@@ -34,6 +34,7 @@ func commands(e cli.Env) []*cobra.Command {
 		newUpCommand(e),
 		newStatusCommand(e),
 		newTopCommand(e),
+		newTracesCommand(e),
 		newMetricsCommand(e),
 		newExportCommand(e),
 		newLogsCommand(e),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os/exec"
@@ -150,5 +151,66 @@ func TestATraceGoesThrough(t *testing.T) {
 	}
 	if _, a := w.Get("/"); len(a.Header["Traceparent"]) != 1 {
 		t.Errorf("no trace begins at the edge: %v", a.Header)
+	}
+}
+
+// TestARefusedCallLeavesItsWholeTrace follows a request from outside to the call that was refused on its way.
+func TestARefusedCallLeavesItsWholeTrace(t *testing.T) {
+	w := wardtest.Start(t, twoServices, nil)
+	const parent = "00-0af7651916cd43dd8448eb211c80319%d-b7ad6b7169203331-00"
+	ask := func(n int, path string) {
+		req, err := http.NewRequest(http.MethodGet, w.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Traceparent", fmt.Sprintf(parent, n))
+		resp, err := wardtest.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	ask(1, "/call?pass=Traceparent&url=http://catalog:8080/admin")
+	ask(2, "/call?pass=Traceparent&url=http://catalog:8080/books/1") // nothing to see
+	ask(3, "/slow?ms=1100")
+	id := fmt.Sprintf(parent, 1)[3:35]
+	var all []telemetry.SpanRecord
+	wardtest.Eventually(t, "the trace is whole", func() bool {
+		all = nil
+		_, out, _ := say("traces", id, "--json", "-f", w.File)
+		return json.Unmarshal([]byte(out), &all) == nil && len(all) == 3
+	})
+	byParent := map[telemetry.SpanID]telemetry.SpanRecord{}
+	for _, s := range all {
+		byParent[s.Parent] = s
+	}
+	var first telemetry.SpanID
+	if err := first.UnmarshalText([]byte("b7ad6b7169203331")); err != nil {
+		t.Fatal(err)
+	}
+	edge := byParent[first]
+	inbound := byParent[edge.ID]
+	refused := byParent[inbound.ID]
+	if edge.Source != "gateway" || inbound.Label.Target != "web" || refused.Label.Caller != "web" || refused.Label.Verdict != telemetry.Denied || refused.Status != 403 {
+		t.Errorf("%+v", all)
+	}
+	if code, out, errs := say("traces", id, "-f", w.File); code != 0 || !regexp.MustCompile(`(?m)^    web → catalog undeclared +deny +403 `).MatchString(out) {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	wardtest.Eventually(t, "the slow one is kept", func() bool {
+		_, out, _ := say("traces", "-f", w.File, "--slower", "1s")
+		return strings.Contains(out, fmt.Sprintf(parent, 3)[3:35])
+	})
+	if _, out, _ := say("traces", "-f", w.File); !strings.Contains(out, id) || strings.Contains(out, fmt.Sprintf(parent, 2)[3:35]) {
+		t.Errorf("%s", out)
+	}
+	if _, out, _ := say("traces", "--refused", "--service", "lonely", "-f", w.File); strings.Contains(out, id) {
+		t.Errorf("lonely had no part in it: %s", out)
+	}
+	if code, _, errs := say("traces", strings.Repeat("a", 32), "-f", w.File); code == 0 || !strings.Contains(errs, "no such trace is kept") {
+		t.Errorf("%d %s", code, errs)
+	}
+	if code, _, errs := say("traces", "x", "-f", w.File); code != 2 || !strings.Contains(errs, "32 digits") {
+		t.Errorf("%d %s", code, errs)
 	}
 }

@@ -74,8 +74,11 @@ func New(c Config) (*Control, error) {
 	if c.Clock == nil {
 		c.Clock = clock.System{}
 	}
-	k := &Control{config: c, changed: make(chan struct{}), events: make(chan wire.Event, 4096), watch: watch.New(c.Clock)}
+	k := &Control{config: c, changed: make(chan struct{}), events: make(chan wire.Event, 4096)}
 	var err error
+	if k.watch, err = watch.Open(filepath.Join(c.Dir, "watch"), c.Clock); err != nil {
+		return nil, err
+	}
 	if k.ledger, err = ledger.Open(filepath.Join(c.Dir, "ledger"), c.TrustDomain+"/ledger", c.Key); err != nil {
 		return nil, err
 	}
@@ -153,7 +156,9 @@ func (k *Control) keep(first wire.Event) {
 }
 
 // Close ends what Run doesn't own.
-func (k *Control) Close() error { return errors.Join(k.usage.save(), k.db.Close(), k.ledger.Close()) }
+func (k *Control) Close() error {
+	return errors.Join(k.usage.save(), k.watch.Close(), k.db.Close(), k.ledger.Close())
+}
 
 // note queues an event of control's own, without sequence number: it isn't sent twice.
 func (k *Control) note(e wire.Event) {
@@ -341,6 +346,7 @@ func (k *Control) forAgent() http.Handler {
 	mux := http.NewServeMux()
 	k.common(mux, "agent")
 	k.reports(mux, "agent")
+	k.traces(mux, "agent")
 	k.follow(mux, true)
 	k.secretsForAgent(mux)
 	wire.Handle(mux, "POST /v1/svid/x509", func(_ context.Context, r wire.SignRequest) (wire.SignReply, error) {
@@ -371,6 +377,7 @@ func (k *Control) forGateway() http.Handler {
 	mux := http.NewServeMux()
 	k.common(mux, "gateway")
 	k.reports(mux, "gateway")
+	k.traces(mux, "gateway")
 	k.follow(mux, false)
 	k.signIn(mux)
 	wire.Handle(mux, "GET /v1/fingerprints", k.safe.SharedFingerprints)

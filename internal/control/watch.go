@@ -17,12 +17,22 @@ func (k *Control) reports(mux *http.ServeMux, role string) {
 	wire.Handle(mux, "POST /v1/telemetry", func(_ context.Context, s telemetry.Snapshot) (none, error) { return none{}, k.watch.Take(role, s) })
 }
 
+// traces takes spans of traces.
+func (k *Control) traces(mux *http.ServeMux, role string) {
+	wire.Handle(mux, "POST /v1/spans", func(_ context.Context, s wire.Spans) (wire.Wanted, error) {
+		wanted, err := k.watch.TakeSpans(role, s.Spans, s.Fresh)
+		return wire.Wanted{Traces: wanted}, err
+	})
+}
+
 // watched is what the supervisor reports, and what the administrator may look at.
 func (k *Control) watched(mux *http.ServeMux) {
 	wire.Handle(mux, "POST /v1/processes", func(_ context.Context, all []watch.Process) (none, error) { return none{}, k.watch.TakeProcesses(all) })
 	wire.Handle(mux, "GET /v1/edges", func(_ context.Context, w wire.Window) ([]watch.Edge, error) {
 		return k.watch.Edges(time.Duration(w.Seconds) * time.Second), nil
 	})
+	wire.Handle(mux, "POST /v1/traces", func(_ context.Context, q watch.TraceQuery) ([]watch.Summary, error) { return k.watch.Traces(q) })
+	wire.Handle(mux, "POST /v1/trace", func(_ context.Context, q traceQuery) ([]telemetry.SpanRecord, error) { return k.watch.Trace(q.Trace) })
 	mux.HandleFunc("GET /v1/metrics", func(w http.ResponseWriter, r *http.Request) {
 		records, _ := k.ledger.Size()
 		b := watch.Build{Version: version(), Records: records}
@@ -31,6 +41,11 @@ func (k *Control) watched(mux *http.ServeMux) {
 			slog.Warn("write metrics", "error", err) // the reader has gone
 		}
 	})
+}
+
+// traceQuery asks for one trace.
+type traceQuery struct {
+	Trace telemetry.TraceID `json:"trace"`
 }
 
 // version is that of this program, as Go recorded it.

@@ -14,8 +14,6 @@ type Record struct {
 	Out    int64
 	Series uint32 // its number in the Meter
 	Status uint16
-	// Note is set by who sees more than counts: a flag that this request raised.
-	Note uint16
 }
 
 // Ring passes records from many goroutines to one. It never blocks: what it has no room for is lost, and counted.

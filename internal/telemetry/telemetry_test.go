@@ -175,10 +175,73 @@ func FuzzNewSpan(f *testing.F) {
 	})
 }
 
+func TestATailKeepsWholeTracesOfWhatMatters(t *testing.T) {
+	now := time.Unix(1000, 0)
+	m := NewMeter(now)
+	ok, denied := m.Series(Label{"web", "catalog", "GET /", Allowed}), m.Series(Label{"web", "catalog", Undeclared, Denied})
+	// put records the end of a request in a trace whose number isn't that of a sample.
+	put := func(trace byte, s *Series, status uint16, took time.Duration) {
+		m.Ring.Put(&Record{Span: Span{Trace: TraceID{0: trace, 15: 1}, ID: SpanID{trace}}, Series: s.number, Status: status, Took: took})
+	}
+	tail := NewTail(m, "agent")
+	put(1, ok, 200, time.Millisecond)
+	put(2, ok, 502, time.Millisecond)
+	put(3, denied, 403, time.Millisecond)
+	put(4, ok, 200, Slow)
+	put(5, ok, 101, time.Hour) // a tunnel
+	put(6, ok, 0, time.Hour)   // a connection at layer 4
+	m.Ring.Put(&Record{Span: Span{Trace: TraceID{0: 7}}, Series: ok.number, Status: 200})
+	numbers := func(spans []SpanRecord) (out []byte) {
+		for _, s := range spans {
+			out = append(out, s.Trace[0])
+		}
+		return out
+	}
+	spans, fresh := tail.Round(nil, now)
+	if got := string(numbers(spans)); got != "\x02\x03\x04\x07" || len(fresh) != 3 {
+		t.Errorf("%x leave, %v are wanted", got, fresh)
+	}
+	if spans[1].Label != denied.Label || spans[1].Source != "agent" || spans[1].Status != 403 {
+		t.Errorf("%+v", spans[1])
+	}
+	put(2, ok, 200, time.Millisecond) // a later span of the trace that failed
+	if spans, _ := tail.Round(nil, now.Add(time.Second)); string(numbers(spans)) != "\x02" {
+		t.Errorf("%x", numbers(spans))
+	}
+	if spans, _ := tail.Round([]TraceID{{0: 1, 15: 1}}, now.Add(2*time.Second)); string(numbers(spans)) != "\x01" {
+		t.Errorf("what is wanted elsewhere: %x", numbers(spans))
+	}
+	put(2, ok, 200, time.Millisecond)
+	if spans, _ := tail.Round(nil, now.Add(time.Hour)); len(spans) != 0 {
+		t.Errorf("an hour later: %x", numbers(spans))
+	}
+	for i := range 3 * tailRecords {
+		m.Ring.Put(&Record{Span: Span{Trace: TraceID{0: byte(i), 1: byte(i >> 8), 15: 3}}, Series: denied.number})
+		if i%1000 == 999 {
+			if spans, fresh := tail.Round(nil, now.Add(2*time.Hour)); len(fresh) > tailWanted || len(spans) > tailSpans {
+				t.Fatalf("%d spans, %d traces in a round", len(spans), len(fresh))
+			}
+		}
+	}
+	if tail.Skipped == 0 || len(tail.kept) != tailRecords {
+		t.Errorf("%d skipped, %d kept", tail.Skipped, len(tail.kept))
+	}
+}
+
 func FuzzUnmarshalText(f *testing.F) {
+	f.Add(parent[3:35])
+	f.Add(parent[36:52])
 	f.Add("deny")
 	f.Add("allowed")
 	f.Fuzz(func(t *testing.T, in string) {
+		var trace TraceID
+		if trace.UnmarshalText([]byte(in)) == nil && trace.String() != in {
+			t.Fatalf("%q is %s", in, trace)
+		}
+		var span SpanID
+		if span.UnmarshalText([]byte(in)) == nil && span.String() != in {
+			t.Fatalf("%q is %s", in, span)
+		}
 		var v Verdict
 		if v.UnmarshalText([]byte(in)) == nil && v.String() != in {
 			t.Fatalf("%q is %s", in, v)
@@ -212,4 +275,17 @@ func BenchmarkRequest(b *testing.B) {
 			m.Ring.Drain(1000, func(*Record) {})
 		}
 	}
+}
+
+func BenchmarkTail(b *testing.B) {
+	m := NewMeter(time.Now())
+	s, c, tail := m.Series(Label{"shop", "catalog", "GET /books", Allowed}), &Call{}, NewTail(m, "agent")
+	for b.Loop() {
+		for range 10_000 {
+			c.Begin(s, "", 0)
+			c.End(m, s, Ended{Status: 200, Took: time.Millisecond})
+		}
+		tail.Round(nil, time.Now())
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/10_000, "ns/request")
 }

@@ -28,3 +28,20 @@ func (w *Window) readQuery(get func(string) string) error {
 func (c *Client) Report(ctx context.Context, s telemetry.Snapshot) error {
 	return c.Call(ctx, http.MethodPost, "/v1/telemetry", s, nil)
 }
+
+// Spans are what a role tells of traces, and Wanted are those that are of interest now.
+type (
+	Spans struct {
+		Spans []telemetry.SpanRecord `json:"spans,omitempty"`
+		Fresh []telemetry.TraceID    `json:"fresh,omitempty"` // that have become of interest
+	}
+	Wanted struct {
+		Traces []telemetry.TraceID `json:"traces,omitempty"`
+	}
+)
+
+// ReportSpans tells control of spans, and learns which traces are of interest elsewhere (agents and the gateway only).
+func (c *Client) ReportSpans(ctx context.Context, s Spans) (Wanted, error) {
+	var out Wanted
+	return out, c.Call(ctx, http.MethodPost, "/v1/spans", s, &out)
+}

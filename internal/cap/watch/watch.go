@@ -6,6 +6,7 @@ package watch
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/watch/internal/spans"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/telemetry"
 )
@@ -36,19 +38,28 @@ type Watch struct {
 	uses    []Process                       // guarded by mu
 	usedAt  time.Time                       // guarded by mu: when uses came
 	ends    map[string]time.Time            // guarded by mu: of certificates, by service
+	wanted  map[telemetry.TraceID]time.Time // guarded by mu: traces of interest, until when
+	spans   *spans.Store
 	sources map[string][]telemetry.Snapshot // guarded by mu: oldest first
 }
 
 // names are the words that a report may use.
 type names struct{ parties, routes map[string]bool }
 
-// New returns a Watch that refuses all reports until SetPlan.
-func New(c clock.Clock) *Watch {
+// Open returns a Watch that keeps traces in a folder, and refuses all reports until SetPlan.
+func Open(dir string, c clock.Clock) (*Watch, error) {
 	if c == nil {
 		c = clock.System{}
 	}
-	return &Watch{clock: c, sources: map[string][]telemetry.Snapshot{}, ends: map[string]time.Time{}}
+	s, err := spans.Open(filepath.Join(dir, "traces"), spans.Limits{Keep: traceDays * 24 * time.Hour, Bytes: traceBytes})
+	if err != nil {
+		return nil, err
+	}
+	return &Watch{clock: c, spans: s, sources: map[string][]telemetry.Snapshot{}, ends: map[string]time.Time{}, wanted: map[telemetry.TraceID]time.Time{}}, nil
 }
+
+// Close ends keeping.
+func (w *Watch) Close() error { return w.spans.Close() }
 
 // SetPlan puts a plan into force; what was counted under the one before is still shown while it lasts.
 func (w *Watch) SetPlan(p *plan.Plan) {
@@ -83,7 +94,9 @@ func (w *Watch) Take(role string, s telemetry.Snapshot) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	whole := len(s.Samples)
-	s.Samples = slices.DeleteFunc(s.Samples, func(x telemetry.Sample) bool { return !w.known.has(&x) })
+	s.Samples = slices.DeleteFunc(s.Samples, func(x telemetry.Sample) bool {
+		return !w.known.hasLabel(&x.Label) || len(x.Took.Counts) > telemetry.Buckets || role == "gateway" && x.Caller != plan.Outside
+	})
 	if whole > 0 && len(s.Samples) == 0 {
 		return fault.New(fault.Refused, fmt.Sprintf("none of the report's %d series is of the plan in force", whole))
 	}
@@ -101,8 +114,8 @@ func (w *Watch) Take(role string, s telemetry.Snapshot) error {
 	return nil
 }
 
-func (n *names) has(x *telemetry.Sample) bool {
-	return n.parties[x.Caller] && n.parties[x.Target] && n.routes[x.Route] && x.Verdict <= telemetry.Failed && len(x.Took.Counts) <= telemetry.Buckets
+func (n *names) hasLabel(l *telemetry.Label) bool {
+	return n.parties[l.Caller] && n.parties[l.Target] && n.routes[l.Route] && l.Verdict <= telemetry.Failed
 }
 
 // Snapshots returns the last report of each process that isn't silent, in the order of their names.

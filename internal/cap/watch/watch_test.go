@@ -22,7 +22,11 @@ func shop(t *testing.T) (*Watch, *hand, telemetry.Label) {
 	}
 	p := &plan.Plan{Services: []plan.Service{{Service: model.Service{Name: "web"}}, {Service: model.Service{Name: "catalog"}}}, Rules: []plan.Rule{{Caller: "web", Target: "catalog", Grant: g}}}
 	h := &hand{time.Unix(1_000_000, 0)}
-	w := New(h)
+	w, err := Open(t.TempDir(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
 	w.SetPlan(p)
 	return w, h, telemetry.Label{Caller: "web", Target: "catalog", Route: "GET /books", Verdict: telemetry.Allowed}
 }
@@ -99,21 +103,21 @@ func TestAReportCannotInventSeries(t *testing.T) {
 	} {
 		m := telemetry.NewMeter(h.now)
 		m.Series(bad).Count(200, 0, 0, 0)
-		if err := w.Take("gateway", m.Read("agent", h.now)); err == nil {
+		if err := w.Take("agent", m.Read("gateway", h.now)); err == nil {
 			t.Errorf("%s: an invented series is taken", name)
 		}
 		m.Series(label).Count(200, 0, 0, 0)
-		if err := w.Take("gateway", m.Read("agent", h.now)); err != nil {
+		if err := w.Take("agent", m.Read("gateway", h.now)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for _, s := range w.Snapshots() {
-		if s.Source != "gateway" || len(s.Samples) != 1 || s.Samples[0].Label != label {
+		if s.Source != "agent" || len(s.Samples) != 1 || s.Samples[0].Label != label {
 			t.Errorf("%+v", s)
 		}
 	}
 	long := telemetry.Snapshot{Samples: []telemetry.Sample{{Label: label, Took: telemetry.Durations{Counts: make([]uint64, telemetry.Buckets+1)}}}}
-	if w.Take("gateway", long) == nil {
+	if w.Take("agent", long) == nil {
 		t.Error("too many buckets are taken")
 	}
 	for i := range maxSources + 10 {
@@ -121,5 +125,52 @@ func TestAReportCannotInventSeries(t *testing.T) {
 		if i > maxSources && err == nil {
 			t.Fatal("too many processes report")
 		}
+	}
+}
+
+func TestTracesAreWholeAndBounded(t *testing.T) {
+	w, h, label := shop(t)
+	one := telemetry.TraceID{0: 1}
+	record := telemetry.SpanRecord{Trace: one, ID: telemetry.SpanID{1}, Label: label, Start: h.now.UnixNano(), Took: 2 * time.Second, Status: 502, Source: "somebody"}
+	if told, err := w.TakeSpans("agent", []telemetry.SpanRecord{record}, []telemetry.TraceID{one}); err != nil || len(told) != 1 || told[0] != one {
+		t.Fatalf("%v %v", told, err)
+	}
+	outside := record
+	outside.ID, outside.Label = telemetry.SpanID{2}, telemetry.Label{Caller: plan.Outside, Target: "web", Route: telemetry.Undeclared, Verdict: telemetry.Denied}
+	invented := record
+	invented.Label.Route = "GET /invented"
+	if told, err := w.TakeSpans("gateway", []telemetry.SpanRecord{outside, record, invented}, nil); err != nil || len(told) != 1 {
+		t.Fatalf("%v %v", told, err)
+	}
+	all, err := w.Trace(one)
+	if err != nil || len(all) != 2 || all[0].Source != "agent" || all[1].Source != "gateway" {
+		t.Errorf("the gateway tells of the outside alone: %+v %v", all, err)
+	}
+	for name, q := range map[string]TraceQuery{"all": {}, "of web": {Service: "web"}, "refused": {Refused: true}, "failed": {Failed: true}, "slow": {Slower: time.Second}} {
+		if got, err := w.Traces(q); err != nil || len(got) != 1 {
+			t.Errorf("%s: %+v %v", name, got, err)
+		}
+	}
+	for name, q := range map[string]TraceQuery{"of nobody": {Service: "nobody"}, "slower": {Slower: time.Minute}, "a failed one of catalog that was slower": {Failed: true, Slower: time.Hour}} {
+		if got, err := w.Traces(q); err != nil || len(got) != 0 {
+			t.Errorf("%s: %+v %v", name, got, err)
+		}
+	}
+	h.now = h.now.Add(wantedFor + time.Second)
+	if told, err := w.TakeSpans("agent", nil, nil); err != nil || len(told) != 0 {
+		t.Errorf("still wanted: %v %v", told, err)
+	}
+	var many []telemetry.TraceID
+	for i := range maxWanted + 100 {
+		many = append(many, telemetry.TraceID{byte(i), byte(i >> 8), 1})
+	}
+	if told, err := w.TakeSpans("agent", nil, many); err != nil || len(told) != maxWanted {
+		t.Errorf("%d are wanted, %v", len(told), err)
+	}
+	if _, err := w.TakeSpans("agent", make([]telemetry.SpanRecord, maxReported+1), nil); err == nil {
+		t.Error("too many spans are taken")
+	}
+	if _, err := w.Trace(telemetry.TraceID{9}); err == nil {
+		t.Error("a trace that isn't there")
 	}
 }

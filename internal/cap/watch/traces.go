@@ -1,0 +1,88 @@
+package watch
+
+import (
+	"time"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/watch/internal/spans"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/telemetry"
+)
+
+// Limits of traces.
+const (
+	traceDays   = 3
+	traceBytes  = 256 << 20
+	maxReported = 8000             // spans in a report
+	maxWanted   = 5000             // traces that are of interest at once
+	wantedFor   = 20 * time.Second // so long after the request that made it so, others may still report
+)
+
+// Summary is a trace in one line.
+type Summary = spans.Summary
+
+// TakeSpans takes spans that a process reports, and traces that have become of interest there. It returns all traces that are of interest
+// now, so that the whole of each is kept.
+func (w *Watch) TakeSpans(role string, all []telemetry.SpanRecord, fresh []telemetry.TraceID) ([]telemetry.TraceID, error) {
+	if len(all) > maxReported || len(fresh) > maxReported {
+		return nil, fault.New(fault.Exhausted, "too many spans in one report")
+	}
+	now := w.clock.Now()
+	w.mu.Lock()
+	known := make([]telemetry.SpanRecord, 0, len(all))
+	for i := range all {
+		if x := all[i]; w.known.hasLabel(&x.Label) && (role != "gateway" || x.Label.Caller == plan.Outside) {
+			x.Source = role
+			known = append(known, x)
+		}
+	}
+	for id, until := range w.wanted {
+		if now.After(until) {
+			delete(w.wanted, id)
+		}
+	}
+	for _, id := range fresh {
+		if len(w.wanted) < maxWanted {
+			w.wanted[id] = now.Add(wantedFor)
+		}
+	}
+	out := make([]telemetry.TraceID, 0, len(w.wanted))
+	for id := range w.wanted {
+		out = append(out, id)
+	}
+	w.mu.Unlock()
+	if len(known) == 0 {
+		return out, nil
+	}
+	return out, w.spans.Append(now, known)
+}
+
+// TraceQuery narrows what is asked of traces; its zero value asks for all.
+type TraceQuery struct {
+	Service string        // caller or target of a span
+	Refused bool          // a span was refused
+	Failed  bool          // a span failed, or was answered 5xx
+	Slower  time.Duration // a span took at least as long
+	Limit   int           // 50 for 0
+}
+
+// Traces returns the newest traces that are kept, newest first.
+func (w *Watch) Traces(q TraceQuery) ([]Summary, error) {
+	if q.Limit == 0 {
+		q.Limit = 50
+	}
+	return w.spans.Recent(q.Limit, func(r *telemetry.SpanRecord) bool {
+		return (q.Service == "" || r.Label.Caller == q.Service || r.Label.Target == q.Service) && r.Took >= q.Slower &&
+			(!q.Refused || r.Label.Verdict == telemetry.Denied || r.Label.Verdict == telemetry.Limited) &&
+			(!q.Failed || r.Label.Verdict == telemetry.Failed || r.Status >= 500)
+	})
+}
+
+// Trace returns a trace's spans in the order of their starts; fault.NotFound if it isn't kept.
+func (w *Watch) Trace(id telemetry.TraceID) ([]telemetry.SpanRecord, error) {
+	all, err := w.spans.Trace(id)
+	if err == nil && len(all) == 0 {
+		return nil, fault.New(fault.NotFound, "no such trace is kept: of what was refused, failed or slow all are, for three days, and of the rest one in a thousand")
+	}
+	return all, err
+}
