@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	crand "crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
@@ -28,13 +29,13 @@ const (
 )
 
 // NewSpan continues the trace that a traceparent names, or begins one where it is none (W3C Trace Context §3.2: what isn't valid is as if it
-// weren't there). n is how many such fields there are: of more than one, none counts.
+// weren't there). Nobody can guess a trace that begins here. n is how many such fields there are: of more than one, none counts.
 func NewSpan(parent string, n int) Span {
 	var s Span
 	if n != 1 || !s.parse(parent) {
 		s = Span{}
-		binary.LittleEndian.PutUint64(s.Trace[:], rand.Uint64())
-		binary.LittleEndian.PutUint64(s.Trace[8:], rand.Uint64()|1) // never zero
+		_, _ = crand.Read(s.Trace[:]) // it never fails (crypto/rand)
+		s.Trace[15] |= 1              // never zero
 	}
 	binary.LittleEndian.PutUint64(s.ID[:], rand.Uint64()|1)
 	return s

@@ -25,6 +25,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/txn"
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -351,7 +352,7 @@ func TestServicesGetTheUserAndNoSecret(t *testing.T) {
 	if c.Person.ID != "u1" || c.Person.Email != "a@example.com" || c.Name != "Alice" || c.Session != "sid-a" || c.IP != "127.0.0.1" || len(c.Person.Groups) != 1 {
 		t.Errorf("%+v", c)
 	}
-	if a.sent.Get("Cookie") != "" || a.sent.Get("X-Ward-User") != "" || len(a.sent.Values(txn.Header)) != 1 || strings.Contains(a.sent.Get("Traceparent"), "0af7651916cd43dd8448eb211c80319c") || len(a.sent.Get("Traceparent")) != 55 {
+	if a.sent.Get("Cookie") != "" || a.sent.Get("X-Ward-User") != "" || len(a.sent.Values(txn.Header)) != 1 || strings.Contains(a.sent.Get("Traceparent"), "0af7651916cd43dd8448eb211c80319c") || len(a.sent.Get("Traceparent")) != 55 || len(a.sent.Values("Traceparent")) != 1 || !recorded(e.g, a.sent.Get("Traceparent")) {
 		t.Errorf("%v", a.sent)
 	}
 	if got := a.Header.Values("Set-Cookie"); len(got) != 1 || got[0] != "theme=dark" {
@@ -493,4 +494,14 @@ func TestFingerprintTellsProgramsApartAndStays(t *testing.T) {
 	if of(&tls.Config{ServerName: "a.example"}) == of(&tls.Config{ServerName: "a.example", MaxVersion: tls.VersionTLS12}) {
 		t.Error("two programs show one fingerprint")
 	}
+}
+
+// recorded tells whether the gateway has left a record of the very span that it sent on.
+func recorded(g *Gateway, parent string) (yes bool) {
+	for end := time.Now().Add(5 * time.Second); !yes && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		g.config.Meter.Ring.Drain(1000, func(r *telemetry.Record) {
+			yes = yes || r.Trace.String() == parent[3:35] && r.ID.String() == parent[36:52]
+		})
+	}
+	return yes
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/policy"
 	"github.com/wardhq/ward/internal/proxy"
+	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -358,7 +359,6 @@ func (g *Gateway) admit(s *state, r *proxy.Request, id identified, m policy.Matc
 		err := g.carry(&v, r, id, rule) // the agent judges the condition too
 		return v, err
 	}
-	v.Drop = []string{"Traceparent", "Tracestate"}
 	forwarded := map[string]bool{}
 	for _, f := range rule.Forward {
 		forwarded[f] = true
@@ -377,14 +377,10 @@ func (g *Gateway) admit(s *state, r *proxy.Request, id identified, m policy.Matc
 	return v, err
 }
 
-// carry gives the request its transaction token, and a trace of its own: by it the agent finds the user of calls
+// carry gives the request its transaction token, and has it begin a trace of its own: by that the agent finds the user of calls
 // that a service makes without passing the token on, so a client may not choose it.
 func (g *Gateway) carry(v *proxy.Verdict, r *proxy.Request, id identified, rule *plan.Rule) error {
-	trace, err := newTrace()
-	if err != nil {
-		return err
-	}
-	v.Set = append(v.Set, proxy.Header{Name: "Traceparent", Value: trace})
+	v.Drop = append(v.Drop, telemetry.TraceParent, "Tracestate")
 	if id.person == nil && rule.Need.When == "" {
 		return nil
 	}

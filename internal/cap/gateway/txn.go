@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,15 +51,6 @@ func (g *Gateway) mint(r *proxy.Request, id identified, rule *plan.Rule) (proxy.
 		return proxy.Header{}, err
 	}
 	return proxy.Header{Name: txn.Header, Value: c.Token}, nil
-}
-
-// newTrace is a fresh traceparent (W3C Trace Context §3.2), not sampled.
-func newTrace() (string, error) {
-	var b [24]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return "", fmt.Errorf("make trace: %w", err)
-	}
-	return "00-" + hex.EncodeToString(b[:16]) + "-" + hex.EncodeToString(b[16:]) + "-00", nil
 }
 
 // addressOf is the IP address of a peer, "" if it has none.

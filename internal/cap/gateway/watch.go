@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/proxy"
@@ -74,7 +75,7 @@ func (g *Gateway) decide(ctx context.Context, r *proxy.Request) proxy.Verdict {
 	c.stay, c.routed = nil, routed{rule: -1}
 	v := g.judge(ctx, s, r, c)
 	parent, n := r.Get(telemetry.TraceParent)
-	if s.plan.Users.On() {
+	if s.plan.Users.On() || slices.Contains(v.Drop, telemetry.TraceParent) {
 		n = 0 // whom a call is for may follow from its trace: a stranger doesn't choose it
 	}
 	c.to = s.routes.of(c.routed)
@@ -88,7 +89,7 @@ func (g *Gateway) decide(ctx context.Context, r *proxy.Request) proxy.Verdict {
 
 func verdictOf(v *proxy.Verdict) telemetry.Verdict {
 	switch {
-	case v.Allow:
+	case v.Allow, v.Status >= 300 && v.Status < 400: // on to sign-in
 		return telemetry.Allowed
 	case v.Status == http.StatusTooManyRequests:
 		return telemetry.Limited
