@@ -296,7 +296,9 @@ func (x *stream) outgoing(ctx context.Context, start *time.Timer) *http.Request 
 	}
 	for _, f := range x.verdict.Set {
 		if h1.ValidField(f.Name, f.Value) {
-			h.Add(f.Name, f.Value)
+			// The transport's compression remembers values for as long as its connection lives, and what it sends of a
+			// request that was broken off it may still be reading after Done.
+			h.Add(f.Name, strings.Clone(f.Value))
 		}
 	}
 	out := &http.Request{

@@ -40,7 +40,7 @@ type Verdict struct {
 	// Upstream is where an allowed request goes.
 	Upstream *Upstream
 	// Set are request fields to set; the client's fields of these names, and those
-	// named in Drop, are left out. The slices aren't kept after Done.
+	// named in Drop, are left out. Neither slices nor values are read after Done.
 	Set  []Header
 	Drop []string
 	// Target, if not empty, is forwarded in place of the canonical path and query. It is in origin form, and ours.
