@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -77,5 +78,25 @@ func TestTCPDenialAndSilence(t *testing.T) {
 	_, _ = io.ReadAll(c) // ends because both are silent
 	if r := <-records; r.In != 1 {
 		t.Errorf("record %+v", r)
+	}
+}
+
+func TestAConnectionThatIsOneTooManyIsToldOf(t *testing.T) {
+	records := make(chan proxy.Record, 2)
+	e := proxy.New(proxy.Config{Done: func(r *proxy.Record) { records <- *r }})
+	if err := e.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c, other := net.Pipe()
+	defer other.Close()
+	e.ServeTCP(t.Context(), c, proxy.ConnInfo{}, proxy.Verdict{Allow: true, Tag: "tag"})
+	e.Join(t.Context(), c, c, proxy.ConnInfo{}, proxy.Tunnel{Tag: "tag"})
+	if len(records) != 2 {
+		t.Fatalf("%d records", len(records))
+	}
+	for range 2 {
+		if r := <-records; r.Verdict.Tag != "tag" || !errors.Is(r.Err, proxy.ErrBusy) || r.Request.Protocol != canon.TCP {
+			t.Errorf("record %+v", r)
+		}
 	}
 }

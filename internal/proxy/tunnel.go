@@ -57,15 +57,17 @@ func (e *Engine) Join(ctx context.Context, nc, up net.Conn, info ConnInfo, t Tun
 	s.join(ctx, up, t.Idle)
 }
 
-// beginTCP is nil, and nc closed, if nothing begins any more.
+// beginTCP is nil, nc closed and Done called, if nothing begins any more.
 func (e *Engine) beginTCP(nc net.Conn, info ConnInfo, v Verdict) *serving {
 	s := &serving{e: e, link: link{Conn: nc}, conn: Conn{ConnInfo: info, Remote: nc.RemoteAddr()}, verdict: v}
+	s.req = Request{Request: canon.Request{Protocol: canon.TCP}, Conn: &s.conn}
+	s.rec = Record{Request: &s.req, Verdict: &s.verdict, Start: time.Now()}
 	if !e.enter(s) {
+		s.rec.Err = ErrBusy
+		e.cfg.Done(s.finished())
 		nc.Close()
 		return nil
 	}
-	s.req = Request{Request: canon.Request{Protocol: canon.TCP}, Conn: &s.conn}
-	s.rec = Record{Request: &s.req, Verdict: &s.verdict, Start: time.Now()}
 	return s
 }
 

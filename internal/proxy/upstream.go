@@ -55,7 +55,7 @@ type Upstream struct {
 
 // Errors of an upstream, as they reach Record.Err.
 var (
-	ErrBusy        = errors.New("too many requests wait for the upstream")
+	ErrBusy        = errors.New("too many requests wait for the upstream, or connections are open")
 	ErrClosed      = errors.New("the upstream is closed")
 	ErrDial        = errors.New("dial upstream")
 	errGone        = errors.New("the client went away")
