@@ -16,6 +16,7 @@ const (
 	maxReported = 8000             // spans in a report
 	maxWanted   = 5000             // traces that are of interest at once
 	wantedFor   = 20 * time.Second // so long after the request that made it so, others may still report
+	longest     = 31 * 24 * time.Hour
 )
 
 // Summary is a trace in one line.
@@ -31,7 +32,7 @@ func (w *Watch) TakeSpans(role string, all []telemetry.SpanRecord, fresh []telem
 	w.mu.Lock()
 	known := make([]telemetry.SpanRecord, 0, len(all))
 	for i := range all {
-		if x := all[i]; w.known.hasLabel(&x.Label) && (role != "gateway" || x.Label.Caller == plan.Outside) {
+		if x := all[i]; w.known.hasLabel(&x.Label) && isPlausible(&x, now) && (role != "gateway" || x.Label.Caller == plan.Outside) {
 			x.Source = role
 			known = append(known, x)
 		}
@@ -55,6 +56,12 @@ func (w *Watch) TakeSpans(role string, all []telemetry.SpanRecord, fresh []telem
 		return out, nil
 	}
 	return out, w.spans.Append(now, known)
+}
+
+// isPlausible tells whether a span can have ended by now: who reads traces reckons with its times.
+func isPlausible(x *telemetry.SpanRecord, now time.Time) bool {
+	start := time.Unix(0, x.Start)
+	return x.Took >= 0 && x.Took <= longest && now.Sub(start) <= 2*longest && !start.Add(x.Took).After(now.Add(time.Minute))
 }
 
 // TraceQuery narrows what is asked of traces; its zero value asks for all.

@@ -43,8 +43,11 @@ type Watch struct {
 	sources map[string][]telemetry.Snapshot // guarded by mu: oldest first
 }
 
-// names are the words that a report may use.
-type names struct{ parties, routes map[string]bool }
+// names are what a report may tell of: parties of the plan, and its rules, without verdict.
+type names struct {
+	parties map[string]bool
+	rules   map[telemetry.Label]bool
+}
 
 // Open returns a Watch that keeps traces in a folder, and refuses all reports until SetPlan.
 func Open(dir string, c clock.Clock) (*Watch, error) {
@@ -63,7 +66,7 @@ func (w *Watch) Close() error { return w.spans.Close() }
 
 // SetPlan puts a plan into force; what was counted under the one before is still shown while it lasts.
 func (w *Watch) SetPlan(p *plan.Plan) {
-	n := names{parties: map[string]bool{"": true, plan.Outside: true, plan.Self: true}, routes: map[string]bool{telemetry.Undeclared: true, SignIn: true}}
+	n := names{parties: map[string]bool{"": true, plan.Outside: true, plan.Self: true}, rules: map[telemetry.Label]bool{{Caller: plan.Outside, Target: plan.Self, Route: SignIn}: true}}
 	for i := range p.Services {
 		n.parties[string(p.Services[i].Name)] = true
 	}
@@ -71,7 +74,8 @@ func (w *Watch) SetPlan(p *plan.Plan) {
 		n.parties[string(p.Externals[i].Name)] = true
 	}
 	for i := range p.Rules {
-		n.routes[p.Rules[i].Grant.String()] = true
+		r := &p.Rules[i]
+		n.rules[telemetry.Label{Caller: r.Caller, Target: r.Target, Route: r.Grant.String()}] = true
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -93,10 +97,15 @@ func (w *Watch) Take(role string, s telemetry.Snapshot) error {
 	s.Time = w.clock.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	whole := len(s.Samples)
-	s.Samples = slices.DeleteFunc(s.Samples, func(x telemetry.Sample) bool {
-		return !w.known.hasLabel(&x.Label) || len(x.Took.Counts) > telemetry.Buckets || role == "gateway" && x.Caller != plan.Outside
-	})
+	whole, seen := len(s.Samples), map[telemetry.Label]bool{}
+	s.Samples = slices.Clip(slices.DeleteFunc(s.Samples, func(x telemetry.Sample) bool {
+		bad := !w.known.hasLabel(&x.Label) || len(x.Took.Counts) > telemetry.Buckets || role == "gateway" && x.Caller != plan.Outside
+		twice := seen[x.Label] // of two with one name Prometheus takes none, and nothing else of the page
+		if !bad {
+			seen[x.Label] = true
+		}
+		return bad || twice
+	}))
 	if whole > 0 && len(s.Samples) == 0 {
 		return fault.New(fault.Refused, fmt.Sprintf("none of the report's %d series is of the plan in force", whole))
 	}
@@ -115,7 +124,9 @@ func (w *Watch) Take(role string, s telemetry.Snapshot) error {
 }
 
 func (n *names) hasLabel(l *telemetry.Label) bool {
-	return n.parties[l.Caller] && n.parties[l.Target] && n.routes[l.Route] && l.Verdict <= telemetry.Failed
+	rule := *l
+	rule.Verdict = telemetry.Denied
+	return n.parties[l.Caller] && n.parties[l.Target] && (l.Route == telemetry.Undeclared || n.rules[rule]) && l.Verdict <= telemetry.Failed
 }
 
 // Snapshots returns the last report of each process that isn't silent, in the order of their names.

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -116,6 +117,13 @@ func TestAReportCannotInventSeries(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
+	other := telemetry.Label{Caller: "catalog", Target: "web", Route: label.Route} // of names that the plan has, but no such rule
+	if w.Take("agent", telemetry.Snapshot{Samples: []telemetry.Sample{{Label: other}}}) == nil {
+		t.Error("names are put together as no rule has them")
+	}
+	if err := w.Take("agent", telemetry.Snapshot{Samples: []telemetry.Sample{{Label: label}, {Label: label}}}); err != nil || len(w.Snapshots()[0].Samples) != 1 {
+		t.Errorf("one series came twice: %v %+v", err, w.Snapshots())
+	}
 	long := telemetry.Snapshot{Samples: []telemetry.Sample{{Label: label, Took: telemetry.Durations{Counts: make([]uint64, telemetry.Buckets+1)}}}}
 	if w.Take("agent", long) == nil {
 		t.Error("too many buckets are taken")
@@ -172,5 +180,22 @@ func TestTracesAreWholeAndBounded(t *testing.T) {
 	}
 	if _, err := w.Trace(telemetry.TraceID{9}); err == nil {
 		t.Error("a trace that isn't there")
+	}
+}
+
+func TestSpansOfImpossibleTimesAreLeftOut(t *testing.T) {
+	w, h, label := shop(t)
+	now := h.now.UnixNano()
+	for name, x := range map[string]telemetry.SpanRecord{
+		"begins at the beginning": {Start: math.MinInt64}, "begins at the end": {Start: math.MaxInt64}, "took less than nothing": {Start: now, Took: -1},
+		"took for ever": {Start: now, Took: math.MaxInt64}, "ends later": {Start: now, Took: time.Hour}, "is of another year": {Start: now - int64(400*24*time.Hour)},
+	} {
+		x.Label, x.Trace = label, telemetry.TraceID{1}
+		if _, err := w.TakeSpans("agent", []telemetry.SpanRecord{x}, nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, err := w.Trace(x.Trace); err == nil {
+			t.Errorf("one that %s is kept: %+v", name, got)
+		}
 	}
 }
