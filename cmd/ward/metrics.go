@@ -43,8 +43,7 @@ func copyMetrics(ctx context.Context, p up.Paths, accept string, begin func(kind
 
 // serveMetrics is for a Prometheus on this machine: metrics name services and routes, and whoever reads them needs no password.
 func serveMetrics(ctx context.Context, e cli.Env, p up.Paths, address string) error {
-	host, _, err := net.SplitHostPort(address)
-	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if host, _, err := net.SplitHostPort(address); err != nil || !isHere(host) {
 		return fault.New(fault.Usage, fmt.Sprintf("--listen %s: an address of this machine alone, such as 127.0.0.1:9464; who scrapes from elsewhere does it through a proxy that asks who they are", address))
 	}
 	ln, err := net.Listen("tcp", address)
@@ -56,6 +55,11 @@ func serveMetrics(ctx context.Context, e cli.Env, p up.Paths, address string) er
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/metrics" || r.Method != http.MethodGet {
 				http.NotFound(w, r)
+				return
+			}
+			// A page in a browser on this machine may have a name of its own lead here (DNS rebinding), and read along.
+			if !isHere((&url.URL{Host: r.Host}).Hostname()) {
+				http.Error(w, "metrics are for this machine, by its own name", http.StatusMisdirectedRequest)
 				return
 			}
 			err := copyMetrics(r.Context(), p, r.Header.Get("Accept"), func(kind string) io.Writer {
@@ -74,4 +78,10 @@ func serveMetrics(ctx context.Context, e cli.Env, p up.Paths, address string) er
 		return fault.Wrap(fault.Unavailable, "serve metrics", err)
 	}
 	return nil
+}
+
+// isHere tells whether a host is this machine alone.
+func isHere(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

@@ -92,18 +92,21 @@ func printTrace(w io.Writer, all []telemetry.SpanRecord) error {
 	fmt.Fprintf(w, "trace %s, %s, took %s\n\n", all[0].Trace, time.Unix(0, first).Local().Format(time.RFC3339), short(time.Duration(last-first)))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	const width = 40
-	var show func(of []*telemetry.SpanRecord, depth int)
-	show = func(of []*telemetry.SpanRecord, depth int) {
+	var show func(parent telemetry.SpanID, depth int)
+	show = func(parent telemetry.SpanID, depth int) {
+		of := below[parent]
+		delete(below, parent) // in a circle each is shown once
 		for _, s := range of {
 			from := int((s.Start - first) * width / (last - first))
 			bar := strings.Repeat(" ", from) + strings.Repeat("▬", max(1, int(int64(s.Took)*width/(last-first))))
 			fmt.Fprintf(t, "%s%s → %s %s\t%s\t%s\t%s\t%s\t\n", strings.Repeat("  ", min(depth, 20)), party(s.Label.Caller), party(s.Label.Target), s.Label.Route, s.Label.Verdict, statusWord(s.Status), short(s.Took), bar)
-			next := below[s.ID]
-			delete(below, s.ID) // in a circle each is shown once
-			show(next, depth+1)
+			show(s.ID, depth+1)
 		}
 	}
-	show(below[telemetry.SpanID{}], 0)
+	show(telemetry.SpanID{}, 0)
+	for i := range all { // what is left is in circles: whoever reports one hides nothing in it
+		show(all[i].Parent, 0)
+	}
 	return t.Flush()
 }
 

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -115,6 +117,18 @@ func TestMetricsAreServedToThisMachineAlone(t *testing.T) {
 	}
 	if other, err := http.Get(strings.TrimSuffix(url, "metrics")); err != nil || other.StatusCode != 404 {
 		t.Errorf("%v %v", other, err)
+	}
+	for host, want := range map[string]int{"rebound.example:9464": 421, "localhost.example": 421, "": 421, "localhost": 200, "[::1]:9464": 200} {
+		conn, err := net.Dial("tcp", req.URL.Host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = fmt.Fprintf(conn, "GET /metrics HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host) // an error shows below
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || resp.StatusCode != want {
+			t.Errorf("asked as %q: %v %v", host, resp, err)
+		}
+		conn.Close()
 	}
 }
 
