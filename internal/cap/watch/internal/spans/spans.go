@@ -1,4 +1,4 @@
-// Package spans keeps the spans of traces in files of an hour, one line each.
+// Package spans keeps the spans of traces in files of at most an hour and a share of the budget, one line each.
 //
 // Guarantee: a line that was torn by a crash is left out, and nothing else; the folder stays within its budget, and files of it older than its
 // retention go; memory doesn't grow with what is kept. Not guaranteed: that the last second survives a crash: lines aren't forced to disk.
@@ -33,7 +33,8 @@ const (
 	maxLine   = 4 << 10
 	maxTraces = 1000
 	maxSpans  = 10_000
-	readBack  = 8 << 20 // of each file, for what is recent
+	maxLooked = 100_000 // traces, for what is recent
+	parts     = 32      // as many files of full size fit in the budget
 )
 
 // Store is a folder of spans. It is safe for concurrent use.
@@ -41,10 +42,11 @@ type Store struct {
 	dir    string
 	limits Limits
 
-	mu   sync.Mutex
-	hour string   // guarded by mu: of file
-	file *os.File // guarded by mu
-	out  *bufio.Writer
+	mu    sync.Mutex
+	began time.Time // guarded by mu: file
+	size  int64     // guarded by mu: of file
+	file  *os.File  // guarded by mu
+	out   *bufio.Writer
 }
 
 // Open makes the folder where it isn't there.
@@ -58,15 +60,15 @@ func Open(dir string, l Limits) (*Store, error) {
 const (
 	prefix = "spans-"
 	suffix = ".jsonl"
-	layout = "20060102T15" // in UTC, so that names sort by time
+	layout = "20060102T150405.000000000" // in UTC, so that names sort by time
 )
 
-// Append keeps spans. With the first of an hour it looks after the folder's size.
+// Append keeps spans. With each new file it looks after the folder's size.
 func (s *Store) Append(now time.Time, all []telemetry.SpanRecord) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if hour := now.UTC().Format(layout); hour != s.hour || s.file == nil {
-		if err := s.turn(now, hour); err != nil {
+	if age := now.Sub(s.began); s.file == nil || s.size >= s.limits.Bytes/parts || age >= time.Hour || age < 0 {
+		if err := s.turn(now); err != nil {
 			return err
 		}
 	}
@@ -78,6 +80,7 @@ func (s *Store) Append(now time.Time, all []telemetry.SpanRecord) error {
 		if len(b) < maxLine {
 			s.out.Write(b) // its error stays until Flush
 			s.out.WriteByte('\n')
+			s.size += int64(len(b)) + 1
 		}
 	}
 	if err := s.out.Flush(); err != nil {
@@ -88,8 +91,8 @@ func (s *Store) Append(now time.Time, all []telemetry.SpanRecord) error {
 	return nil
 }
 
-// turn begins the file of an hour. It needs mu.
-func (s *Store) turn(now time.Time, hour string) error {
+// turn begins a file. It needs mu.
+func (s *Store) turn(now time.Time) error {
 	if s.file != nil {
 		s.file.Close() // all of it was flushed
 		s.file = nil
@@ -97,7 +100,7 @@ func (s *Store) turn(now time.Time, hour string) error {
 	if err := s.clean(now); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(s.dir, prefix+hour+suffix), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(filepath.Join(s.dir, prefix+now.UTC().Format(layout)+suffix), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("keep spans: %w", err)
 	}
@@ -105,7 +108,7 @@ func (s *Store) turn(now time.Time, hour string) error {
 		f.Close()
 		return fmt.Errorf("keep spans: %w", err)
 	}
-	s.file, s.hour, s.out = f, hour, bufio.NewWriterSize(f, 64<<10)
+	s.file, s.began, s.size, s.out = f, now, 0, bufio.NewWriterSize(f, 64<<10)
 	return nil
 }
 
@@ -116,8 +119,8 @@ func (s *Store) clean(now time.Time) error {
 		return err
 	}
 	oldest := prefix + now.Add(-s.limits.Keep).UTC().Format(layout) + suffix
-	var total int64
-	for _, name := range names { // newest first
+	total := s.limits.Bytes / parts // of the file that begins
+	for _, name := range names {    // newest first
 		st, err := os.Stat(filepath.Join(s.dir, name))
 		if err != nil {
 			return fmt.Errorf("look at traces: %w", err)
@@ -158,7 +161,7 @@ func (s *Store) Trace(id telemetry.TraceID) ([]telemetry.SpanRecord, error) {
 	start := []byte(`{"trace":"` + id.String() + `"`)
 	var out []telemetry.SpanRecord
 	for _, name := range names {
-		err := s.lines(name, -1, func(line []byte) {
+		err := s.lines(name, func(line []byte) {
 			var r telemetry.SpanRecord
 			if bytes.HasPrefix(line, start) && len(out) < maxSpans && json.Unmarshal(line, &r) == nil {
 				out = append(out, r)
@@ -185,7 +188,8 @@ type Summary struct {
 	rank   int
 }
 
-// Recent returns the newest traces for which match holds of a span, newest first, at most limit and 1,000.
+// Recent returns the newest traces for which match holds of a span, newest first, at most limit and 1,000. It looks no further back than
+// the file with the newest 100,000.
 func (s *Store) Recent(limit int, match func(*telemetry.SpanRecord) bool) ([]Summary, error) {
 	limit = max(0, min(limit, maxTraces))
 	names, err := s.files()
@@ -194,10 +198,10 @@ func (s *Store) Recent(limit int, match func(*telemetry.SpanRecord) bool) ([]Sum
 	}
 	all, wanted := map[telemetry.TraceID]*Summary{}, map[telemetry.TraceID]bool{}
 	for _, name := range names {
-		if len(wanted) >= limit {
+		if len(wanted) >= limit || len(all) >= maxLooked {
 			break
 		}
-		err := s.lines(name, readBack, func(line []byte) {
+		err := s.lines(name, func(line []byte) {
 			var r telemetry.SpanRecord
 			if json.Unmarshal(line, &r) != nil {
 				return
@@ -240,8 +244,8 @@ func (t *Summary) add(r *telemetry.SpanRecord) {
 	}
 }
 
-// lines calls f with each line of the last bytes of a file, all of it for -1. A file that has gone has none.
-func (s *Store) lines(name string, last int64, f func([]byte)) error {
+// lines calls f with each line of a file. A file that has gone has none.
+func (s *Store) lines(name string, f func([]byte)) error {
 	file, err := os.Open(filepath.Join(s.dir, name))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -250,22 +254,19 @@ func (s *Store) lines(name string, last int64, f func([]byte)) error {
 		return fmt.Errorf("read traces: %w", err)
 	}
 	defer file.Close()
-	cut := false
-	if st, err := file.Stat(); err == nil && last >= 0 && st.Size() > last {
-		if _, err := file.Seek(-last, io.SeekEnd); err != nil {
-			return fmt.Errorf("read traces: %w", err)
-		}
-		cut = true
-	}
 	r := bufio.NewReaderSize(file, 64<<10)
-	for first := cut; ; first = false {
+	for torn := false; ; {
 		line, err := r.ReadSlice('\n')
 		switch {
-		case err == nil && !first:
-			f(line[:len(line)-1])
+		case err == nil:
+			if !torn {
+				f(line[:len(line)-1])
+			}
+			torn = false
 		case errors.Is(err, io.EOF):
 			return nil // what has no end yet is being written, or was torn
 		case errors.Is(err, bufio.ErrBufferFull):
+			torn = true // its end is no line
 		case err != nil:
 			return fmt.Errorf("read traces: %w", err)
 		}

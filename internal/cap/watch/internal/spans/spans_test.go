@@ -114,6 +114,32 @@ func TestTheFolderStaysWithinItsBudget(t *testing.T) {
 	}
 }
 
+func TestAFloodWithinAnHourStaysWithinTheBudget(t *testing.T) {
+	s := open(t, Limits{Keep: 72 * time.Hour, Bytes: 1 << 20})
+	many := make([]telemetry.SpanRecord, 20)
+	for i := range 1000 { // 5 MB
+		for k := range many {
+			many[k] = span(byte(i), day, 0, telemetry.Denied, 403)
+		}
+		put(t, s, day.Add(time.Duration(i)*time.Millisecond), many...)
+	}
+	names, err := s.files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var total int64
+	for _, name := range names {
+		st, err := os.Stat(filepath.Join(s.dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += st.Size()
+	}
+	if total > 1<<20+1<<14 || total < 1<<19 {
+		t.Errorf("%d bytes in %d files", total, len(names))
+	}
+}
+
 func TestADiskThatIsFullEndsNothing(t *testing.T) {
 	s := open(t, Limits{Keep: time.Hour, Bytes: 1 << 20})
 	put(t, s, day, span(1, day, 0, telemetry.Allowed, 200))
