@@ -339,9 +339,18 @@ func (m *Mesh) resolve(l *link) *resolved {
 	r := &resolved{state: s, out: s.set.Outbound(l.caller), in: s.set.Inbound(l.target), series: m.seriesOf(s, l)}
 	r.toTarget, r.toCaller = r.out.Peer(l.target), r.in.Peer(l.caller)
 	r.set = []proxy.Header{{Name: "X-Ward-Caller", Value: s.ids[l.caller]}}
-	r.pool = m.pool(s, l)
+	if s.has(l.target) {
+		r.pool = m.pool(s, l)
+	}
 	l.resolved.Store(r)
 	return r
+}
+
+// has tells whether a name is of the plan. A caller at the ingress names its target as it likes, and nothing may be kept for one that
+// isn't there.
+func (s *state) has(name string) bool {
+	_, ok := s.ids[name]
+	return ok || s.externals[name] != nil
 }
 
 // serveUpstream accepts what a service dials.

@@ -39,8 +39,14 @@ func newSeries(m *telemetry.Meter, p *plan.Plan) []*telemetry.Series {
 }
 
 func (m *Mesh) seriesOf(s *state, l *link) series {
+	name := func(party string) string {
+		if s.has(party) {
+			return party
+		}
+		return ""
+	}
 	of := func(v telemetry.Verdict) *telemetry.Series {
-		return m.config.Meter.Series(telemetry.Label{Caller: l.caller, Target: l.target, Route: telemetry.Undeclared, Verdict: v})
+		return m.config.Meter.Series(telemetry.Label{Caller: name(l.caller), Target: name(l.target), Route: telemetry.Undeclared, Verdict: v})
 	}
 	return series{s.allowed, of(telemetry.Allowed), of(telemetry.Denied), of(telemetry.Limited), of(telemetry.Failed)}
 }
