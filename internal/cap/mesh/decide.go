@@ -49,6 +49,9 @@ func (m *Mesh) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
 		m.note(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, observed: true, end: "outbound"})
 	}
 	parent, n := r.Get(telemetry.TraceParent)
+	if user == nil && !l.external && m.users.byTrace(l.target, traceOf(r)) != nil {
+		n = 0 // the target would take what it does for this caller for the user's
+	}
 	under, sent := m.begin(res, d.Rule, parent, n)
 	v := proxy.Verdict{Allow: true, Upstream: res.pool, Drop: userFields(), Tag: under}
 	switch {

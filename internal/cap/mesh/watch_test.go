@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/telemetry"
+	"github.com/wardhq/ward/internal/txn"
+	"github.com/wardhq/ward/internal/wardtest"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -29,4 +32,31 @@ func TestInventedTargetsMakeNoSeries(t *testing.T) {
 		t.Errorf("%d series, %d pools", n, len(m.pools))
 	}
 	m.Shutdown(context.Background())
+}
+
+// Whose user a call is may follow from its trace: a service that has seen one, and is in no user's request, would have others act for that
+// user by sending it to them.
+func TestWhoIsInNoUsersRequestCannotJoinItsTrace(t *testing.T) {
+	c := newChain(t)
+	ask := func() (traces []string) {
+		if status, body := do(t, http.DefaultClient, "GET", c.asWeb+"/health", telemetry.TraceParent, trace); status != http.StatusOK {
+			t.Fatal(status, body)
+		}
+		wardtest.Eventually(t, "it is recorded", func() bool {
+			return c.mesh.config.Meter.Ring.Drain(10, func(r *telemetry.Record) { traces = append(traces, r.Trace.String()) }) > 0
+		})
+		return traces
+	}
+	if got := ask(); got[0] != traceIn(trace) {
+		t.Errorf("a trace without users goes on as %v", got)
+	}
+	user := &txn.Context{ID: "1", Expires: time.Now().Add(time.Hour)}
+	visit := c.mesh.users.enter("orders", user, traceIn(trace))
+	if c.mesh.users.byTrace("orders", traceIn(trace)) != user {
+		t.Fatal("the user isn't found by the trace")
+	}
+	if got := ask(); got[0] == traceIn(trace) {
+		t.Error("a stranger's call came in the user's trace")
+	}
+	visit.leave()
 }
