@@ -11,6 +11,10 @@ func Capability() capability.Capability {
 			{From: capability.Inside, Kind: "report", Tries: "a gateway or an agent that was taken over, and reports series that the plan hasn't, or too many", Test: "internal/cap/watch.TestAReportCannotInventSeries"},
 			{From: capability.Inside, Kind: "metric-lines", Tries: "names that begin lines of their own in the metrics", Test: "internal/cap/watch/internal/exposition.TestBothForms"},
 			{From: capability.Outside, Kind: "metrics-listener", Tries: "metrics served to other machines", Test: "cmd/ward.TestMetricsAreServedToThisMachineAlone"},
+			{From: capability.Outside, Kind: "rebinding", Tries: "a page in a browser on this machine that has a name of its own lead to the metrics", Test: "cmd/ward.TestMetricsAreServedToThisMachineAlone"},
+			{From: capability.Outside, Kind: "flood", Tries: "refused requests that fill the disk with their traces", Test: "internal/cap/watch/internal/spans.TestAFloodWithinAnHourStaysWithinTheBudget"},
+			{From: capability.Inside, Kind: "circle", Tries: "spans that hide another service's in a circle", Test: "cmd/ward.TestACircleOfSpansHidesNothing"},
+			{From: capability.Inside, Kind: "trace", Tries: "a user's trace, sent on in a call that isn't for that user", Test: "internal/cap/mesh.TestWhoIsInNoUsersRequestCannotJoinItsTrace"},
 			{From: capability.Outside, Kind: "trace", Tries: "a stranger's choice of the trace by which a user is found", Test: "internal/cap/gateway.TestServicesGetTheUserAndNoSecret"},
 		},
 	}
