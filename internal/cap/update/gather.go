@@ -13,6 +13,7 @@ import (
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/update/internal/choose"
 	"github.com/wardhq/ward/internal/cap/update/internal/npmlock"
+	"github.com/wardhq/ward/internal/cap/update/internal/ordering"
 	"github.com/wardhq/ward/internal/cap/update/internal/pins"
 	"github.com/wardhq/ward/internal/cap/update/internal/powers"
 	"github.com/wardhq/ward/internal/cap/update/internal/registry"
@@ -230,7 +231,7 @@ func (u *run) releases(ctx context.Context, parts []choose.Part) error {
 	for i := range parts {
 		p := &parts[i]
 		k := name{p.Ecosystem, p.Name}
-		if low, ok := lowest[k]; !ok || choose.Compare(p.Version, low) < 0 {
+		if low, ok := lowest[k]; !ok || ordering.Compare(p.Ecosystem, p.Version, low) < 0 {
 			lowest[k] = p.Version
 		}
 	}
@@ -240,7 +241,7 @@ func (u *run) releases(ctx context.Context, parts []choose.Part) error {
 	slots := make(chan struct{}, atOnce)
 	for i := range parts {
 		p := &parts[i]
-		if p.Closed != "" || !choose.Updated(p.Ecosystem) {
+		if p.Closed != "" || !choose.Updated(p.Ecosystem, p.Location.Path) {
 			continue
 		}
 		wg.Go(func() {
