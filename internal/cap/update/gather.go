@@ -17,6 +17,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/update/internal/pins"
 	"github.com/wardhq/ward/internal/cap/update/internal/powers"
 	"github.com/wardhq/ward/internal/cap/update/internal/registry"
+	"github.com/wardhq/ward/internal/cap/update/internal/requirements"
 	"github.com/wardhq/ward/internal/cap/update/internal/seen"
 	"github.com/wardhq/ward/internal/cap/update/internal/trial"
 	"github.com/wardhq/ward/internal/finding"
@@ -27,6 +28,7 @@ type sources struct {
 	goEnv  registry.GoEnv
 	npmEnv registry.NPMEnv
 	cargo  registry.CargoEnv
+	pypi   registry.PyPIEnv
 	ca     string
 	set    bool
 	// pinners are who tells what tags stand for, nil for the real ones.
@@ -50,6 +52,8 @@ func (u *run) env(ctx context.Context, p project) (sources, error) {
 		s.goEnv, err = registry.ReadGoEnv(ctx)
 	case choose.Crates:
 		s.cargo, err = registry.ReadCargoEnv(ctx)
+	case choose.PyPI:
+		s.pypi, err = registry.ReadPyPIEnv(ctx)
 	default:
 		s.npmEnv, err = registry.ReadNPMEnv(ctx, u.root, p.dir)
 	}
@@ -72,6 +76,8 @@ func (u *run) registry(ctx context.Context, p project) (registry.Registry, error
 		return registry.NewGo(s.goEnv, nil)
 	case choose.Crates:
 		return registry.NewCrates(s.cargo, nil), nil
+	case choose.PyPI:
+		return registry.NewPyPI(s.pypi, nil), nil
 	}
 	return registry.NewNPM(s.npmEnv, nil), nil
 }
@@ -137,9 +143,33 @@ func (u *run) gather(ctx context.Context, dir string, parts []finding.Package, f
 			}
 			part.Closed = registry.CargoEnv{}.Elsewhere(b, p.Name, p.Version)
 		}
+		if p.Ecosystem == choose.PyPI && choose.Updated(p.Ecosystem, p.Location.Path) {
+			var err error
+			if part.Closed, err = u.required(ctx, dir, p); err != nil {
+				return nil, err
+			}
+		}
 		out = append(out, part)
 	}
 	return out, u.releases(ctx, out)
+}
+
+// required says why nobody is asked about a part of a requirements file: it isn't understood, or takes parts from elsewhere.
+func (u *run) required(ctx context.Context, dir string, p *finding.Package) (why string, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return "", fmt.Errorf("read where Python's parts come from: %w", err)
+	}
+	defer root.Close()
+	all, err := requirements.Load(root, p.Location.Path)
+	if err != nil {
+		return err.Error(), nil
+	}
+	s, err := u.env(ctx, projectAt(p.Ecosystem, p.Location.Path))
+	if err != nil {
+		return err.Error(), ctx.Err()
+	}
+	return s.pypi.Elsewhere(all.Indexes), nil
 }
 
 // maxMatter bounds how many parts registries are asked about for others' sake.
