@@ -17,7 +17,6 @@ import (
 	"github.com/wardhq/ward/internal/cap/update/internal/pins"
 	"github.com/wardhq/ward/internal/cap/update/internal/powers"
 	"github.com/wardhq/ward/internal/cap/update/internal/registry"
-	"github.com/wardhq/ward/internal/cap/update/internal/requirements"
 	"github.com/wardhq/ward/internal/cap/update/internal/seen"
 	"github.com/wardhq/ward/internal/cap/update/internal/trial"
 	"github.com/wardhq/ward/internal/finding"
@@ -25,12 +24,13 @@ import (
 
 // sources are where releases come from.
 type sources struct {
-	goEnv  registry.GoEnv
-	npmEnv registry.NPMEnv
-	cargo  registry.CargoEnv
-	pypi   registry.PyPIEnv
-	ca     string
-	set    bool
+	goEnv    registry.GoEnv
+	npmEnv   registry.NPMEnv
+	cargo    registry.CargoEnv
+	pypi     registry.PyPIEnv
+	composer registry.ComposerEnv
+	ca       string
+	set      bool
 	// pinners are who tells what tags stand for, nil for the real ones.
 	pinners map[pins.Kind]registry.Pinner
 }
@@ -54,6 +54,8 @@ func (u *run) env(ctx context.Context, p project) (sources, error) {
 		s.cargo, err = registry.ReadCargoEnv(ctx)
 	case choose.PyPI:
 		s.pypi, err = registry.ReadPyPIEnv(ctx)
+	case choose.Packagist:
+		s.composer, err = registry.ReadComposerEnv(ctx)
 	default:
 		s.npmEnv, err = registry.ReadNPMEnv(ctx, u.root, p.dir)
 	}
@@ -78,6 +80,8 @@ func (u *run) registry(ctx context.Context, p project) (registry.Registry, error
 		return registry.NewCrates(s.cargo, nil), nil
 	case choose.PyPI:
 		return registry.NewPyPI(s.pypi, nil), nil
+	case choose.Packagist:
+		return registry.NewPackagist(s.composer, nil), nil
 	}
 	return registry.NewNPM(s.npmEnv, nil), nil
 }
@@ -136,40 +140,15 @@ func (u *run) gather(ctx context.Context, dir string, parts []finding.Package, f
 				}
 			}
 		}
-		if p.Ecosystem == choose.Crates {
-			b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(p.Location.Path)))
-			if err != nil {
-				return nil, fmt.Errorf("read where crates come from: %w", err)
-			}
-			part.Closed = registry.CargoEnv{}.Elsewhere(b, p.Name, p.Version)
-		}
-		if p.Ecosystem == choose.PyPI && choose.Updated(p.Ecosystem, p.Location.Path) {
+		if part.Closed == "" {
 			var err error
-			if part.Closed, err = u.required(ctx, dir, p); err != nil {
+			if part.Closed, err = u.elsewhere(ctx, dir, p); err != nil {
 				return nil, err
 			}
 		}
 		out = append(out, part)
 	}
 	return out, u.releases(ctx, out)
-}
-
-// required says why nobody is asked about a part of a requirements file: it isn't understood, or takes parts from elsewhere.
-func (u *run) required(ctx context.Context, dir string, p *finding.Package) (why string, err error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return "", fmt.Errorf("read where Python's parts come from: %w", err)
-	}
-	defer root.Close()
-	all, err := requirements.Load(root, p.Location.Path)
-	if err != nil {
-		return err.Error(), nil
-	}
-	s, err := u.env(ctx, projectAt(p.Ecosystem, p.Location.Path))
-	if err != nil {
-		return err.Error(), ctx.Err()
-	}
-	return s.pypi.Elsewhere(all.Indexes), nil
 }
 
 // maxMatter bounds how many parts registries are asked about for others' sake.

@@ -335,7 +335,7 @@ func (u *run) begin(ctx context.Context, p project, groups []choose.Group) (*tri
 	}
 	u.tested[p] = len(tests)
 	return trial.Begin(ctx, trial.Config{
-		Repo: u.root, Commit: u.base, Dir: p.dir, Ecosystem: p.ecosystem, Lock: p.lock, Go: s.goEnv, NPM: s.npmEnv, Cargo: s.cargo, PyPI: s.pypi, CA: s.ca, Scratch: u.Scratch, BuildCache: u.Cache,
+		Repo: u.root, Commit: u.base, Dir: p.dir, Ecosystem: p.ecosystem, Lock: p.lock, Go: s.goEnv, NPM: s.npmEnv, Cargo: s.cargo, PyPI: s.pypi, Composer: s.composer, CA: s.ca, Scratch: u.Scratch, BuildCache: u.Cache,
 		Sandbox: u.Sandbox, Scanner: lookOnly{u.Scanner}, Progress: u.Progress, Tests: tests,
 		Now: u.Clock.Now(), Wait: u.wait(),
 	})

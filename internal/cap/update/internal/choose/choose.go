@@ -31,6 +31,8 @@ const (
 	NPM    = "npm"
 	Crates = "crates.io"
 	PyPI   = ordering.PyPI
+	// Packagist is Composer's.
+	Packagist = ordering.Packagist
 )
 
 // Updated tells whether parts of an ecosystem that a file names are updated.
@@ -38,6 +40,8 @@ func Updated(ecosystem, file string) bool {
 	switch ecosystem {
 	case Go, NPM, Crates:
 		return true
+	case Packagist:
+		return path.Base(file) == "composer.lock"
 	case PyPI: // pip's own files; lock files of other tools are theirs
 		return path.Ext(file) == ".txt"
 	}

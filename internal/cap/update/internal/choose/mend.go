@@ -118,8 +118,8 @@ func (c *chooser) hopeless(ecosystem string, open []finding.Finding, why map[str
 // place decides how a change is made. For a part of npm that others ask for: within what they ask, else by raising who
 // asks, and only then against them.
 func (c *chooser) place(p *Part, ch Change) {
-	if p.Ecosystem == Crates {
-		ch.How = Lock // cargo refuses what manifests don't ask for
+	if p.Ecosystem == Crates || p.Ecosystem == Packagist {
+		ch.How = Lock // cargo and composer refuse what manifests don't ask for
 	}
 	if p.Ecosystem != NPM || p.Direct {
 		c.changes = append(c.changes, ch)
