@@ -54,10 +54,14 @@ func TestComposerTriesWithinWhatIsAskedFor(t *testing.T) {
 	files["/packages.json"] = []byte(`{"packages":[],"metadata-url":"` + s.URL + `/p2/%package%.json"}`)
 	files["/p2/own/part.json"] = []byte(`{"packages":{"own/part":[` + strings.Join(list, ",") + `]}}`)
 	call := "@php -r \"file_get_contents('" + s.URL + "/ran');\""
-	manifest := fmt.Sprintf(`{"name":"own/app","require":{"own/part":"^1.0"},"scripts":{"test":"@php test.php","pre-update-cmd":%[1]q,"post-update-cmd":%[1]q,"pre-install-cmd":%[1]q,"pre-command-run":%[1]q,"init":%[1]q}}`, call)
+	manifest := fmt.Sprintf(`{"name":"own/app","require":{"own/part":"^1.0"},"scripts":{"test":"@php test.php","pre-update-cmd":%[1]q,"post-update-cmd":%[1]q,"pre-install-cmd":%[1]q,"pre-command-run":%[1]q,"init":%[1]q},"config":{"allow-plugins":true}}`, call)
 	hash := "0123456789abcdef0123456789abcdef"
 	repo, commit := repository(t, map[string]string{
-		"composer.json": manifest, "test.php": "<?php require 'vendor/autoload.php'; exit(one() === 1 ? 0 : 1);",
+		// What Composer would load of a part that the repository brings along as installed.
+		"vendor/composer/installed.json": `{"packages":[{"name":"own/plug","version":"1.0.0","version_normalized":"1.0.0.0","type":"composer-plugin","require":{"composer-plugin-api":"^2.0"},` +
+			`"extra":{"class":"Plug"},"autoload":{"classmap":["Plug.php"]},"installation-source":"dist","dist":{"type":"tar","url":"https://example.com/x.tar"},"install-path":"../own/plug"}],"dev":true,"dev-package-names":[]}`,
+		"vendor/own/plug/Plug.php": "<?php file_get_contents('" + s.URL + "/ran'); class Plug implements Composer\\Plugin\\PluginInterface { function activate($a, $b) {} function deactivate($a, $b) {} function uninstall($a, $b) {} }",
+		"composer.json":            manifest, "test.php": "<?php require 'vendor/autoload.php'; exit(one() === 1 ? 0 : 1);",
 		"composer.lock": `{"content-hash":"` + hash + `","packages":[` + list[0] + `],"packages-dev":[],"aliases":[],"minimum-stability":"stable","stability-flags":[],"prefer-stable":false,"prefer-lowest":false,"platform":[],"platform-dev":[]}`,
 	})
 	e, err := registry.ReadComposerEnv(t.Context())
