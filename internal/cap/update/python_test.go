@@ -89,12 +89,12 @@ func TestRequirementsArePlannedOnlyWhereWardMayAsk(t *testing.T) {
 type reads struct{}
 
 func (reads) Look(ctx context.Context, dir string) ([]finding.Package, []finding.Finding, error) {
-	b, err := os.ReadFile(filepath.Join(dir, "requirements.txt"))
+	b, err := os.ReadFile(filepath.Join(dir, "app/requirements/base.txt"))
 	if err != nil || strings.Contains(string(b), "part==1.0\n") {
-		return weak{map[string]string{"requirements.txt": ""}}.Look(ctx, dir)
+		return weak{map[string]string{"app/requirements/base.txt": ""}}.Look(ctx, dir)
 	}
 	_, version, _ := strings.Cut(strings.TrimSpace(string(b)), "==")
-	return []finding.Package{{Ecosystem: choose.PyPI, Name: "part", Version: version, Location: finding.Location{Path: "requirements.txt"}, Direct: true}}, nil, err
+	return []finding.Package{{Ecosystem: choose.PyPI, Name: "part", Version: version, Location: finding.Location{Path: "app/requirements/base.txt"}, Direct: true}}, nil, err
 }
 
 // TestRequirementsAreProposedOnceTheyStoodTheirTrial: from the finding to the branch, with the real pip and sandbox.
@@ -144,7 +144,10 @@ func TestRequirementsAreProposedOnceTheyStoodTheirTrial(t *testing.T) {
 	}
 	e.Index = s.URL + "/simple"
 	dir := t.TempDir()
-	for name, text := range map[string]string{"requirements.txt": "part==1.0\n", "test_app.py": "import unittest, part\nclass T(unittest.TestCase):\n    def test_one(self):\n        self.assertEqual(part.one, 1)\n"} {
+	for name, text := range map[string]string{"app/requirements/base.txt": "part==1.0\n", "app/test_app.py": "import unittest, part\nclass T(unittest.TestCase):\n    def test_one(self):\n        self.assertEqual(part.one, 1)\n"} {
+		if err := os.MkdirAll(filepath.Join(dir, "app/requirements"), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +165,18 @@ func TestRequirementsAreProposedOnceTheyStoodTheirTrial(t *testing.T) {
 	if len(r.Proposals) != 1 || len(r.Held) != 0 || r.Before != 1 || r.After != 0 || r.Proposals[0].Tests != 1 || !strings.Contains(strings.Join(r.Proposals[0].Notices, ""), "isn't known") {
 		t.Fatalf("%+v", r)
 	}
-	if got := gitIn(t, dir, "show", r.Proposals[0].Branch+":requirements.txt"); strings.TrimSpace(got) != "part==1.0.1" {
+	if got := gitIn(t, dir, "show", r.Proposals[0].Branch+":app/requirements/base.txt"); strings.TrimSpace(got) != "part==1.0.1" {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestEachRequirementsFileHasBranchesOfItsOwn(t *testing.T) {
+	met := map[string]string{}
+	for _, file := range []string{"requirements.txt", "requirements-dev.txt", "app/requirements.txt", "app/requirements/base.txt", "app/requirements/dev.txt"} {
+		name := branchOf(&Proposal{Risk: "patch", Changes: []Change{{Ecosystem: choose.PyPI, Name: "part", Path: file}}})
+		if met[name] != "" {
+			t.Errorf("%s and %s: %s", file, met[name], name)
+		}
+		met[name] = file
 	}
 }

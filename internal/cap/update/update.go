@@ -242,10 +242,13 @@ func (u *run) ignored() (out []choose.Ignore, err error) {
 	return out, nil
 }
 
-// project is one folder of one ecosystem, with the base name of its lock file.
+// project is one folder of one ecosystem, with the name of its lock file.
 type project struct{ ecosystem, dir, lock string }
 
 func projectAt(ecosystem, file string) project {
+	if dir, in := path.Split(path.Dir(file)); ecosystem == choose.PyPI && in == "requirements" { // the project is where its code is
+		return project{ecosystem, path.Clean(dir), path.Join(in, path.Base(file))}
+	}
 	return project{ecosystem, path.Dir(file), path.Base(file)}
 }
 func projectOf(ch *Change) project { return projectAt(ch.Ecosystem, ch.Path) }
@@ -486,17 +489,25 @@ func (u *run) mayMerge(p *Proposal) bool {
 // Proposals go on one branch for each set of parts, whatever their versions: a newer version refreshes the proposal.
 func branchOf(p *Proposal) string {
 	ch := p.Changes[0]
-	name := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
-			return r
-		}
-		return '-'
-	}, strings.ToLower(ch.Name))
+	name := refWord(ch.Name)
 	if len(p.Changes) > 1 {
 		name = strings.ReplaceAll(p.Risk, " ", "-")
+	}
+	if file := path.Base(ch.Path); ch.Ecosystem == choose.PyPI && file != "requirements.txt" { // a folder often has several
+		name = refWord(strings.TrimSuffix(file, ".txt")) + "-" + name
 	}
 	if dir := path.Dir(ch.Path); dir != "." {
 		name = strings.ReplaceAll(strings.Trim(filepath.ToSlash(dir), "./"), "/", "-") + "-" + name
 	}
 	return branch.Prefix + strings.ToLower(ch.Ecosystem) + "-" + strings.Trim(name, "-")
+}
+
+// refWord is a name as it may stand in a branch's.
+func refWord(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(s))
 }

@@ -43,6 +43,9 @@ func ReadComposerEnv(ctx context.Context) (ComposerEnv, error) {
 		if err != nil {
 			return ComposerEnv{}, fault.Wrap(fault.Unsupported, name+" isn't installed: install Composer, or update by hand", err)
 		}
+		if real, err := filepath.EvalSymlinks(found); err != nil || !strings.HasPrefix(real, "/usr/") || !strings.HasPrefix(found, "/usr/") && !strings.HasPrefix(found, "/bin/") {
+			return ComposerEnv{}, fault.New(fault.Unsupported, found+" can't be shown to a sandbox yet: install "+name+" for all users")
+		}
 		*at = found
 	}
 	var loaded struct {

@@ -30,7 +30,7 @@ func newPipKit(c Config) (*pipKit, error) {
 	if c.PyPI.Python == "" {
 		return nil, fault.New(fault.Unsupported, "Python isn't installed")
 	}
-	if c.Lock == "" || path.Base(c.Lock) != c.Lock {
+	if !filepath.IsLocal(c.Lock) {
 		return nil, fault.New(fault.Invalid, fmt.Sprintf("%.80q is no name of a requirements file", c.Lock))
 	}
 	return &pipKit{c, registry.NewPyPI(c.PyPI, nil)}, nil

@@ -57,7 +57,7 @@ type Config struct {
 	Dir    string // of the project in the tree, "." for its root
 	// Ecosystem is choose.Go, choose.NPM, choose.Crates, choose.PyPI or choose.Packagist.
 	Ecosystem string
-	Lock      string // npm: the base name of the lock file, which says the tool; "" for package-lock.json. PyPI: of the requirements file
+	Lock      string // npm: the base name of the lock file, which says the tool; "" for package-lock.json. PyPI: of the requirements file, from Dir
 	Go        registry.GoEnv
 	NPM       registry.NPMEnv
 	Cargo     registry.CargoEnv
