@@ -18,6 +18,7 @@ import (
 
 // TestComposerTriesWithinWhatIsAskedFor: with the real composer, and a repository on loopback.
 func TestComposerTriesWithinWhatIsAskedFor(t *testing.T) {
+	t.Parallel() // most of it waits for processes
 	need.Program(t, "composer")
 	files := map[string][]byte{}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -34,7 +34,7 @@ func wheel(t *testing.T, name, version, code string, requires ...string) []byte 
 		meta += "Requires-Dist: " + r + "\n"
 	}
 	record := ""
-	for _, f := range [][2]string{{name + "/__init__.py", code}, {info + "METADATA", meta}, {info + "WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}, {info + "RECORD", ""}} {
+	for _, f := range [][2]string{{name + "/__init__.py", code}, {name + "/__main__.py", "import " + name + "\n" + name + ".main()\n"}, {info + "entry_points.txt", "[console_scripts]\n" + name + " = " + name + ":main\n"}, {info + "METADATA", meta}, {info + "WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}, {info + "RECORD", ""}} {
 		if record += f[0] + ",,\n"; strings.HasSuffix(f[0], "RECORD") {
 			f[1] = record
 		}
@@ -129,6 +129,7 @@ const partTest = "import unittest, part\nclass T(unittest.TestCase):\n    def te
 
 // TestPipTriesWheelsAlone: with the real pip, and an index on loopback.
 func TestPipTriesWheelsAlone(t *testing.T) {
+	t.Parallel() // most of it waits for processes
 	const good = "from low import low\ndef one(): return low()\ndef two(): return 2\n"
 	index, sums := simpleIndex(t, map[string]map[string][]byte{
 		"low": {"low-1.0-py3-none-any.whl": wheel(t, "low", "1.0", "def low(): return 1\n")},
@@ -234,6 +235,30 @@ func TestResultsOfPythonsTestsAreRead(t *testing.T) {
 	for _, bad := range []string{"cut.xml", "link.xml", "absent.xml"} {
 		if err := r.readJUnit(dir, bad); err == nil {
 			t.Error(bad)
+		}
+	}
+}
+
+// TestTestsMayHaveRequirementsOfTheirOwn: a stand-in for pytest comes from the file for developers, which has no hashes, beside one that has.
+func TestTestsMayHaveRequirementsOfTheirOwn(t *testing.T) {
+	t.Parallel() // most of it waits for processes
+	const runner = "import sys, part\ndef main():\n    at = [a for a in sys.argv if a.startswith('--junitxml=')][0][11:]\n    bad = part.one() != 1\n" +
+		"    open(at, 'w').write('<testsuites><testcase classname=\"t\" name=\"one\">' + ('<failure/>' if bad else '') + '</testcase></testsuites>')\n    sys.exit(bad)\n"
+	index, sums := simpleIndex(t, map[string]map[string][]byte{
+		"pytest": {"pytest-8.0-py3-none-any.whl": wheel(t, "pytest", "8.0", runner, "part")},
+		"part": {
+			"part-1.0-py3-none-any.whl": wheel(t, "part", "1.0", "def one(): return 1\n"), "part-1.1-py3-none-any.whl": wheel(t, "part", "1.1", "def one(): return 1\n"),
+			"part-1.2-py3-none-any.whl": wheel(t, "part", "1.2", "def one(): return 2\n"),
+		},
+	})
+	repo, commit := repository(t, map[string]string{
+		"requirements.txt": "part==1.0 --hash=sha256:" + sums["part-1.0-py3-none-any.whl"] + "\n", "requirements-dev.txt": "-r requirements.txt\npytest>=7\n",
+	})
+	tr := begin(t, Config{Repo: repo, Commit: commit, Dir: ".", Ecosystem: choose.PyPI, Lock: "requirements.txt", PyPI: python(t, index), Scratch: t.TempDir(), Sandbox: newBox(t)})
+	for to, passes := range map[string]bool{"1.1": true, "1.2": false} {
+		out, err := tr.Try(t.Context(), []choose.Change{{Ecosystem: choose.PyPI, Name: "part", From: "1.0", To: to, How: choose.Raise}})
+		if err != nil || (len(out.Passed) == 1) != passes || out.Tests != 1 || passes && len(out.Files) != 1 {
+			t.Errorf("%s: %+v %v", to, out, err)
 		}
 	}
 }
