@@ -65,7 +65,7 @@ func (f *fleet) sample(now time.Time) []Point {
 		}
 	}
 	for i := len(f.rate) * perEdge; i < len(f.points); i += 3 {
-		f.points[i].Value = math.Round(1000*max(0, 3*curve+f.random.NormFloat64()*0.5)) / 1000 // percent of a core, as /proc can tell it
+		f.points[i].Value = math.Round(1000*max(0, 3*curve+f.random.NormFloat64()*0.5)) / 1000     // percent of a core, as /proc can tell it
 		f.points[i+1].Value = max(5000, f.points[i+1].Value+math.Round(f.random.NormFloat64()*20)) // pages of memory
 		f.points[i+2].Value = f.poisson(2 * curve)
 	}
@@ -155,7 +155,9 @@ func BenchmarkFifteenDaysOfThirtyServices(b *testing.B) {
 	}
 }
 
-func successes(s string) bool { return strings.HasPrefix(s, "requests") && strings.HasSuffix(s, `class="0"}`) }
+func successes(s string) bool {
+	return strings.HasPrefix(s, "requests") && strings.HasSuffix(s, `class="0"}`)
+}
 
 func BenchmarkRateOfTwoHundredEdgesOverADay(b *testing.B) {
 	s, f := open(b, b.TempDir(), Limits{}), newFleet(200, 30)

@@ -240,7 +240,7 @@ func blockOf(file string) *block {
 	b := &block{}
 	kind, rest, _ := strings.Cut(file, "-")
 	b.rolled = kind == "day"
-	if _, err := fmt.Sscanf(rest, "%d-%d-%d-%d", &b.from, &b.to, &b.first, &b.last); err != nil || b.file() != file || b.from > b.to || b.first > b.last {
+	if _, err := fmt.Sscanf(rest, "%d-%d-%d-%d", &b.from, &b.to, &b.first, &b.last); err != nil || b.file() != file || b.from > b.to || b.first < 0 || b.first > b.last {
 		return nil
 	}
 	return b

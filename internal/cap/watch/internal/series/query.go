@@ -120,20 +120,23 @@ func (b *block) names(dir string) ([]name, error) {
 // choose returns the blocks that together tell of all time once, the oldest first, and those whose time is lost.
 func choose(blocks []*block, step int64) (use, lost []*block) {
 	raw, rolled := split(blocks)
-	good, of := map[*block]uint64{}, make([]*block, len(raw))
+	there, good, of := map[*block]uint64{}, map[*block]uint64{}, make([]*block, len(raw))
 	for i, b := range raw {
-		if of[i] = covering(rolled, b); of[i] != nil && !b.bad.Load() {
-			good[of[i]]++
+		if of[i] = covering(rolled, b); of[i] != nil {
+			there[of[i]]++
+			if !b.bad.Load() {
+				good[of[i]]++
+			}
 		}
 	}
 	hours := map[*block]bool{}
 	for _, d := range rolled {
-		whole := good[d] == d.to-d.from+1
+		all := d.to - d.from + 1
 		switch {
-		case !d.bad.Load() && (step >= hour || !whole):
+		case !d.bad.Load() && (step >= hour || good[d] < all):
 			hours[d] = true
 			use = append(use, d)
-		case d.bad.Load() && !whole:
+		case d.bad.Load() && there[d] < all:
 			lost = append(lost, d)
 		}
 	}
@@ -146,7 +149,9 @@ func choose(blocks []*block, step int64) (use, lost []*block) {
 			use = append(use, b)
 		}
 	}
-	slices.SortStableFunc(use, func(a, b *block) int { return cmp.Compare(a.first, b.first) })
+	for _, x := range [][]*block{use, lost} {
+		slices.SortStableFunc(x, func(a, b *block) int { return cmp.Compare(a.first, b.first) })
+	}
 	return use, lost
 }
 
