@@ -171,7 +171,7 @@ func (s *Store) seal() error {
 		return err
 	}
 	s.mu.Lock()
-	s.blocks = sorted(s.blocks, made)
+	s.blocks = with(s.blocks, made)
 	s.head = s.head.next()
 	s.mu.Unlock()
 	s.forgetLog()

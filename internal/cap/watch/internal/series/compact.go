@@ -20,10 +20,10 @@ func byNumber(a, b *block) int {
 	return -1
 }
 
-func sorted(blocks []*block, more *block) []*block {
-	out := append(slices.Clone(blocks), more)
-	slices.SortFunc(out, byNumber)
-	return out
+// with is a copy of sorted blocks with one more.
+func with(blocks []*block, more *block) []*block {
+	i, _ := slices.BinarySearchFunc(blocks, more, byNumber)
+	return slices.Insert(slices.Clone(blocks), i, more)
 }
 
 // split parts blocks that are sorted by number.
@@ -88,6 +88,9 @@ func (s *Store) evict(more, now int64) error {
 	for _, b := range blocks {
 		total += b.size
 	}
+	if total <= s.limits.Disk {
+		return nil
+	}
 	slices.SortFunc(blocks, func(a, b *block) int {
 		return cmp.Or(-boolCompare(a.first > now+day, b.first > now+day), cmp.Compare(a.last, b.last), byNumber(a, b))
 	})
@@ -146,7 +149,7 @@ func (s *Store) roll(now int64) error {
 			return err
 		}
 		s.mu.Lock()
-		s.blocks = sorted(s.blocks, made)
+		s.blocks = with(s.blocks, made)
 		s.mu.Unlock()
 	}
 }

@@ -127,15 +127,15 @@ func TestAWeek(t *testing.T) {
 	}
 }
 
-// TestFourHundredDays of a sample every half an hour.
+// TestFourHundredDays of a sample an hour.
 func TestFourHundredDays(t *testing.T) {
 	dir := memory(t)
 	s := open(t, dir, Limits{})
 	var now time.Time
-	for i := 1; i <= 450*48; i++ {
-		now = epoch.Add(time.Duration(i) * 30 * time.Minute)
-		sample(t, s, now, counter("c", float64(i*1800)), gauge("g", float64(i%48)))
-		if i%48 == 7 {
+	for i := 1; i <= 450*24; i++ {
+		now = epoch.Add(time.Duration(i) * time.Hour)
+		sample(t, s, now, counter("c", float64(i*3600)), gauge("g", float64(i%24)))
+		if i%24 == 7 {
 			if err := s.Compact(now); err != nil {
 				t.Fatal(err)
 			}
@@ -154,7 +154,7 @@ func TestFourHundredDays(t *testing.T) {
 		switch {
 		case i < 59 && !math.IsNaN(c.Values[i]):
 			t.Errorf("day %d was kept", i)
-		case i > 61 && i < 459 && (math.Abs(c.Values[i]-1) > 1e-9 || g.Low[i] != 0 || g.High[i] != 47 || math.Abs(g.Values[i]-23.5) > 1e-9):
+		case i > 61 && i < 459 && (math.Abs(c.Values[i]-1) > 1e-9 || g.Low[i] != 0 || g.High[i] != 23 || math.Abs(g.Values[i]-11.5) > 1e-9):
 			t.Fatalf("day %d: %f, %f from %f to %f", i, c.Values[i], g.Values[i], g.Low[i], g.High[i])
 		}
 	}
