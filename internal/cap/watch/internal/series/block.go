@@ -251,17 +251,29 @@ type opened struct {
 	index
 	f    *os.File
 	at   int64  // where the data begin in the file
-	data []byte // from start on
+	data []byte // from from on
 	from int
+	room *room
 }
 
-// open reads a block's index, and the first time all of it. An error that is errDamaged or os.ErrNotExist stays.
-func (b *block) open(dir string) (*opened, error) {
+// room is memory that one block after the other is read into.
+type room struct{ index, data []byte }
+
+// grow makes b n bytes long; what was in it is lost.
+func grow(b *[]byte, n int) []byte {
+	if cap(*b) < n {
+		*b = make([]byte, n+n/8)
+	}
+	return (*b)[:n]
+}
+
+// open reads a block's index, and the first time all of it. What comes of it is in r, and good until r is used again.
+func (b *block) open(dir string, r *room) (*opened, error) {
 	f, err := os.Open(filepath.Join(dir, b.file()))
 	if err != nil {
 		return nil, err
 	}
-	o := &opened{f: f}
+	o := &opened{f: f, room: r}
 	if err := o.read(b); err != nil {
 		f.Close()
 		return nil, err
@@ -284,7 +296,7 @@ func (o *opened) read(b *block) error {
 	if !b.checked.Load() {
 		read += dataLen
 	}
-	all := make([]byte, read)
+	all := grow(&o.room.index, int(read))
 	if _, err := io.ReadFull(o.f, all); err != nil {
 		return short(err)
 	}
@@ -316,7 +328,7 @@ func (o *opened) load(lo, hi int) error {
 		return nil
 	}
 	o.from = o.start(lo)
-	o.data = make([]byte, o.ends[hi]-o.from)
+	o.data = grow(&o.room.data, o.ends[hi]-o.from)
 	_, err := o.f.ReadAt(o.data, o.at+int64(o.from))
 	return short(err)
 }

@@ -29,7 +29,7 @@ func TestNoByteOfABlockChangesUnseen(t *testing.T) {
 		}
 		b.checked.Store(false)
 		b.size = int64(len(content))
-		o, err := b.open(dir)
+		o, err := b.open(dir, &room{})
 		if err != nil {
 			return err
 		}

@@ -194,11 +194,12 @@ type hours struct {
 	by    map[name][]cell
 	limit int // series
 	rows  []int64
+	room  room
 }
 
 // take adds a raw block. If it doesn't fit beside those before, nothing is added.
 func (h *hours) take(dir string, b *block) (fits bool, err error) {
-	o, err := b.open(dir)
+	o, err := b.open(dir, &h.room)
 	if err != nil {
 		return false, err
 	}

@@ -109,7 +109,7 @@ func (s *Store) Series(from, to time.Time) ([]Name, error) {
 }
 
 func (b *block) names(dir string) ([]name, error) {
-	o, err := b.open(dir)
+	o, err := b.open(dir, &room{})
 	if err != nil {
 		return nil, err
 	}
@@ -216,6 +216,7 @@ type query struct {
 	count int
 	picks []pick
 	space [rolledColumns][maxRows]int64
+	room  room
 }
 
 // run asks all blocks and the head. damaged is a block that can't be read.
@@ -246,7 +247,7 @@ func (q *query) run(s *Store) (damaged *block, err error) {
 }
 
 func (q *query) block(b *block) error {
-	o, err := b.open(q.dir)
+	o, err := b.open(q.dir, &q.room)
 	if err != nil {
 		return err
 	}
@@ -287,7 +288,7 @@ func (q *query) pick(o *opened) error {
 	if err != nil {
 		return err
 	}
-	q.names, q.count, q.picks = o.index.names, len(o.ends), q.picks[:0]
+	q.names, q.count, q.picks = append(q.names[:0], o.index.names...), len(o.ends), q.picks[:0]
 	for i, n := range names {
 		if !q.match(n.series) {
 			continue
