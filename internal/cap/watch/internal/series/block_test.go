@@ -54,6 +54,69 @@ func TestNoByteOfABlockChangesUnseen(t *testing.T) {
 			t.Fatalf("cut to %d: %v", i, err)
 		}
 	}
+	if err := try(append(whole, 0)); !errors.Is(err, errDamaged) {
+		t.Errorf("with a byte more: %v", err)
+	}
+}
+
+func TestHostileColumns(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"nothing":                {},
+		"too many rows":          {6, 0, 0},
+		"rows without end":       {255, 255, 255, 255, 255, 255, 255, 255, 255, 127},
+		"an empty run":           {1, 0, 4, 0, 0},
+		"no numbers":             {5},
+		"a strange predictor":    {5, 3, 0},
+		"a strange coding":       {5, 3 << 2, 0},
+		"a strange scale":        {5, 7 << 4, 0},
+		"a row behind the last":  {5, sparse << 2, 0, 1, 5, 1},
+		"and by a second step":   {5, sparse << 2, 0, 2, 4, 1, 1, 1},
+		"more than all rows":     {5, sparse << 2, 0, 6, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1},
+		"a row without a number": {5, sparse << 2, 0, 1, 4},
+		"no bits":                {5, rice << 2, 0, 1},
+		"numbers of 41 bits":     append([]byte{5, rice << 2, 0, maxRice + 1}, make([]byte, 100)...),
+	} {
+		if rest, err := readColumn(b, make([]int64, 5)); !errors.Is(err, errDamaged) {
+			t.Errorf("%s: %v, rest %v", name, err, rest)
+		}
+	}
+}
+
+// TestHostileRecords puts records with a right CRC behind a good log of one counter: none of them is taken, nor what follows.
+func TestHostileRecords(t *testing.T) {
+	h := head{seq: 1, by: map[string]*column{}}
+	_, first, _ := h.plan(1000, []Point{counter("c", 5)}, 10)
+	begin := append((&head{seq: 1}).opening(), first...)
+	record := func(b ...byte) []byte { return seal(append(make([]byte, recordHeader), b...)) }
+	at := string([]byte{0xa0, 0x1f}) // 2000
+	for name, content := range map[string]string{
+		"a second opening":      "\x00\x01\x00\x00",
+		"no time":               "\x01",
+		"no later time":         "\x01\x02\x00",
+		"a series before all":   "\x01" + at + "\x01\x01\x00",
+		"a series behind all":   "\x01" + at + "\x01\x04\x00",
+		"a series twice":        "\x01" + at + "\x02\x00\x02\x01\x02",
+		"a new one twice":       "\x01" + at + "\x01\x02\x01\x01c\x02",
+		"a new one of no kind":  "\x01" + at + "\x01\x02\x03\x01d\x02",
+		"a new one of no name":  "\x01" + at + "\x01\x02\x01\x00\x02",
+		"more than it tells":    "\x01" + at + "\x00\x00",
+		"fewer than it tells":   "\x01" + at + "\x09\x00\x02",
+		"another kind of thing": "\x02" + at + "\x00",
+	} {
+		log := append(append(begin[:len(begin):len(begin)], record([]byte(content)...)...), record([]byte("\x01"+at+"\x00")...)...)
+		h, good := replay(log, 10)
+		if good != len(begin) || len(h.times) != 1 || len(h.order) != 1 || h.by["c"] == nil {
+			t.Errorf("%s: %d bytes instead of %d, %d rows, %d series", name, good, len(begin), len(h.times), len(h.order))
+		}
+	}
+	log := begin
+	for i := range maxRows + 10 {
+		_, r, _ := (&head{by: map[string]*column{}}).plan(int64(1001+i), nil, 10)
+		log = append(log, r...)
+	}
+	if h, good := replay(log, 10); len(h.times) != maxRows || good == len(log) {
+		t.Errorf("%d rows", len(h.times))
+	}
 }
 
 func TestNamesOfFiles(t *testing.T) {
