@@ -58,6 +58,12 @@ func TestEveryRequestIsCounted(t *testing.T) {
 	if code != 0 || !regexp.MustCompile(`(?m)^deny +web +catalog +undeclared `).MatchString(out) || strings.Contains(out, "invented") {
 		t.Errorf("%d %s %s", code, out, errs)
 	}
+	if code, out, errs := say("history", "--since", "15m", "-f", w.File); code != 0 || !strings.Contains(out, "requests of the last 15m0s, 15s a column") {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	if code, _, errs := say("history", "--since", "1s", "-f", w.File); code == 0 || !strings.Contains(errs, "steps of 15 s or longer") {
+		t.Errorf("%d %s", code, errs)
+	}
 	_, metrics, _ := say("metrics", "-f", w.File)
 	for _, line := range []string{
 		`ward_requests_total{source="agent",caller="web",target="catalog",route="GET /books/**",verdict="allow",class="2xx"} 3`,
