@@ -56,20 +56,25 @@ func (w *Watch) sample() error {
 		if now.Sub(last.Time) > silent {
 			continue
 		}
-		before := bySeries(since(all, SampleEvery))
+		earlier := since(all, SampleEvery)
+		before := bySeries(earlier)
 		for i := range last.Samples {
 			x := &last.Samples[i]
 			if x.Requests() == 0 {
 				continue
 			}
 			of := func(measure string) string { return seriesName(measure, source, &x.Label) }
-			points = append(points, series.Point{Series: of(Requests), Kind: series.Counter, Value: float64(x.Requests()), Zero: last.Start})
-			if x.Classes[5] > 0 {
-				points = append(points, series.Point{Series: of(Errors), Kind: series.Counter, Value: float64(x.Classes[5]), Zero: last.Start})
+			zero, failedZero, took := last.Start, last.Start, x.Took
+			if b := before[x.Label]; b == nil {
+				zero, failedZero = earlier.Time, earlier.Time // what is new was 0 until then
+			} else {
+				if took = took.Minus(b.Took); b.Classes[5] == 0 {
+					failedZero = earlier.Time
+				}
 			}
-			took := x.Took
-			if b := before[x.Label]; b != nil {
-				took = took.Minus(b.Took)
+			points = append(points, series.Point{Series: of(Requests), Kind: series.Counter, Value: float64(x.Requests()), Zero: zero})
+			if x.Classes[5] > 0 {
+				points = append(points, series.Point{Series: of(Errors), Kind: series.Counter, Value: float64(x.Classes[5]), Zero: failedZero})
 			}
 			if took.Count() > 0 && x.Verdict == telemetry.Allowed {
 				points = append(points, series.Point{Series: of(P99), Kind: series.Gauge, Value: took.Quantile(0.99).Seconds()})

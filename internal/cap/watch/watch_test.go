@@ -224,3 +224,43 @@ func TestHistoryIsOfWhatWasCounted(t *testing.T) {
 		}
 	}
 }
+
+func TestTheFirstRefusalAfterHoursIsInHistory(t *testing.T) {
+	w, h, label := shop(t)
+	m := telemetry.NewMeter(h.now)
+	m.Series(label).Count(200, 0, 0, time.Millisecond)
+	for i := range 3 * 720 { // three hours
+		h.now = h.now.Add(Every)
+		if i == 3*720-30 {
+			m.Series(telemetry.Label{Caller: "web", Target: "catalog", Route: telemetry.Undeclared}).Count(403, 0, 0, 0)
+		}
+		if err := w.Take("agent", m.Read("agent", h.now)); err != nil {
+			t.Fatal(err)
+		}
+		if i%3 == 2 {
+			if err := w.sample(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	all, err := w.History(HistoryQuery{Measure: Requests, Since: 10 * time.Minute, Step: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range all {
+		if all[i].Verdict != telemetry.Denied {
+			continue
+		}
+		total := 0.0
+		for _, v := range all[i].Values {
+			if v != nil {
+				total += *v * 60
+			}
+		}
+		if total < 0.9 || total > 1.1 {
+			t.Errorf("%v refusals", total)
+		}
+		return
+	}
+	t.Error("the refusal is missing")
+}
