@@ -22,7 +22,8 @@ func hourOf(t int64) int64 { return (t - 1) / hour }
 
 // Append keeps one sample of all series at the time now. A point that can't be kept is refused and counted, the others are kept. A sample
 // that isn't later than the one before is dropped; so is, after an error, one that couldn't be written: the next one counts what counters
-// missed. If the clock was set back by an hour or more, history goes on at the new time beside what is there.
+// missed. (An error may also be of an hour that can't be made a block yet, while the sample is kept: Stats.Dropped tells.) If the clock was set
+// back by an hour or more, history goes on at the new time beside what is there.
 func (s *Store) Append(now time.Time, points []Point) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()

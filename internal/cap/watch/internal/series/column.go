@@ -51,7 +51,8 @@ func unzigzag(u uint64) int64 { return int64(u>>1) ^ -int64(u&1) }
 
 // appendColumn encodes rows, at most maxRows.
 func appendColumn(b []byte, rows []int64) []byte {
-	present := make([]int64, 0, maxRows)
+	var room [maxRows]int64
+	present := room[:0]
 	for i := 0; i < len(rows); {
 		start := i
 		for ; i < len(rows) && rows[i] != absent; i++ {

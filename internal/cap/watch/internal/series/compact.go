@@ -54,7 +54,8 @@ func (s *Store) known() []*block {
 }
 
 // Compact rolls up the days that are over and deletes what is older than the Limits say. It is for the owner to call, about once an hour; what
-// one call can't do the next one does. Queries and Append don't wait for reading, Append waits for its end.
+// one call can't do the next one does. Queries don't wait for it but while files are deleted; Append does. It believes the clock: one that is
+// ahead by Raw deletes all samples.
 func (s *Store) Compact(now time.Time) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -218,19 +219,19 @@ func (h *hours) take(dir string, b *block) (fits bool, err error) {
 	if rows = slices.Compact(rows); len(h.by) > 0 && (len(h.by)+len(names) > h.limit && h.more(names) > h.limit || len(rows) > maxRows) {
 		return false, nil
 	}
-	values := make([][]int64, len(names)) // all of them first, so that a damaged block adds nothing
 	if err := o.load(0, len(names)-1); err != nil {
 		return false, err
 	}
-	for i := range names {
-		values[i] = make([]int64, len(o.times))
-		if err := o.columns(i, values[i:i+1]); err != nil {
+	values := [][]int64{make([]int64, len(o.times))}
+	for i := range names { // all of them once before the first is taken: a damaged block adds nothing
+		if err := o.columns(i, values); err != nil {
 			return false, err
 		}
 	}
 	h.rows = rows
 	for i, n := range names {
-		h.by[n] = rollUp(h.by[n], of, values[i])
+		_ = o.columns(i, values)
+		h.by[n] = rollUp(h.by[n], of, values[0])
 	}
 	return true, nil
 }
@@ -247,6 +248,9 @@ func (h *hours) more(names []name) int {
 }
 
 func rollUp(cells []cell, of, values []int64) []cell {
+	if cells == nil {
+		cells = make([]cell, 0, 24)
+	}
 	at := -1
 	for i, v := range values {
 		if v == absent {

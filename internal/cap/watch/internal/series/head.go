@@ -64,7 +64,7 @@ func (h *head) next() head {
 		if len(h.times) > 0 && len(c.values) == 0 {
 			continue
 		}
-		kept := &column{name: c.name, number: len(n.order), last: c.last, at: c.at, values: make([]int64, 0, cap(c.values))}
+		kept := &column{name: c.name, number: len(n.order), last: c.last, at: c.at}
 		n.order = append(n.order, kept)
 		n.by[c.series] = kept
 	}
