@@ -167,7 +167,7 @@ func (s *Store) seal() error {
 	if s.head.before > 0 {
 		made.first = max(s.head.before+1, made.first-hour) // its first row tells of the time since
 	}
-	s.evict(made.size, made.last)
+	_ = s.evict(made.size, made.last) // a file that stays is no reason to lose an hour
 	if err := s.writeFile(made.file(), b); err != nil {
 		return err
 	}

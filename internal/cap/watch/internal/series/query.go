@@ -50,7 +50,7 @@ type Name struct {
 	Kind   Kind
 }
 
-// Query returns the history of the series that match says, in windows between from and to; match is called more than once for a series. Where
+// Query returns the history of the series that match says, in windows between from and to; match may be called more than once for a series. Where
 // the samples are no more, or a step is an hour or longer, it is made of hours. What was appended before the call is in it.
 func (s *Store) Query(from, to time.Time, step time.Duration, match func(series string) bool) (Result, error) {
 	g := grid{from: from.UnixMilli(), step: step.Milliseconds()}

@@ -27,7 +27,7 @@ func memory(t testing.TB) string {
 
 func every(string) bool { return true }
 
-// append appends a sample of counters, by name and value.
+// sample appends a sample.
 func sample(t testing.TB, s *Store, now time.Time, points ...Point) {
 	t.Helper()
 	if err := s.Append(now, points); err != nil {
