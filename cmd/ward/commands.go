@@ -35,6 +35,7 @@ func commands(e cli.Env) []*cobra.Command {
 		newStatusCommand(e),
 		newTopCommand(e),
 		newTracesCommand(e),
+		newHistoryCommand(e),
 		newMetricsCommand(e),
 		newExportCommand(e),
 		newLogsCommand(e),

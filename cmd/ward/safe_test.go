@@ -279,15 +279,15 @@ func TestSecretsAreFoundWhereTheyMustNotBe(t *testing.T) {
 	_, bait := runWard(t, w, "", "secrets", "reveal", "bait")
 	// The toy prints what it is asked to; what comes first may be before the supervisor has heard of the new value.
 	wardtest.Eventually(t, "the log has asterisks", func() bool {
-		ask(t, w, "/print", "text", "so it says "+value+" and "+bait+" and 4111 1111 1111 1111")
+		ask(t, w, "/print", "text", "so it says "+value+" and "+bait+" and "+"AKIA"+strings.Repeat("Q", 16)+" and 4111 1111 1111 1111")
 		return strings.Contains(w.Log.String(), "so it says ****************************")
 	})
-	if log := w.Log.String(); strings.Contains(log, bait) || strings.Contains(log, "4111 1111") || !strings.Contains(log, "1111\n") {
+	if log := w.Log.String(); strings.Contains(log, bait) || strings.Contains(log, "4111 1111") || strings.Contains(log, "AKIA") || !strings.Contains(log, "1111\n") {
 		t.Errorf("the log: %s", log)
 	}
 	wardtest.Eventually(t, "flags are in the ledger", func() bool {
 		_, audit := runWard(t, w, "", "audit")
-		return strings.Contains(audit, "flag.secret-in-log") && strings.Contains(audit, "flag.canary") && strings.Contains(audit, "flag.card-in-log") && !strings.Contains(audit, bait)
+		return strings.Contains(audit, "flag.secret-in-log") && strings.Contains(audit, "flag.canary") && strings.Contains(audit, "flag.card-in-log") && strings.Contains(audit, "flag.token-in-log") && !strings.Contains(audit, bait)
 	})
 
 	repo := t.TempDir()

@@ -60,7 +60,17 @@ func TestEveryRequestIsCounted(t *testing.T) {
 	if code != 0 || !regexp.MustCompile(`(?m)^deny +web +catalog +undeclared `).MatchString(out) || strings.Contains(out, "invented") {
 		t.Errorf("%d %s %s", code, out, errs)
 	}
-	_, metrics, _ := say("metrics", "-f", w.File)
+	if code, out, errs := say("history", "--since", "15m", "-f", w.File); code != 0 || !strings.Contains(out, "requests of the last 15m0s, 15s a column") {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	if code, _, errs := say("history", "--since", "1s", "-f", w.File); code == 0 || !strings.Contains(errs, "steps of 15 s or longer") {
+		t.Errorf("%d %s", code, errs)
+	}
+	metrics := ""
+	wardtest.Eventually(t, "processes and certificates are known", func() bool {
+		_, metrics, _ = say("metrics", "-f", w.File)
+		return strings.Contains(metrics, "\nward_process_resident_memory_bytes{") && strings.Contains(metrics, "\nward_identity_expiry_timestamp_seconds{")
+	})
 	for _, line := range []string{
 		`ward_requests_total{source="agent",caller="web",target="catalog",route="GET /books/**",verdict="allow",class="2xx"} 3`,
 		`ward_requests_total{source="gateway",caller="GATEWAY",target="",route="undeclared",verdict="deny",class="4xx"} 4`,

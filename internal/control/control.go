@@ -511,6 +511,7 @@ func Main() error {
 		r.owned.Go(func() { k.Run(ctx) })
 		r.owned.Go(func() { k.users.Run(ctx) })
 		r.owned.Go(func() { k.safe.Run(ctx) })
+		r.owned.Go(func() { k.watch.Run(ctx) })
 		return r, nil
 	})
 }

@@ -31,6 +31,7 @@ func (k *Control) watched(mux *http.ServeMux) {
 	wire.Handle(mux, "GET /v1/edges", func(_ context.Context, w wire.Window) ([]watch.Edge, error) {
 		return k.watch.Edges(time.Duration(w.Seconds) * time.Second), nil
 	})
+	wire.Handle(mux, "POST /v1/history", func(_ context.Context, q watch.HistoryQuery) ([]watch.History, error) { return k.watch.History(q) })
 	wire.Handle(mux, "POST /v1/traces", func(_ context.Context, q watch.TraceQuery) ([]watch.Summary, error) { return k.watch.Traces(q) })
 	wire.Handle(mux, "POST /v1/trace", func(_ context.Context, q traceQuery) ([]telemetry.SpanRecord, error) { return k.watch.Trace(q.Trace) })
 	mux.HandleFunc("GET /v1/metrics", func(w http.ResponseWriter, r *http.Request) {

@@ -8,10 +8,11 @@ import (
 	"github.com/wardhq/ward/internal/wire"
 )
 
-// leaks finds secrets, and the numbers of payment cards, in what services and Ward's own processes print.
+// leaks finds secrets, the numbers of payment cards, and credentials that show what they are, in what services and Ward's own processes print.
 type leaks struct {
 	prints atomic.Pointer[leak.Fingerprints] // nil until control has told them
 	found  func(who string, f leak.Finding)
+	shown  func(who, kind string) // a credential that shows what it is
 }
 
 // follow keeps the fingerprints as control has them until ctx ends.
@@ -35,6 +36,7 @@ type cleaner struct {
 	who    string
 	prints *leak.Fingerprints
 	finder *leak.Finder
+	tokens leak.Tokens
 }
 
 func (l *leaks) cleaner(who string) *cleaner { return &cleaner{leaks: l, who: who} }
@@ -45,8 +47,13 @@ func (c *cleaner) clean(line []byte) []byte {
 		c.prints = now
 		c.finder = now.Finder(true, func(f leak.Finding) { c.leaks.found(c.who, f) })
 	}
-	return c.finder.Flush(c.finder.Mask(make([]byte, 0, len(line)), line))
+	out := c.finder.Flush(c.finder.Mask(make([]byte, 0, len(line)), line))
+	c.tokens.Mask(out, func(kind string) { c.leaks.shown(c.who, kind) })
+	return out
 }
+
+// shownInLog is a credential that Ward doesn't know in what somebody prints.
+func (s *Supervisor) shownInLog(who, kind string) { s.flags.Note(flagged{who, "token-in-log", kind}) }
 
 // foundInLog is one secret in what somebody prints.
 func (s *Supervisor) foundInLog(who string, f leak.Finding) {

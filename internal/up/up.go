@@ -107,6 +107,7 @@ func Run(ctx context.Context, c Config) error {
 	}
 	s.flags = newFlags(s.record)
 	s.leaks.found = s.foundInLog
+	s.leaks.shown = s.shownInLog
 	s.printer = newPrinter(c.Out, c.Color, s.leaks)
 	defer s.closeSockets()
 	if s.arena, err = secret.NewArena(1); err != nil {

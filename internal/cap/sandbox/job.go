@@ -252,7 +252,7 @@ func dialer() *net.Dialer { return &net.Dialer{Timeout: 20 * time.Second, Contro
 
 // copyHalf passes one direction on, and its end.
 func copyHalf(to, from net.Conn) {
-	_, _ = io.Copy(to, from) // either end may go at any time
+	_, _ = io.Copy(to, from)                               // either end may go at any time
 	if t, ok := to.(interface{ CloseWrite() error }); ok { // TCP's, and TLS's to a proxy
 		_ = t.CloseWrite()
 	}

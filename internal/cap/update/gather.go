@@ -7,12 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"sync"
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/update/internal/choose"
 	"github.com/wardhq/ward/internal/cap/update/internal/npmlock"
+	"github.com/wardhq/ward/internal/cap/update/internal/ordering"
 	"github.com/wardhq/ward/internal/cap/update/internal/pins"
 	"github.com/wardhq/ward/internal/cap/update/internal/powers"
 	"github.com/wardhq/ward/internal/cap/update/internal/registry"
@@ -23,11 +23,13 @@ import (
 
 // sources are where releases come from.
 type sources struct {
-	goEnv  registry.GoEnv
-	npmEnv registry.NPMEnv
-	cargo  registry.CargoEnv
-	ca     string
-	set    bool
+	goEnv    registry.GoEnv
+	npmEnv   registry.NPMEnv
+	cargo    registry.CargoEnv
+	pypi     registry.PyPIEnv
+	composer registry.ComposerEnv
+	ca       string
+	set      bool
 	// pinners are who tells what tags stand for, nil for the real ones.
 	pinners map[pins.Kind]registry.Pinner
 }
@@ -49,6 +51,10 @@ func (u *run) env(ctx context.Context, p project) (sources, error) {
 		s.goEnv, err = registry.ReadGoEnv(ctx)
 	case choose.Crates:
 		s.cargo, err = registry.ReadCargoEnv(ctx)
+	case choose.PyPI:
+		s.pypi, err = registry.ReadPyPIEnv(ctx)
+	case choose.Packagist:
+		s.composer, err = registry.ReadComposerEnv(ctx)
 	default:
 		s.npmEnv, err = registry.ReadNPMEnv(ctx, u.root, p.dir)
 	}
@@ -71,6 +77,10 @@ func (u *run) registry(ctx context.Context, p project) (registry.Registry, error
 		return registry.NewGo(s.goEnv, nil)
 	case choose.Crates:
 		return registry.NewCrates(s.cargo, nil), nil
+	case choose.PyPI:
+		return registry.NewPyPI(s.pypi, nil), nil
+	case choose.Packagist:
+		return registry.NewPackagist(s.composer, nil), nil
 	}
 	return registry.NewNPM(s.npmEnv, nil), nil
 }
@@ -129,12 +139,11 @@ func (u *run) gather(ctx context.Context, dir string, parts []finding.Package, f
 				}
 			}
 		}
-		if p.Ecosystem == choose.Crates {
-			b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(p.Location.Path)))
-			if err != nil {
-				return nil, fmt.Errorf("read where crates come from: %w", err)
+		if part.Closed == "" {
+			var err error
+			if part.Closed, err = u.elsewhere(ctx, dir, p); err != nil {
+				return nil, err
 			}
-			part.Closed = registry.CargoEnv{}.Elsewhere(b, p.Name, p.Version)
 		}
 		out = append(out, part)
 	}
@@ -230,7 +239,7 @@ func (u *run) releases(ctx context.Context, parts []choose.Part) error {
 	for i := range parts {
 		p := &parts[i]
 		k := name{p.Ecosystem, p.Name}
-		if low, ok := lowest[k]; !ok || choose.Compare(p.Version, low) < 0 {
+		if low, ok := lowest[k]; !ok || ordering.Compare(p.Ecosystem, p.Version, low) < 0 {
 			lowest[k] = p.Version
 		}
 	}
@@ -240,7 +249,7 @@ func (u *run) releases(ctx context.Context, parts []choose.Part) error {
 	slots := make(chan struct{}, atOnce)
 	for i := range parts {
 		p := &parts[i]
-		if p.Closed != "" || !choose.Updated(p.Ecosystem) {
+		if p.Closed != "" || !choose.Updated(p.Ecosystem, p.Location.Path) {
 			continue
 		}
 		wg.Go(func() {

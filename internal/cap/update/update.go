@@ -3,8 +3,11 @@ package update
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -45,7 +48,7 @@ type Request struct {
 	Sandbox Sandbox
 	SeenLog string // the file of first-seen releases
 	Scratch string // a folder for trials, of ours; its way must be open to the sandbox's user
-	Cache   string // a folder that keeps Go's builds warm from one trial to the next; "" for none
+	Cache   string // a folder that keeps Go's builds warm from one trial to the next, of each repository its own; "" for none
 	Forge   forge.Forge
 	Remote  string   // where branches are pushed, for Forge
 	All     bool     // bring up to date what has no finding, too
@@ -242,10 +245,13 @@ func (u *run) ignored() (out []choose.Ignore, err error) {
 	return out, nil
 }
 
-// project is one folder of one ecosystem, with the base name of its lock file.
+// project is one folder of one ecosystem, with the name of its lock file.
 type project struct{ ecosystem, dir, lock string }
 
 func projectAt(ecosystem, file string) project {
+	if dir, in := path.Split(path.Dir(file)); ecosystem == choose.PyPI && in == "requirements" { // the project is where its code is
+		return project{ecosystem, path.Clean(dir), path.Join(in, path.Base(file))}
+	}
 	return project{ecosystem, path.Dir(file), path.Base(file)}
 }
 func projectOf(ch *Change) project { return projectAt(ch.Ecosystem, ch.Path) }
@@ -334,11 +340,25 @@ func (u *run) begin(ctx context.Context, p project, groups []choose.Group) (*tri
 		return nil, err
 	}
 	u.tested[p] = len(tests)
+	if u.Cache != "" {
+		if err := os.MkdirAll(u.Cache, 0o700); err != nil {
+			return nil, fmt.Errorf("make a folder for what is built: %w", err)
+		}
+	}
 	return trial.Begin(ctx, trial.Config{
-		Repo: u.root, Commit: u.base, Dir: p.dir, Ecosystem: p.ecosystem, Lock: p.lock, Go: s.goEnv, NPM: s.npmEnv, Cargo: s.cargo, CA: s.ca, Scratch: u.Scratch, BuildCache: u.Cache,
+		Repo: u.root, Commit: u.base, Dir: p.dir, Ecosystem: p.ecosystem, Lock: p.lock, Go: s.goEnv, NPM: s.npmEnv, Cargo: s.cargo, PyPI: s.pypi, Composer: s.composer, CA: s.ca, Scratch: u.Scratch, BuildCache: u.buildCache(p),
 		Sandbox: u.Sandbox, Scanner: lookOnly{u.Scanner}, Progress: u.Progress, Tests: tests,
 		Now: u.Clock.Now(), Wait: u.wait(),
 	})
+}
+
+// buildCache is where a project's builds are kept warm: one for each repository, since what a project's own code writes there would be believed by others.
+func (u *run) buildCache(p project) string {
+	if u.Cache == "" || p.ecosystem != choose.Go {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(u.root))
+	return filepath.Join(u.Cache, hex.EncodeToString(sum[:8]))
 }
 
 // lookOnly is the trial's view of a scanner.
@@ -486,17 +506,25 @@ func (u *run) mayMerge(p *Proposal) bool {
 // Proposals go on one branch for each set of parts, whatever their versions: a newer version refreshes the proposal.
 func branchOf(p *Proposal) string {
 	ch := p.Changes[0]
-	name := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
-			return r
-		}
-		return '-'
-	}, strings.ToLower(ch.Name))
+	name := refWord(ch.Name)
 	if len(p.Changes) > 1 {
 		name = strings.ReplaceAll(p.Risk, " ", "-")
+	}
+	if file := path.Base(ch.Path); ch.Ecosystem == choose.PyPI && file != "requirements.txt" { // a folder often has several
+		name = refWord(strings.TrimSuffix(file, ".txt")) + "-" + name
 	}
 	if dir := path.Dir(ch.Path); dir != "." {
 		name = strings.ReplaceAll(strings.Trim(filepath.ToSlash(dir), "./"), "/", "-") + "-" + name
 	}
 	return branch.Prefix + strings.ToLower(ch.Ecosystem) + "-" + strings.Trim(name, "-")
+}
+
+// refWord is a name as it may stand in a branch's.
+func refWord(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(s))
 }

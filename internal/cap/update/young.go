@@ -75,7 +75,7 @@ func (u *run) young(ctx context.Context, chosen []Change, after []finding.Packag
 	for i := range after {
 		p := &after[i]
 		key := of(p.Ecosystem, p.Name, p.Version)
-		if known[key] || !choose.Updated(p.Ecosystem) || p.Ecosystem == choose.Go && (p.Name == "stdlib" || p.Name == "toolchain") {
+		if known[key] || !choose.Updated(p.Ecosystem, p.Location.Path) || p.Ecosystem == choose.Go && (p.Name == "stdlib" || p.Name == "toolchain") {
 			continue
 		}
 		known[key] = true

@@ -33,10 +33,7 @@ func (w *Watch) Edges(window time.Duration) []Edge {
 			continue
 		}
 		first := since(all, window)
-		before := map[telemetry.Label]*telemetry.Sample{}
-		for i := range first.Samples {
-			before[first.Samples[i].Label] = &first.Samples[i]
-		}
+		before := bySeries(first)
 		for i := range last.Samples {
 			if e := edge(source, &last.Samples[i], before[last.Samples[i].Label], last.Time.Sub(first.Time)); e.Total > 0 || e.Open != 0 {
 				out = append(out, e)

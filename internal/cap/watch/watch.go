@@ -1,10 +1,12 @@
 // Package watch sees what passes through gateway and agents: what is asked of whom, how often, how fast, and what was refused.
 //
 // Guarantee: what it holds is bounded by the plan in force: a report that names what the plan doesn't have is refused, so that a gateway or an
-// agent that was taken over can lie about its own counts, but make no more of them. Not guaranteed: history; it is in package series.
+// agent that was taken over can lie about its own counts, but make no more of them; traces and history stay within budgets of their own. Not
+// guaranteed: that what a process reports is true.
 package watch
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/watch/internal/series"
 	"github.com/wardhq/ward/internal/cap/watch/internal/spans"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/telemetry"
@@ -40,6 +43,7 @@ type Watch struct {
 	ends    map[string]time.Time            // guarded by mu: of certificates, by service
 	wanted  map[telemetry.TraceID]time.Time // guarded by mu: traces of interest, until when
 	spans   *spans.Store
+	history *series.Store
 	sources map[string][]telemetry.Snapshot // guarded by mu: oldest first
 }
 
@@ -49,7 +53,7 @@ type names struct {
 	rules   map[telemetry.Label]bool
 }
 
-// Open returns a Watch that keeps traces in a folder, and refuses all reports until SetPlan.
+// Open returns a Watch that keeps traces and history in a folder, and refuses all reports until SetPlan.
 func Open(dir string, c clock.Clock) (*Watch, error) {
 	if c == nil {
 		c = clock.System{}
@@ -58,11 +62,15 @@ func Open(dir string, c clock.Clock) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Watch{clock: c, spans: s, sources: map[string][]telemetry.Snapshot{}, ends: map[string]time.Time{}, wanted: map[telemetry.TraceID]time.Time{}}, nil
+	h, err := series.Open(filepath.Join(dir, "history"), series.Defaults())
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return &Watch{clock: c, spans: s, history: h, sources: map[string][]telemetry.Snapshot{}, ends: map[string]time.Time{}, wanted: map[telemetry.TraceID]time.Time{}}, nil
 }
 
 // Close ends keeping.
-func (w *Watch) Close() error { return w.spans.Close() }
+func (w *Watch) Close() error { return errors.Join(w.spans.Close(), w.history.Close()) }
 
 // SetPlan puts a plan into force; what was counted under the one before is still shown while it lasts.
 func (w *Watch) SetPlan(p *plan.Plan) {

@@ -199,3 +199,93 @@ func TestSpansOfImpossibleTimesAreLeftOut(t *testing.T) {
 		}
 	}
 }
+
+func TestHistoryIsOfWhatWasCounted(t *testing.T) {
+	w, h, label := shop(t)
+	m := telemetry.NewMeter(h.now)
+	s := m.Series(label)
+	used := time.Duration(0)
+	for i := range 120 { // ten minutes
+		h.now = h.now.Add(Every)
+		for range 10 {
+			s.Count(200, 0, 0, 20*time.Millisecond)
+		}
+		if i%2 == 0 {
+			s.Count(503, 0, 0, 20*time.Millisecond)
+		}
+		used += Every / 4
+		if err := w.Take("agent", m.Read("agent", h.now)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.TakeProcesses([]Process{{Service: "catalog", CPU: used, Memory: 50 << 20, Start: h.now.Add(-time.Hour)}}); err != nil {
+			t.Fatal(err)
+		}
+		if i%3 == 2 {
+			if err := w.sample(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for measure, want := range map[string]float64{Requests: 2.1, Errors: 0.1, P99: 0.02, CPU: 0.25, Memory: 50 << 20} {
+		all, err := w.History(HistoryQuery{Measure: measure, Service: "catalog", Since: 5 * time.Minute, Step: time.Minute})
+		if err != nil || len(all) != 1 || len(all[0].Values) != 5 {
+			t.Fatalf("%s: %+v %v", measure, all, err)
+		}
+		if measure == Requests && (all[0].Label != label || all[0].Source != "agent") {
+			t.Errorf("%+v", all[0])
+		}
+		for _, v := range all[0].Values[1:4] {
+			if v == nil || *v < want*0.8 || *v > want*1.2 {
+				t.Errorf("%s: %v, want %v", measure, v, want)
+			}
+		}
+	}
+	if none, err := w.History(HistoryQuery{Measure: Requests, Service: "mailer", Since: time.Hour, Step: time.Minute}); err != nil || len(none) != 0 {
+		t.Errorf("%+v %v", none, err)
+	}
+	for _, q := range []HistoryQuery{{}, {Since: time.Hour, Step: time.Second}, {Since: 10_000 * time.Hour, Step: time.Minute}, {Since: time.Second, Step: time.Minute}} {
+		if _, err := w.History(q); err == nil {
+			t.Errorf("%+v is answered", q)
+		}
+	}
+}
+
+func TestTheFirstRefusalAfterHoursIsInHistory(t *testing.T) {
+	w, h, label := shop(t)
+	m := telemetry.NewMeter(h.now)
+	m.Series(label).Count(200, 0, 0, time.Millisecond)
+	for i := range 3 * 720 { // three hours
+		h.now = h.now.Add(Every)
+		if i == 3*720-30 {
+			m.Series(telemetry.Label{Caller: "web", Target: "catalog", Route: telemetry.Undeclared}).Count(403, 0, 0, 0)
+		}
+		if err := w.Take("agent", m.Read("agent", h.now)); err != nil {
+			t.Fatal(err)
+		}
+		if i%3 == 2 {
+			if err := w.sample(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	all, err := w.History(HistoryQuery{Measure: Requests, Since: 10 * time.Minute, Step: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range all {
+		if all[i].Verdict != telemetry.Denied {
+			continue
+		}
+		total := 0.0
+		for _, v := range all[i].Values {
+			if v != nil {
+				total += *v * 60
+			}
+		}
+		if total < 0.9 || total > 1.1 {
+			t.Errorf("%v refusals", total)
+		}
+		return
+	}
+	t.Error("the refusal is missing")
+}

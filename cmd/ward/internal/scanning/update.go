@@ -40,7 +40,7 @@ func Update(e cli.Env) *cobra.Command {
 	var o updateOptions
 	c := &cobra.Command{
 		Use: "update [DIR]", Short: "Mend what is weak in dependencies: the smallest change that stands its trial, on a branch",
-		Long: `Find the smallest set of newer parts (Go modules, packages of npm, yarn and pnpm, crates) that clears what 'ward scan' finds, try it in a sandbox that reaches nothing but the registry
+		Long: `Find the smallest set of newer parts (Go modules, packages of npm, yarn, pnpm and Composer, crates, Python's pinned requirements) that clears what 'ward scan' finds, try it in a sandbox that reaches nothing but the registry
 (build, the project's own tests beside a baseline, scan again), and put what passed on a branch of its own: ward/update/…. The work tree isn't touched. With --propose
 branches are pushed, and proposed on the forge that ward.yaml names (update: forge); the token is in $GITHUB_TOKEN or $GITLAB_TOKEN, or a file.
 --pins pins base images and GitHub's actions, too. --plan only says what would be tried. A release must have been seen for as long as ward.yaml says (update: wait; three days).`,

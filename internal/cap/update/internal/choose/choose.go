@@ -9,13 +9,14 @@ package choose
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/mod/module"
-	"golang.org/x/mod/semver"
 
+	"github.com/wardhq/ward/internal/cap/update/internal/ordering"
 	"github.com/wardhq/ward/internal/cap/update/internal/registry"
 	"github.com/wardhq/ward/internal/cap/update/internal/seen"
 	"github.com/wardhq/ward/internal/finding"
@@ -29,11 +30,22 @@ const (
 	Go     = "Go"
 	NPM    = "npm"
 	Crates = "crates.io"
+	PyPI   = ordering.PyPI
+	// Packagist is Composer's.
+	Packagist = ordering.Packagist
 )
 
-// Updated tells whether parts of an ecosystem are updated.
-func Updated(ecosystem string) bool {
-	return ecosystem == Go || ecosystem == NPM || ecosystem == Crates
+// Updated tells whether parts of an ecosystem that a file names are updated.
+func Updated(ecosystem, file string) bool {
+	switch ecosystem {
+	case Go, NPM, Crates:
+		return true
+	case Packagist:
+		return path.Base(file) == "composer.lock"
+	case PyPI: // pip's own files; lock files of other tools are theirs
+		return path.Ext(file) == ".txt"
+	}
+	return false
 }
 
 // Part is one part in use, with what is known of it.
@@ -208,11 +220,11 @@ func (c *chooser) unfit(p *Part) string {
 	switch {
 	case p.Closed != "":
 		return p.Closed
-	case !Updated(p.Ecosystem):
+	case !Updated(p.Ecosystem, p.Location.Path):
 		return "updates of " + p.Ecosystem + " aren't made yet: " + byHand(p)
 	case p.Name == "stdlib" && p.Ecosystem == Go:
 		return "the standard library comes with Go itself: raise the toolchain"
-	case !semver.IsValid(canonical(p.Version)):
+	case !ordering.Valid(p.Ecosystem, p.Version):
 		return fmt.Sprintf("its version %q can't be ordered", p.Version)
 	case current(p) == nil:
 		return "it isn't known when the version in use was released"
@@ -220,16 +232,8 @@ func (c *chooser) unfit(p *Part) string {
 	return ""
 }
 
-// canonical is a version with Go's "v".
-func canonical(v string) string { return "v" + strings.TrimPrefix(v, "v") }
-
-func compare(a, b string) int { return semver.Compare(canonical(a), canonical(b)) }
-
-// Compare orders two versions, with or without Go's "v"; what can't be ordered comes first.
-func Compare(a, b string) int { return compare(a, b) }
-
 func current(p *Part) *registry.Release {
-	i := slices.IndexFunc(p.Releases, func(r registry.Release) bool { return canonical(r.Version) == canonical(p.Version) })
+	i := slices.IndexFunc(p.Releases, func(r registry.Release) bool { return ordering.Same(p.Ecosystem, r.Version, p.Version) })
 	if i < 0 || p.Releases[i].Published.IsZero() {
 		return nil
 	}
@@ -244,7 +248,7 @@ func refuse(p *Part, r *registry.Release) string {
 		return "it was retracted: " + r.Retracted
 	case r.Deprecated != "" && now.Deprecated == "":
 		return "it is deprecated: " + r.Deprecated
-	case semver.Prerelease(canonical(r.Version)) != "" && (semver.Prerelease(canonical(p.Version)) == "" || module.IsPseudoVersion(canonical(p.Version))):
+	case ordering.Pre(p.Ecosystem, r.Version) && (!ordering.Pre(p.Ecosystem, p.Version) || p.Ecosystem == Go && module.IsPseudoVersion("v"+strings.TrimPrefix(p.Version, "v"))):
 		return "it is a pre-release"
 	case r.Published.IsZero():
 		return "nobody says when it was released"
@@ -259,7 +263,7 @@ func candidates(p *Part) (fit []registry.Release, why map[string]string) {
 	why = map[string]string{}
 	for i := range p.Releases {
 		r := &p.Releases[i]
-		if compare(r.Version, p.Version) <= 0 {
+		if ordering.Compare(p.Ecosystem, r.Version, p.Version) <= 0 {
 			continue
 		}
 		if reason := refuse(p, r); reason != "" {
@@ -268,13 +272,13 @@ func candidates(p *Part) (fit []registry.Release, why map[string]string) {
 		}
 		fit = append(fit, *r)
 	}
-	slices.SortStableFunc(fit, func(a, b registry.Release) int { return compare(a.Version, b.Version) })
+	slices.SortStableFunc(fit, func(a, b registry.Release) int { return ordering.Compare(p.Ecosystem, a.Version, b.Version) })
 	return fit, why
 }
 
 // old says why a release isn't old enough; "" if it is. waived tells that the waiting time was skipped for a security fix.
-func (c *chooser) old(p *Part, version string, open []finding.Finding) (why string, waived bool) {
-	since := p.Since[version]
+func (c *chooser) old(p *Part, to string, open []finding.Finding) (why string, waived bool) {
+	since := p.Since[to]
 	if since.Old(c.Now, c.Wait) {
 		return "", false
 	}
@@ -282,13 +286,13 @@ func (c *chooser) old(p *Part, version string, open []finding.Finding) (why stri
 	if since.Time.IsZero() || since.Time.After(c.Now) {
 		return young + "; when it came isn't known", false
 	}
-	if !slices.ContainsFunc(open, func(f finding.Finding) bool { return names(&f, version) }) {
+	if !slices.ContainsFunc(open, func(f finding.Finding) bool { return names(&f, p.Ecosystem, to) }) {
 		return young, false
 	}
 	if c.Grown == nil {
 		return young + ", and what it can do isn't known", false
 	}
-	grown, err := c.Grown(p.Ecosystem, p.Name, p.Version, version)
+	grown, err := c.Grown(p.Ecosystem, p.Name, p.Version, to)
 	switch {
 	case err != nil:
 		return fmt.Sprintf("%s, and what it can do isn't known: %v", young, err), false
@@ -299,9 +303,9 @@ func (c *chooser) old(p *Part, version string, open []finding.Finding) (why stri
 }
 
 // names tells whether an independent advisory names this very version as the one that mends it.
-func names(f *finding.Finding, version string) bool {
+func names(f *finding.Finding, ecosystem, to string) bool {
 	return (f.Kind == finding.Dependency || f.Kind == finding.Malicious) && f.Tool == "ward" && f.Unsure == "" &&
-		slices.ContainsFunc(f.Fixed, func(v string) bool { return canonical(v) == canonical(version) })
+		slices.ContainsFunc(f.Fixed, func(v string) bool { return ordering.Same(ecosystem, v, to) })
 }
 
 func span(d time.Duration) string {
@@ -312,38 +316,36 @@ func span(d time.Duration) string {
 }
 
 // mends tells whether a version has what mends a finding. Versions between two mended lines aren't trusted to be in either.
-func mends(f *finding.Finding, version string) bool {
-	v := canonical(version)
+func mends(f *finding.Finding, ecosystem, v string) bool {
 	below, above := "", false
 	for _, x := range f.Fixed {
-		x = canonical(x)
-		if !semver.IsValid(x) {
+		if !ordering.Valid(ecosystem, x) {
 			continue
 		}
-		if semver.Compare(x, v) <= 0 {
-			if below == "" || semver.Compare(x, below) > 0 {
+		if ordering.Compare(ecosystem, x, v) <= 0 {
+			if below == "" || ordering.Compare(ecosystem, x, below) > 0 {
 				below = x
 			}
-		} else if semver.Major(x) == semver.Major(v) {
+		} else if ordering.Major(ecosystem, x) == ordering.Major(ecosystem, v) {
 			above = true
 		}
 	}
-	return below != "" && (below == v || !above || semver.MajorMinor(below) == semver.MajorMinor(v))
+	return below != "" && (!above || ordering.Same(ecosystem, below, v) || ordering.MajorMinor(ecosystem, below) == ordering.MajorMinor(ecosystem, v))
 }
 
-// jump is the risk of a change by its numbers. npm and cargo take the first number that isn't 0 for the major one.
+// jump is the risk of a change by its numbers. All but Go take the first number that isn't 0 for the major one.
 func jump(ecosystem, from, to string) Risk {
-	a, b := canonical(from), canonical(to)
-	zero := ecosystem != Go && semver.Major(a) == "v0"
+	zero := ecosystem != Go && ordering.Major(ecosystem, from) == "v0"
+	minor := ordering.MajorMinor(ecosystem, from)
 	switch {
-	case semver.Major(a) != semver.Major(b):
+	case ordering.Major(ecosystem, from) != ordering.Major(ecosystem, to):
 		return Major
-	case semver.MajorMinor(a) != semver.MajorMinor(b):
+	case minor != ordering.MajorMinor(ecosystem, to):
 		if zero {
 			return Major
 		}
 		return Minor
-	case zero && semver.MajorMinor(a) == "v0.0":
+	case zero && minor == "v0.0":
 		return Major
 	}
 	return Patch

@@ -3,8 +3,7 @@ package choose
 import (
 	"slices"
 
-	"golang.org/x/mod/semver"
-
+	"github.com/wardhq/ward/internal/cap/update/internal/ordering"
 	"github.com/wardhq/ward/internal/cap/update/internal/registry"
 )
 
@@ -96,8 +95,7 @@ func (l *lift) sound(r *registry.Release, depth int) bool {
 		}
 		var pick *registry.Release
 		for i := range x.Releases {
-			v := canonical(x.Releases[i].Version)
-			if semver.Prerelease(v) == "" && wants.Admits(x.Releases[i].Version) && (pick == nil || compare(x.Releases[i].Version, pick.Version) > 0) {
+			if !ordering.Pre(NPM, x.Releases[i].Version) && wants.Admits(x.Releases[i].Version) && (pick == nil || ordering.Compare(NPM, x.Releases[i].Version, pick.Version) > 0) {
 				pick = &x.Releases[i]
 			}
 		}
@@ -121,7 +119,7 @@ func (l *lift) follow(name string, r *registry.Release, depth int) bool {
 	return l.known[k]
 }
 
-func (l *lift) clears(version string) bool {
-	does := mended(l.part.Findings, version)
+func (l *lift) clears(v string) bool {
+	does := mended(l.part.Findings, NPM, v)
 	return !slices.ContainsFunc(l.mends, func(id string) bool { return !slices.Contains(does, id) })
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/wardhq/ward/internal/cap/update/internal/ordering"
 	"github.com/wardhq/ward/internal/cap/update/internal/registry"
 	"github.com/wardhq/ward/internal/finding"
 )
@@ -51,7 +52,7 @@ func (c *chooser) mend(p *Part, open []finding.Finding) {
 			if (jump(p.Ecosystem, p.Version, r.Version) == Major) != leap {
 				continue
 			}
-			does := mended(open, r.Version)
+			does := mended(open, p.Ecosystem, r.Version)
 			if len(does) <= len(cleared) {
 				continue
 			}
@@ -67,7 +68,7 @@ func (c *chooser) mend(p *Part, open []finding.Finding) {
 		}
 	}
 	if best == nil {
-		c.hold(p, "", c.hopeless(open, why, reason), ids(open))
+		c.hold(p, "", c.hopeless(p.Ecosystem, open, why, reason), ids(open))
 		return
 	}
 	if rest := slices.DeleteFunc(ids(open), func(id string) bool { return slices.Contains(cleared, id) }); len(rest) > 0 {
@@ -81,10 +82,10 @@ func (c *chooser) mend(p *Part, open []finding.Finding) {
 	c.place(p, ch)
 }
 
-func mended(open []finding.Finding, version string) []string {
+func mended(open []finding.Finding, ecosystem, v string) []string {
 	var out []string
 	for i := range open {
-		if f := &open[i]; mends(f, version) && !slices.Contains(out, f.ID) {
+		if f := &open[i]; mends(f, ecosystem, v) && !slices.Contains(out, f.ID) {
 			out = append(out, f.ID)
 		}
 	}
@@ -92,15 +93,15 @@ func mended(open []finding.Finding, version string) []string {
 }
 
 // hopeless says why nothing clears the findings.
-func (c *chooser) hopeless(open []finding.Finding, why map[string]string, reason string) string {
+func (c *chooser) hopeless(ecosystem string, open []finding.Finding, why map[string]string, reason string) string {
 	if reason != "" {
 		return reason
 	}
 	for _, f := range open {
 		for _, v := range f.Fixed {
-			for version, no := range why {
-				if canonical(v) == canonical(version) {
-					return version + " would clear it, but " + no
+			for x, no := range why {
+				if ordering.Same(ecosystem, v, x) {
+					return x + " would clear it, but " + no
 				}
 			}
 		}
@@ -117,8 +118,8 @@ func (c *chooser) hopeless(open []finding.Finding, why map[string]string, reason
 // place decides how a change is made. For a part of npm that others ask for: within what they ask, else by raising who
 // asks, and only then against them.
 func (c *chooser) place(p *Part, ch Change) {
-	if p.Ecosystem == Crates {
-		ch.How = Lock // cargo refuses what manifests don't ask for
+	if p.Ecosystem == Crates || p.Ecosystem == Packagist {
+		ch.How = Lock // cargo and composer refuse what manifests don't ask for
 	}
 	if p.Ecosystem != NPM || p.Direct {
 		c.changes = append(c.changes, ch)
@@ -171,7 +172,7 @@ func merge(all []Change) []Change {
 			continue
 		}
 		high, low := out[i], ch
-		if compare(low.To, high.To) > 0 {
+		if ordering.Compare(ch.Ecosystem, low.To, high.To) > 0 {
 			high, low = low, high
 		}
 		for _, id := range low.Mends {

@@ -55,12 +55,14 @@ type Config struct {
 	Repo   string // a Git repository
 	Commit string // its full name
 	Dir    string // of the project in the tree, "." for its root
-	// Ecosystem is choose.Go, choose.NPM or choose.Crates.
+	// Ecosystem is choose.Go, choose.NPM, choose.Crates, choose.PyPI or choose.Packagist.
 	Ecosystem string
-	Lock      string // npm: the base name of the lock file, which says the tool; "" for package-lock.json
+	Lock      string // npm: the base name of the lock file, which says the tool; "" for package-lock.json. PyPI: of the requirements file, from Dir
 	Go        registry.GoEnv
 	NPM       registry.NPMEnv
 	Cargo     registry.CargoEnv
+	PyPI      registry.PyPIEnv
+	Composer  registry.ComposerEnv
 	CA        string // npm: a file with further certificates to trust; "" for the system's
 	// Wait keeps npm and pnpm from taking other parts that are younger at Now, but for changes that skip the waiting time; 0 for no limit.
 	Wait    time.Duration
@@ -106,7 +108,7 @@ const (
 )
 
 // manifests are what may be carried back.
-var manifests = []string{"go.mod", "go.sum", "package.json", "package-lock.json", "yarn.lock", "pnpm-lock.yaml", "Cargo.toml", "Cargo.lock"}
+var manifests = []string{"go.mod", "go.sum", "package.json", "package-lock.json", "yarn.lock", "pnpm-lock.yaml", "Cargo.toml", "Cargo.lock", "composer.json", "composer.lock"}
 
 // Trial is a project with its baseline.
 type Trial struct {
@@ -157,6 +159,10 @@ func Begin(ctx context.Context, c Config) (*Trial, error) {
 		t.kit, err = newJSKit(c)
 	case choose.Crates:
 		t.kit, err = newCargoKit(c)
+	case choose.PyPI:
+		t.kit, err = newPipKit(c)
+	case choose.Packagist:
+		t.kit, err = newComposerKit(c)
 	default:
 		err = fault.New(fault.Unsupported, "updates of "+c.Ecosystem+" can't be tried yet")
 	}
@@ -326,6 +332,13 @@ func (a *attempt) equip(j Job) (Job, error) {
 			j.Programs = []string{root}
 		}
 		hosts, err = a.config.Cargo.Hosts()
+	case choose.PyPI:
+		if root := a.config.PyPI.Root; root != "" {
+			j.Programs = []string{root}
+		}
+		hosts, err = a.config.PyPI.Hosts()
+	case choose.Packagist:
+		hosts, err = a.config.Composer.Hosts()
 	case choose.Go:
 		j.Programs = []string{a.config.Go.Root}
 		hosts, err = a.config.Go.Hosts()
@@ -387,7 +400,11 @@ func (a *attempt) carry() (map[string][]byte, error) {
 	}
 	defer root.Close()
 	out := map[string][]byte{}
-	for _, name := range manifests {
+	names := manifests
+	if a.config.Ecosystem == choose.PyPI {
+		names = []string{a.config.Lock}
+	}
+	for _, name := range names {
 		p := path.Join(a.config.Dir, name)
 		st, err := root.Lstat(p)
 		if errors.Is(err, os.ErrNotExist) {
