@@ -46,7 +46,7 @@ type Snapshot struct {
 	Source  string    `json:"source"` // which process
 	Start   time.Time `json:"start"`
 	Time    time.Time `json:"time"`
-	Samples []Sample  `json:"samples"`
+	Samples Samples   `json:"samples"`
 	// Lost counts records that the ring had no room for.
 	Lost uint64 `json:"lost,omitempty"`
 }
@@ -57,7 +57,7 @@ func (m *Meter) Read(source string, now time.Time) Snapshot {
 	m.mu.Lock()
 	all := m.all[:len(m.all):len(m.all)]
 	m.mu.Unlock()
-	out := Snapshot{Source: source, Start: m.start, Time: now, Lost: m.Ring.Lost(), Samples: make([]Sample, 0, len(all))}
+	out := Snapshot{Source: source, Start: m.start, Time: now, Lost: m.Ring.Lost(), Samples: make(Samples, 0, len(all))}
 	for _, s := range all {
 		if x := s.Read(); x.Requests() > 0 || x.Open != 0 || x.Verdict == Denied {
 			out.Samples = append(out.Samples, x)

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"encoding/json"
 	"strings"
 	"sync"
 	"testing"
@@ -288,4 +289,41 @@ func BenchmarkTail(b *testing.B) {
 		tail.Round(nil, time.Now())
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/10_000, "ns/request")
+}
+
+func TestAListHasItsLimit(t *testing.T) {
+	var s Snapshot
+	if err := json.Unmarshal([]byte(`{"samples":[`+strings.Repeat("{},", MaxSamples)+`{}]}`), &s); err == nil || len(s.Samples) > 0 {
+		t.Errorf("%d samples, %v", len(s.Samples), err)
+	}
+	for _, bad := range []string{`{"samples":{}}`, `{"samples":[1]}`, `{"samples":"x"}`} {
+		if json.Unmarshal([]byte(bad), &s) == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+	in := Snapshot{Source: "agent", Samples: Samples{{Label: Label{Caller: "web", Verdict: Allowed}, In: 1}}}
+	b, err := json.Marshal(in)
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil || len(s.Samples) != 1 || s.Samples[0].Label != in.Samples[0].Label {
+		t.Errorf("%+v %v", s, err)
+	}
+	if err := json.Unmarshal([]byte(`{"samples":null}`), &s); err != nil || s.Samples != nil {
+		t.Errorf("%+v %v", s, err)
+	}
+}
+
+func FuzzUnmarshalJSON(f *testing.F) {
+	f.Add([]byte(`[{"caller":"a"}]`))
+	f.Add([]byte(`["0af7651916cd43dd8448eb211c80319c"]`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var samples Samples
+		var spans SpanRecords
+		var ids TraceIDs
+		_, _, _ = samples.UnmarshalJSON(b), spans.UnmarshalJSON(b), ids.UnmarshalJSON(b)
+		if len(samples) > MaxSamples || len(spans) > MaxSpans || len(ids) > MaxSpans {
+			t.Fatal("too long")
+		}
+	})
 }

@@ -32,8 +32,8 @@ func (c *Client) Report(ctx context.Context, s telemetry.Snapshot) error {
 // Spans are what a role tells of traces, and Wanted are those that are of interest now.
 type (
 	Spans struct {
-		Spans []telemetry.SpanRecord `json:"spans,omitempty"`
-		Fresh []telemetry.TraceID    `json:"fresh,omitempty"` // that have become of interest
+		Spans telemetry.SpanRecords `json:"spans,omitempty"`
+		Fresh telemetry.TraceIDs    `json:"fresh,omitempty"` // that have become of interest
 	}
 	Wanted struct {
 		Traces []telemetry.TraceID `json:"traces,omitempty"`

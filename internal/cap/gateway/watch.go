@@ -116,7 +116,7 @@ func (g *Gateway) done(r *proxy.Record) {
 	switch {
 	case errors.Is(r.Err, proxy.ErrBusy):
 		verdict = telemetry.Limited
-	case errors.Is(r.Err, proxy.ErrDial):
+	case errors.Is(r.Err, proxy.ErrDial), errors.Is(r.Err, proxy.ErrClosed):
 		verdict = telemetry.Failed
 	}
 	c.End(g.config.Meter, c.to[verdict], e)

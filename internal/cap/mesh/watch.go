@@ -75,7 +75,7 @@ func (m *Mesh) end(c *call, r *proxy.Record) {
 	switch {
 	case errors.Is(r.Err, proxy.ErrBusy):
 		s = c.under.series.limited
-	case errors.Is(r.Err, proxy.ErrDial), !r.Verdict.Allow:
+	case errors.Is(r.Err, proxy.ErrDial), errors.Is(r.Err, proxy.ErrClosed), !r.Verdict.Allow:
 		s = c.under.series.failed
 	}
 	c.End(m.config.Meter, s, ended(r))

@@ -57,6 +57,7 @@ type Build struct {
 func (w *Watch) Metrics(out io.Writer, accept string, b Build, begin func(contentType string)) error {
 	s := exposition.State{Version: b.Version, Events: b.Records, Snapshots: w.Snapshots(), Processes: w.Processes()}
 	w.mu.Lock()
+	s.SpansLost = w.spansLost
 	for _, service := range slices.Sorted(maps.Keys(w.ends)) {
 		s.Identities = append(s.Identities, exposition.Identity{Service: service, Ends: w.ends[service]})
 	}

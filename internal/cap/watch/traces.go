@@ -13,9 +13,10 @@ import (
 const (
 	traceDays   = 3
 	traceBytes  = 256 << 20
-	maxReported = 8000             // spans in a report
-	maxWanted   = 5000             // traces that are of interest at once
-	wantedFor   = 20 * time.Second // so long after the request that made it so, others may still report
+	maxReported = telemetry.MaxSpans // spans in a report
+	spanRate    = 200                // spans that are kept of one process in a second, over time: a flood must not push out the evidence of days
+	maxWanted   = 2500               // traces that are of interest at once to one process
+	wantedFor   = 20 * time.Second   // so long after the request that made it so, others may still report
 	longest     = 31 * 24 * time.Hour
 )
 
@@ -30,32 +31,67 @@ func (w *Watch) TakeSpans(role string, all []telemetry.SpanRecord, fresh []telem
 	}
 	now := w.clock.Now()
 	w.mu.Lock()
-	known := make([]telemetry.SpanRecord, 0, len(all))
+	known, room := make([]telemetry.SpanRecord, 0, len(all)), w.room(role, now)
 	for i := range all {
 		if x := all[i]; w.known.hasLabel(&x.Label) && isPlausible(&x, now) && (role != "gateway" || x.Label.Caller == plan.Outside) {
 			x.Source = role
+			if len(known) >= room {
+				w.spansLost++
+				continue
+			}
 			known = append(known, x)
 		}
 	}
-	for id, until := range w.wanted {
-		if now.After(until) {
-			delete(w.wanted, id)
-		}
-	}
-	for _, id := range fresh {
-		if len(w.wanted) < maxWanted {
-			w.wanted[id] = now.Add(wantedFor)
-		}
-	}
-	out := make([]telemetry.TraceID, 0, len(w.wanted))
-	for id := range w.wanted {
-		out = append(out, id)
-	}
+	w.rooms[role] = roomAt{room - len(known), now}
+	out := w.want(role, fresh, now)
 	w.mu.Unlock()
 	if len(known) == 0 {
 		return out, nil
 	}
 	return out, w.spans.Append(now, known)
+}
+
+// roomAt is how many spans a process could report at a time.
+type roomAt struct {
+	spans int
+	at    time.Time
+}
+
+// room is how many spans of a process may be kept now: a report of the largest size, and what its rate gives back. It needs mu.
+func (w *Watch) room(role string, now time.Time) int {
+	r, known := w.rooms[role]
+	if !known {
+		return maxReported
+	}
+	return min(maxReported, r.spans+int(min(now.Sub(r.at), time.Hour).Seconds()*spanRate))
+}
+
+// want notes which traces have become of interest to a process, and returns all that are. It needs mu.
+func (w *Watch) want(role string, fresh []telemetry.TraceID, now time.Time) []telemetry.TraceID {
+	mine := w.wanted[role]
+	if mine == nil {
+		mine = map[telemetry.TraceID]time.Time{}
+		w.wanted[role] = mine
+	}
+	var out []telemetry.TraceID
+	for _, of := range w.wanted {
+		for id, until := range of {
+			if now.After(until) {
+				delete(of, id)
+			}
+		}
+	}
+	for _, id := range fresh {
+		if len(mine) < maxWanted {
+			mine[id] = now.Add(wantedFor)
+		}
+	}
+	for _, of := range w.wanted {
+		for id := range of {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 // isPlausible tells whether a span can have ended by now: who reads traces reckons with its times.

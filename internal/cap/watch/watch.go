@@ -36,15 +36,17 @@ const (
 type Watch struct {
 	clock clock.Clock
 
-	mu      sync.Mutex
-	known   names                           // guarded by mu
-	uses    []Process                       // guarded by mu
-	usedAt  time.Time                       // guarded by mu: when uses came
-	ends    map[string]time.Time            // guarded by mu: of certificates, by service
-	wanted  map[telemetry.TraceID]time.Time // guarded by mu: traces of interest, until when
-	spans   *spans.Store
-	history *series.Store
-	sources map[string][]telemetry.Snapshot // guarded by mu: oldest first
+	mu        sync.Mutex
+	known     names                                      // guarded by mu
+	uses      []Process                                  // guarded by mu
+	usedAt    time.Time                                  // guarded by mu: when uses came
+	ends      map[string]time.Time                       // guarded by mu: of certificates, by service
+	wanted    map[string]map[telemetry.TraceID]time.Time // guarded by mu: by process, traces of interest to it, until when
+	rooms     map[string]roomAt                          // guarded by mu: by process
+	spansLost uint64                                     // guarded by mu: that came in too quick a succession
+	spans     *spans.Store
+	history   *series.Store
+	sources   map[string][]telemetry.Snapshot // guarded by mu: oldest first
 }
 
 // names are what a report may tell of: parties of the plan, and its rules, without verdict.
@@ -66,7 +68,7 @@ func Open(dir string, c clock.Clock) (*Watch, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	return &Watch{clock: c, spans: s, history: h, sources: map[string][]telemetry.Snapshot{}, ends: map[string]time.Time{}, wanted: map[telemetry.TraceID]time.Time{}}, nil
+	return &Watch{clock: c, spans: s, history: h, sources: map[string][]telemetry.Snapshot{}, ends: map[string]time.Time{}, wanted: map[string]map[telemetry.TraceID]time.Time{}, rooms: map[string]roomAt{}}, nil
 }
 
 // Close ends keeping.

@@ -289,3 +289,30 @@ func TestTheFirstRefusalAfterHoursIsInHistory(t *testing.T) {
 	}
 	t.Error("the refusal is missing")
 }
+
+func TestAFloodOfSpansIsCutDown(t *testing.T) {
+	w, h, label := shop(t)
+	flood := make([]telemetry.SpanRecord, maxReported)
+	for i := range flood {
+		flood[i] = telemetry.SpanRecord{Trace: telemetry.TraceID{byte(i), byte(i >> 8)}, ID: telemetry.SpanID{1}, Label: label, Start: h.now.UnixNano()}
+	}
+	for range 10 {
+		if _, err := w.TakeSpans("agent", flood, nil); err != nil {
+			t.Fatal(err)
+		}
+		h.now = h.now.Add(200 * time.Millisecond)
+	}
+	if kept := 10*maxReported - int(w.spansLost); kept < maxReported || kept > maxReported+2*spanRate {
+		t.Errorf("%d spans are kept of a flood of two seconds", kept)
+	}
+	var ids []telemetry.TraceID
+	for i := range maxReported {
+		ids = append(ids, telemetry.TraceID{byte(i), byte(i >> 8), 9})
+	}
+	if _, err := w.TakeSpans("gateway", nil, ids); err != nil {
+		t.Fatal(err)
+	}
+	if told, err := w.TakeSpans("agent", nil, []telemetry.TraceID{{7, 7, 7}}); err != nil || len(told) != maxWanted+1 {
+		t.Errorf("who floods takes the room of others: %d, %v", len(told), err)
+	}
+}

@@ -41,6 +41,8 @@ type State struct {
 	Identities []Identity
 	// Events counts the ledger's records.
 	Events int64
+	// SpansLost counts spans that weren't kept, because they came in too quick a succession.
+	SpansLost uint64
 }
 
 // Content types of the two forms.
@@ -85,6 +87,8 @@ func Write(w io.Writer, s *State, form string) error {
 	}
 	p.family("ward_ledger_records_total", "counter", "", "Records in the ledger.")
 	p.sample("ward_ledger_records_total", nil, strconv.FormatInt(s.Events, 10))
+	p.family("ward_spans_lost_total", "counter", "", "Spans that weren't kept, because too many came at once.")
+	p.sample("ward_spans_lost_total", nil, strconv.FormatUint(s.SpansLost, 10))
 	p.family("ward_build_info", "gauge", "", "The version of Ward, with the value 1.")
 	p.sample("ward_build_info", []string{"version", s.Version}, "1")
 	if p.open {
