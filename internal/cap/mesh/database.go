@@ -78,8 +78,16 @@ func (res *resolved) databasesOf(l *link) []*database {
 	return res.state.databases[databaseKey{l.caller, l.target, l.port}]
 }
 
-// serveDatabase logs in for a service, and then carries bytes.
-func (m *Mesh) serveDatabase(ctx context.Context, c net.Conn, l *link, here []*database) {
+// serveDatabase logs in for a service, and then carries bytes. It ends under.
+func (m *Mesh) serveDatabase(ctx context.Context, c net.Conn, l *link, here []*database, under *call) {
+	if !m.joinDatabase(ctx, c, l, here, under) {
+		m.over(under, under.under.series.failed)
+		c.Close()
+	}
+}
+
+// joinDatabase tells whether a session came about, or needn't; then under has ended, and so has c.
+func (m *Mesh) joinDatabase(ctx context.Context, c net.Conn, l *link, here []*database, under *call) bool {
 	_ = c.SetDeadline(time.Now().Add(startupTime)) // a closed connection shows below
 	start, err := pglogin.ReadStartup(c)
 	var d *database
@@ -92,26 +100,24 @@ func (m *Mesh) serveDatabase(ctx context.Context, c net.Conn, l *link, here []*d
 			m.note(denied{caller: l.caller, target: l.target, port: l.port, method: "TCP", malformed: wrong.Message, end: "outbound"})
 			pglogin.Refuse(c, err)
 		}
-		c.Close()
-		return
+		return false
 	}
 	if start.Cancel != nil {
 		m.cancelQuery(ctx, l, here[0], start.Cancel)
+		m.over(under, under.series)
 		c.Close()
-		return
+		return true
 	}
 	_ = c.SetDeadline(time.Now().Add(loginTime + startupTime)) // as above
 	s, a, err := m.logIn(ctx, l, d, start)
 	if err != nil {
 		m.note(denied{caller: l.caller, target: l.target, port: l.port, method: "TCP", failed: wire.Clip(err.Error()), end: "outbound"})
 		pglogin.Refuse(c, err)
-		c.Close()
-		return
+		return false
 	}
 	if err := s.Greet(c, start); err != nil {
 		s.Conn.Close()
-		c.Close()
-		return
+		return false
 	}
 	defer m.sessions.open(l, s.Key)()
 	ctx, cancel := context.WithCancel(ctx)
@@ -125,8 +131,8 @@ func (m *Mesh) serveDatabase(ctx context.Context, c net.Conn, l *link, here []*d
 			}
 		})
 	}
-	under, _ := m.begin(m.resolve(l), l.rule, "", 0)
 	m.engine.Join(ctx, c, s.Conn, proxy.ConnInfo{Peer: l}, proxy.Tunnel{Idle: databaseIdle, Tag: under})
+	return true
 }
 
 // choose finds the database that a client asks for. Where there is one only, it need not be named: clients that name none say the

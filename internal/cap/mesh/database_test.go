@@ -19,6 +19,7 @@ import (
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wardtest"
 	"github.com/wardhq/ward/internal/wardtest/postgres"
 	"github.com/wardhq/ward/internal/wire"
@@ -205,6 +206,23 @@ func TestWhyALoginFailsIsTheLedgers(t *testing.T) {
 	}
 	if !w.happened("control keeps its reasons") {
 		t.Error("the ledger doesn't know")
+	}
+	over := func() bool {
+		failed := uint64(0)
+		for _, x := range w.mesh.config.Meter.Read("agent", time.Now()).Samples {
+			if x.Open != 0 {
+				return false
+			}
+			if x.Caller == "web" && x.Verdict == telemetry.Failed {
+				failed += x.Requests()
+			}
+		}
+		return failed > 0
+	}
+	for end := time.Now().Add(5 * time.Second); !over(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it isn't counted, or still under way: %+v", w.mesh.config.Meter.Read("agent", time.Now()).Samples)
+		}
 	}
 }
 

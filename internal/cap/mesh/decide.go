@@ -162,12 +162,11 @@ func (m *Mesh) serveTCP(ctx context.Context, c net.Conn, l *link) {
 		note.observed = true
 		m.note(note)
 	}
-	l.rule = d.Rule
+	under, _ := m.begin(res, d.Rule, "", 0)
 	if here := res.databasesOf(l); len(here) > 0 {
-		m.serveDatabase(ctx, c, l, here)
+		m.serveDatabase(ctx, c, l, here, under)
 		return
 	}
-	under, _ := m.begin(res, d.Rule, "", 0)
 	m.engine.ServeTCP(ctx, c, proxy.ConnInfo{Peer: l}, proxy.Verdict{Allow: true, Upstream: res.pool, Tag: under})
 }
 

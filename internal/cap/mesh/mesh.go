@@ -312,7 +312,6 @@ type link struct {
 	external bool
 	via      string        // "listener" or "ingress", for the record
 	instance wire.Instance // the caller's, of a listener
-	rule     int32         // that lets a connection at layer 4 pass
 
 	resolved atomic.Pointer[resolved]
 }

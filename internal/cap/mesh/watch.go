@@ -83,6 +83,13 @@ func (m *Mesh) end(c *call, r *proxy.Record) {
 	m.calls.Put(c)
 }
 
+// over counts what was let pass and has no record of the engine's.
+func (m *Mesh) over(c *call, s *telemetry.Series) {
+	c.End(m.config.Meter, s, telemetry.Ended{Start: m.config.Clock.Now()})
+	c.under = nil
+	m.calls.Put(c)
+}
+
 func ended(r *proxy.Record) telemetry.Ended {
 	return telemetry.Ended{Status: r.Status, In: r.In, Out: r.Out, Start: r.Start, Took: r.Took}
 }
