@@ -20,6 +20,16 @@ func report(ctx context.Context, c *wire.Client, m *telemetry.Meter, source stri
 	defer t.Stop()
 	tail := telemetry.NewTail(m, source)
 	var told []telemetry.TraceID
+	away := false // control, since the last report
+	heard := func(err error) {
+		if ctx.Err() == nil && (err != nil) != away {
+			if away = err != nil; away {
+				slog.Warn("control hears no reports", "error", err)
+			} else {
+				slog.Info("control hears reports again")
+			}
+		}
+	}
 	for n := 1; ; n++ {
 		var now time.Time
 		select {
@@ -33,14 +43,11 @@ func report(ctx context.Context, c *wire.Client, m *telemetry.Meter, source stri
 		// Once a second even without news of its own: others may have some.
 		if len(s.Spans) > 0 || len(s.Fresh) > 0 || n%5 == 0 {
 			wanted, err := c.ReportSpans(ctx, s)
-			if told = wanted.Traces; err != nil && ctx.Err() == nil {
-				slog.Warn("report spans", "error", err)
-			}
+			told = wanted.Traces
+			heard(err)
 		}
 		if n%int(watch.Every/tailEvery) == 0 {
-			if err := c.Report(ctx, m.Read(source, now.UTC())); err != nil && ctx.Err() == nil {
-				slog.Warn("report counts", "error", err)
-			}
+			heard(c.Report(ctx, m.Read(source, now.UTC())))
 		}
 	}
 }

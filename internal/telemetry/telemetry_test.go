@@ -168,6 +168,9 @@ func FuzzNewSpan(f *testing.F) {
 		if s.Trace == (TraceID{}) || s.ID == (SpanID{}) {
 			t.Fatal("a span without an identity")
 		}
+		if of := TraceOf(in, 1); (of == "") != (s.Parent == SpanID{}) || of != "" && of != s.Trace.String() {
+			t.Fatalf("%q is in trace %q, and %+v", in, of, s)
+		}
 		var p Parent
 		again := NewSpan(p.Write(&s), 1)
 		if again.Trace != s.Trace || again.Parent != s.ID || again.Sampled != s.Sampled {

@@ -41,6 +41,15 @@ func NewSpan(parent string, n int) Span {
 	return s
 }
 
+// TraceOf is the trace that a traceparent names, as 32 digits of it, "" where NewSpan would begin another one.
+func TraceOf(parent string, n int) string {
+	var s Span
+	if n != 1 || !s.parse(parent) {
+		return ""
+	}
+	return parent[3:35]
+}
+
 func (s *Span) parse(p string) bool {
 	// A later version may be longer, with a dash after the flags.
 	if len(p) < parentSize || p[2] != '-' || p[35] != '-' || p[52] != '-' || len(p) > parentSize && (p[:2] == "00" || p[parentSize] != '-') || p[:2] == "ff" {

@@ -58,7 +58,7 @@ func (m *Mesh) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
 	case !l.external:
 		v.Set = tell(append(append(under.set[:0], res.set...), proxy.Header{Name: telemetry.TraceParent, Value: sent}), user)
 		if user != nil {
-			under.visit = m.users.enter(l.target, user, traceIn(sent))
+			under.visit = m.users.enter(l.target, user, telemetry.TraceOf(sent, 1))
 		}
 	case res.state.externals[l.target].credential != nil:
 		c := res.state.externals[l.target].credential

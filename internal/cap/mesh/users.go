@@ -178,17 +178,8 @@ func (v *visit) leave() {
 	}
 }
 
-// traceOf is the trace ID of a request (W3C Trace Context §3.2), "" for none.
-func traceOf(r *proxy.Request) string {
-	s, n := r.Get(telemetry.TraceParent)
-	if n != 1 || len(s) < 55 || s[2] != '-' || s[35] != '-' || strings.Trim(s[3:35], "0") == "" {
-		return ""
-	}
-	return traceIn(s)
-}
-
-// traceIn is the trace ID in a valid traceparent.
-func traceIn(parent string) string { return parent[3:35] }
+// traceOf is the trace ID of a request, "" for none.
+func traceOf(r *proxy.Request) string { return telemetry.TraceOf(r.Get(telemetry.TraceParent)) }
 
 // policyContext is what the tables may ask about; nil for nobody.
 func policyContext(c *txn.Context, now time.Time) *policy.Context {

@@ -47,15 +47,15 @@ func TestWhoIsInNoUsersRequestCannotJoinItsTrace(t *testing.T) {
 		})
 		return traces
 	}
-	if got := ask(); got[0] != traceIn(trace) {
+	if got := ask(); got[0] != telemetry.TraceOf(trace, 1) {
 		t.Errorf("a trace without users goes on as %v", got)
 	}
 	user := &txn.Context{ID: "1", Expires: time.Now().Add(time.Hour)}
-	visit := c.mesh.users.enter("orders", user, traceIn(trace))
-	if c.mesh.users.byTrace("orders", traceIn(trace)) != user {
+	visit := c.mesh.users.enter("orders", user, telemetry.TraceOf(trace, 1))
+	if c.mesh.users.byTrace("orders", telemetry.TraceOf(trace, 1)) != user {
 		t.Fatal("the user isn't found by the trace")
 	}
-	if got := ask(); got[0] == traceIn(trace) {
+	if got := ask(); got[0] == telemetry.TraceOf(trace, 1) {
 		t.Error("a stranger's call came in the user's trace")
 	}
 	visit.leave()
