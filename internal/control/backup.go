@@ -22,6 +22,9 @@ import (
 // databaseFile is the database in the state's folder.
 const databaseFile = "ward.db"
 
+// watchFolder holds traces and history. They aren't in backups: they are large, tell nothing that the ledger doesn't keep, and change under the reader.
+const watchFolder = "watch"
+
 // Pack writes a copy of a control's state, as a tar, while it goes on: the database first, as of one moment, then what only grows or is
 // replaced as a whole. So the ledger has everything that the database has. Whatever is secret in it is sealed under the root key.
 func (k *Control) Pack(ctx context.Context, w io.Writer) error {
@@ -49,7 +52,7 @@ func (k *Control) Pack(ctx context.Context, w io.Writer) error {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && strings.HasPrefix(name, "backup-"):
+		case d.IsDir() && (name == watchFolder || strings.HasPrefix(name, "backup-")):
 			return fs.SkipDir
 		case !d.Type().IsRegular(), strings.HasPrefix(name, databaseFile), strings.HasSuffix(name, ".new"):
 			return nil

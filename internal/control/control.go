@@ -76,7 +76,7 @@ func New(c Config) (*Control, error) {
 	}
 	k := &Control{config: c, changed: make(chan struct{}), events: make(chan wire.Event, 4096)}
 	var err error
-	if k.watch, err = watch.Open(filepath.Join(c.Dir, "watch"), c.Clock); err != nil {
+	if k.watch, err = watch.Open(filepath.Join(c.Dir, watchFolder), c.Clock); err != nil {
 		return nil, err
 	}
 	if k.ledger, err = ledger.Open(filepath.Join(c.Dir, "ledger"), c.TrustDomain+"/ledger", c.Key); err != nil {
