@@ -33,12 +33,17 @@ const (
 func NewSpan(parent string, n int) Span {
 	var s Span
 	if n != 1 || !s.parse(parent) {
-		s = Span{}
-		_, _ = crand.Read(s.Trace[:]) // it never fails (crypto/rand)
-		s.Trace[15] |= 1              // never zero
+		s = Span{Trace: newTrace()}
 	}
 	binary.LittleEndian.PutUint64(s.ID[:], rand.Uint64()|1)
 	return s
+}
+
+// newTrace is apart, so that only who begins a trace pays for what crypto/rand does with its argument.
+func newTrace() (t TraceID) {
+	_, _ = crand.Read(t[:]) // it never fails (crypto/rand)
+	t[15] |= 1              // never zero
+	return t
 }
 
 // TraceOf is the trace that a traceparent names, as 32 digits of it, "" where NewSpan would begin another one.
