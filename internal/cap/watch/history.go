@@ -2,8 +2,10 @@ package watch
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -132,6 +134,9 @@ const maxWindows = 2000
 
 // History returns what was measured until now, in windows of a step, by name.
 func (w *Watch) History(q HistoryQuery) ([]History, error) {
+	if all := []string{Requests, Errors, P99, CPU, Memory}; !slices.Contains(all, q.Measure) {
+		return nil, fault.New(fault.Invalid, fmt.Sprintf("%.40q is no measure; there are %s", q.Measure, strings.Join(all, ", ")))
+	}
 	if q.Step < SampleEvery || q.Since < q.Step || q.Since/q.Step > maxWindows {
 		return nil, fault.New(fault.Invalid, "history is asked for in at most 2,000 steps of 15 s or longer")
 	}

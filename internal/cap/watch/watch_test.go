@@ -243,7 +243,10 @@ func TestHistoryIsOfWhatWasCounted(t *testing.T) {
 	if none, err := w.History(HistoryQuery{Measure: Requests, Service: "mailer", Since: time.Hour, Step: time.Minute}); err != nil || len(none) != 0 {
 		t.Errorf("%+v %v", none, err)
 	}
-	for _, q := range []HistoryQuery{{}, {Since: time.Hour, Step: time.Second}, {Since: 10_000 * time.Hour, Step: time.Minute}, {Since: time.Second, Step: time.Minute}} {
+	for _, q := range []HistoryQuery{
+		{}, {Measure: CPU, Since: time.Hour, Step: time.Second}, {Measure: CPU, Since: 10_000 * time.Hour, Step: time.Minute}, {Measure: CPU, Since: time.Second, Step: time.Minute},
+		{Measure: "speed", Since: time.Hour, Step: time.Minute},
+	} {
 		if _, err := w.History(q); err == nil {
 			t.Errorf("%+v is answered", q)
 		}
