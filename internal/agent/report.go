@@ -13,6 +13,9 @@ import (
 // tailEvery is how often the requests that ended are looked at: the ring between holds 80,000 of a second.
 const tailEvery = 200 * time.Millisecond
 
+// soon is the round after which counts are told for the first time: who has just started looks whether anything passes.
+const soon = 5
+
 // report tells control what was counted, and the spans that are worth keeping, until ctx ends. While control is away counts grow on; spans of
 // that time are lost.
 func report(ctx context.Context, c *wire.Client, m *telemetry.Meter, source string) {
@@ -46,7 +49,7 @@ func report(ctx context.Context, c *wire.Client, m *telemetry.Meter, source stri
 			told = wanted.Traces
 			heard(err)
 		}
-		if n%int(watch.Every/tailEvery) == 0 {
+		if n == soon || n%int(watch.Every/tailEvery) == 0 {
 			heard(c.Report(ctx, m.Read(source, now.UTC())))
 		}
 	}
