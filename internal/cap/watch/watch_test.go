@@ -244,7 +244,10 @@ func TestHistoryIsOfWhatWasCounted(t *testing.T) {
 		t.Errorf("%+v %v", none, err)
 	}
 	for _, q := range []HistoryQuery{
-		{}, {Measure: CPU, Since: time.Hour, Step: time.Second}, {Measure: CPU, Since: 10_000 * time.Hour, Step: time.Minute}, {Measure: CPU, Since: time.Second, Step: time.Minute},
+		{},
+		{Measure: CPU, Since: time.Hour, Step: time.Second},
+		{Measure: CPU, Since: 10_000 * time.Hour, Step: time.Minute},
+		{Measure: CPU, Since: time.Second, Step: time.Minute},
 		{Measure: "speed", Since: time.Hour, Step: time.Minute},
 	} {
 		if _, err := w.History(q); err == nil {
