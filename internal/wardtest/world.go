@@ -202,15 +202,15 @@ func (w *World) Status() up.Status {
 	return st
 }
 
-// Eventually waits until f is true, at most half a minute.
+// Eventually waits until f is true, at most ten seconds.
 func Eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if f() {
 			return
 		}
 	}
-	t.Fatalf("not within half a minute: %s", what)
+	t.Fatalf("not within ten seconds: %s", what)
 }
 
 // Roots are the application's own certificate authority.
