@@ -39,6 +39,18 @@ type Job struct {
 	Output      io.Writer // standard output and error; a write that fails ends nothing
 }
 
+// jobUID is who runs jobs where Ward is root.
+const jobUID = FirstUID + 900
+
+// JobHost is where jobs of this process run, with their files below base: as a user of their own where Ward is root, as this one otherwise.
+func JobHost(base string) Host {
+	h := Host{Base: base, UID: os.Getuid(), GID: os.Getgid()}
+	if h.UID == 0 {
+		h.Root, h.UID, h.GID = true, jobUID, jobUID
+	}
+	return h
+}
+
 // maxConnections is how many a job may have open at once.
 const maxConnections = 256
 

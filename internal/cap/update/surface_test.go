@@ -45,10 +45,7 @@ func (b *realSandbox) Run(ctx context.Context, j Job) (int, error) {
 }
 
 func newRealSandbox(t *testing.T) *realSandbox {
-	b := &realSandbox{launcher: sandbox.NewLauncher(), host: sandbox.Host{Base: t.TempDir(), UID: os.Getuid(), GID: os.Getgid()}}
-	if os.Getuid() == 0 {
-		b.host.Root, b.host.UID, b.host.GID = true, sandbox.FirstUID+900, sandbox.FirstUID+900
-	}
+	b := &realSandbox{launcher: sandbox.NewLauncher(), host: sandbox.JobHost(t.TempDir())}
 	t.Cleanup(b.launcher.Close)
 	return b
 }

@@ -197,16 +197,7 @@ type jobs struct {
 	host     sandbox.Host
 }
 
-// jobUID is who runs trials where Ward is root.
-const jobUID = sandbox.FirstUID + 900
-
-func newJobs(base string) *jobs {
-	h := sandbox.Host{Base: base, UID: os.Getuid(), GID: os.Getgid()}
-	if h.UID == 0 {
-		h.Root, h.UID, h.GID = true, jobUID, jobUID
-	}
-	return &jobs{sandbox.NewLauncher(), h}
-}
+func newJobs(base string) *jobs { return &jobs{sandbox.NewLauncher(), sandbox.JobHost(base)} }
 
 // Run implements update.Sandbox.
 func (j *jobs) Run(ctx context.Context, job update.Job) (int, error) {

@@ -35,10 +35,7 @@ type box struct {
 
 func newBox(t *testing.T) *box {
 	t.Helper()
-	b := &box{launcher: sandbox.NewLauncher(), host: sandbox.Host{Base: t.TempDir(), UID: os.Getuid(), GID: os.Getgid()}}
-	if os.Getuid() == 0 {
-		b.host.Root, b.host.UID, b.host.GID = true, sandbox.FirstUID+900, sandbox.FirstUID+900
-	}
+	b := &box{launcher: sandbox.NewLauncher(), host: sandbox.JobHost(t.TempDir())}
 	t.Cleanup(b.launcher.Close)
 	return b
 }
