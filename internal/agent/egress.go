@@ -18,7 +18,7 @@ import (
 	"github.com/wardhq/ward/internal/wire"
 )
 
-// egress is control's way out: control has no network, and reaches through the agent what users: names, the databases where it makes
+// egress is control's way out: control has no network, and reaches through the agent what users: and watch: name, the databases where it makes
 // users, and nothing else.
 type egress struct {
 	database func(ctx context.Context, name string) (net.Conn, error)
@@ -54,13 +54,16 @@ func (e *egress) set(p *plan.Plan) {
 		addURL(u.Issuers[i].Issuer)
 		addURL(u.Issuers[i].JWKS)
 	}
+	for _, s := range p.Watch.Destinations() {
+		addURL(s)
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.named, e.anyHTTP = named, len(u.Providers)+len(u.Issuers) > 0
 }
 
 // errNotNamed refuses a destination.
-var errNotNamed = errors.New("users: doesn't name this destination")
+var errNotNamed = errors.New("ward.yaml doesn't name this destination")
 
 // dial connects to a database or another destination that the file names; or, of the providers' endpoints, to port 443 at public addresses.
 func (e *egress) dial(ctx context.Context, to string) (net.Conn, error) {

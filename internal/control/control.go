@@ -314,7 +314,9 @@ func forRole(p *plan.Plan, role string) *plan.Plan {
 	u.Mail.PasswordFile, u.SMS.SecretFile, u.Breached = "", "", ""
 	u.Texts, u.Flags = nil, nil
 	q.Secrets = nil
+	q.Watch.Rules, q.Watch.SLO = nil, model.SLO{}
 	if role == "gateway" {
+		q.Watch = model.Watch{}
 		q.Keys, q.Databases = nil, nil
 		u.Clients, u.Providers, u.Mail, u.SMS = nil, nil, model.Mail{}, model.SMS{}
 		q.Externals, q.CAs = nil, nil

@@ -32,6 +32,7 @@ type Model struct {
 	Databases   []Database // in the order of the file
 	Scan        Scan
 	Update      Update
+	Watch       Watch
 }
 
 // Gateway is the one way in.

@@ -39,6 +39,7 @@ func Build(m *model.Model) *Plan {
 		Externals:   externals,
 		Rules:       b.rules,
 		Users:       m.Users,
+		Watch:       m.Watch,
 		Secrets:     m.Secrets,
 		Keys:        buildKeys(m),
 		Databases:   m.Databases,

@@ -77,6 +77,7 @@ type Plan struct {
 	Externals   []model.External `json:"externals"`
 	Rules       []Rule           `json:"rules"`
 	Users       model.Users      `json:"users,omitzero"`
+	Watch       model.Watch      `json:"watch,omitzero"`
 	// CAs are the PEM certificates of externals' and databases' own authorities, by name. Build leaves it
 	// empty: whoever may read files fills it.
 	CAs       map[string]string `json:"cas,omitempty"`

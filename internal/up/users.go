@@ -33,7 +33,7 @@ func (s *Supervisor) planState(p *plan.Plan) (wire.PlanState, error) {
 	return state, nil
 }
 
-// controlFiles are the small files that users: and secrets: name.
+// controlFiles are the small files that users:, secrets: and watch: name.
 func controlFiles(p *plan.Plan) []string {
 	u := &p.Users
 	all := []string{u.Mail.PasswordFile, u.SMS.SecretFile}
@@ -45,6 +45,12 @@ func controlFiles(p *plan.Plan) []string {
 	}
 	for i := range p.Secrets {
 		all = append(all, p.Secrets[i].SealedFile)
+	}
+	for i := range p.Watch.OTLP {
+		all = append(all, p.Watch.OTLP[i].HeadersFile)
+	}
+	for i := range p.Watch.Notify {
+		all = append(all, p.Watch.Notify[i].URLFile, p.Watch.Notify[i].KeyFile)
 	}
 	var out []string
 	for _, f := range all {

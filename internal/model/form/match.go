@@ -36,6 +36,19 @@ func Matcher(re string) func(string) bool {
 			n, ok := lexis.Decimal(strings.TrimSuffix(s, "d"))
 			return ok && n > 0 && n < 10_000 && strings.HasSuffix(s, "d") && s[0] != '0'
 		}
+	case REHours:
+		return isHours
+	case REPercent:
+		return func(s string) bool {
+			whole, part, has := strings.Cut(strings.TrimSuffix(s, "%"), ".")
+			digits := func(s string, most int) bool { return s != "" && len(s) <= most && lexis.Only(s, "0123456789") }
+			return strings.HasSuffix(s, "%") && digits(whole, 2) && (!has || digits(part, 4))
+		}
+	case RELatency:
+		return func(s string) bool {
+			n, ok := lexis.Decimal(strings.TrimSuffix(strings.TrimSuffix(s, "s"), "m"))
+			return ok && n > 0 && n < 100_000 && strings.HasSuffix(s, "s") && s[0] != '0'
+		}
 	case REColor:
 		return func(s string) bool { return len(s) == 7 && s[0] == '#' && lexis.Only(s[1:], "0123456789abcdefABCDEF") }
 	case RESHA256:
@@ -68,4 +81,12 @@ func isWho(s string) bool {
 		return ok && user != "" && domain != "" && !strings.ContainsAny(name, " \t\n\v\f\r\u00a0") && !strings.Contains(domain, "@")
 	}
 	return false
+}
+
+func isHours(s string) bool {
+	from, to, ok := strings.Cut(s, "-")
+	clock := func(s string) bool {
+		return len(s) == 5 && s[2] == ':' && lexis.Only(s[:2]+s[3:], "0123456789") && s[:2] < "24" && s[3] < '6'
+	}
+	return ok && clock(from) && clock(to)
 }

@@ -48,6 +48,7 @@ func File() *form.Form {
 		form.Key("databases", "PostgreSQL databases that Ward logs in to for services.", &form.Form{Shape: form.NamesShape, What: "databases by name", Name: form.RELabel, Elem: databaseForm()}),
 		form.Key("scan", "What ward scan makes of what it finds.", scanForm()),
 		form.Key("update", "How ward update proposes newer parts.", updateForm()),
+		form.Key("watch", "What Ward does with what it sees.", watchForm()),
 		form.Key("observe", "Grants that only record, until their end date.", &form.Form{Shape: form.ListShape, What: "a list", Elem: observeForm()}),
 	}}
 }

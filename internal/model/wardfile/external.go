@@ -31,13 +31,7 @@ func (p *parser) external(e entry, f *form.Form) {
 			w, _ := p.scalar(e.value, f)
 			x.Protocol = model.Protocol(slices.Index(f.Words, w) + 1)
 		case "addresses":
-			for _, n := range p.items(e.value, f) {
-				s, ok := p.scalar(n, f.Elem)
-				if ok && !lexis.IsAddress(s) {
-					p.errorf(pos(n), "such as 192.0.2.7 or 10.1.0.0/16, with no bits set beyond the prefix", "expected %s, found %q", f.Elem.What, lexis.Clip(s))
-				}
-				x.Addresses = append(x.Addresses, s)
-			}
+			x.Addresses = p.addresses(e.value, f)
 		case "ca":
 			x.CAFile, _ = p.pattern(e.value, f, "")
 		case "auth":
@@ -46,6 +40,18 @@ func (p *parser) external(e entry, f *form.Form) {
 	})
 	p.externalDefaults(&x, at, e)
 	p.m.Externals = append(p.m.Externals, x)
+}
+
+func (p *parser) addresses(n *yaml.Node, f *form.Form) []string {
+	var out []string
+	for _, n := range p.items(n, f) {
+		s, ok := p.scalar(n, f.Elem)
+		if ok && !lexis.IsAddress(s) {
+			p.errorf(pos(n), "such as 192.0.2.7 or 10.1.0.0/16, with no bits set beyond the prefix", "expected %s, found %q", f.Elem.What, lexis.Clip(s))
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // externalDefaults fills in what the external leaves out, and checks that it all fits.

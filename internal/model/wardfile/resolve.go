@@ -53,6 +53,7 @@ func (p *parser) resolve() {
 		p.resolveObserve(o, sides, names)
 	}
 	p.resolveSecrets(sides, names)
+	p.resolveWatch(names)
 }
 
 func (p *parser) unknown(at model.Pos, name, what string, names []string) {

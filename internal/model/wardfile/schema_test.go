@@ -178,8 +178,8 @@ func TestSchemaIsNeverStricterThanParser(t *testing.T) {
 
 // What a hand-written matcher accepts, its expression in the schema accepts.
 func TestMatchersAgreeWithExpressions(t *testing.T) {
-	texts := []string{"", "a", "A", "a-", "a.b", "a_b", "a:1", "a:0", "a:65536", ":443", "[::1]:1", "::1", "1.2.3.4", "a b", "é", "_x", "1x", "\n", "a\n", "a/b", strings.Repeat("a", 63), strings.Repeat("a", 64)}
-	for _, re := range []string{form.RELabel, form.REDomain, form.REEnvName, form.REClass, form.RETarget, form.REHostPort, form.REHost, form.RENonEmpty} {
+	texts := []string{"22:00-07:00", "24:00-07:00", "22:60-07:00", "2:00-7:00", "22:00", "99.5%", "99%", "100%", ".5%", "99.12345%", "9.%", "300ms", "1s", "0s", "100000ms", "1m", "", "a", "A", "a-", "a.b", "a_b", "a:1", "a:0", "a:65536", ":443", "[::1]:1", "::1", "1.2.3.4", "a b", "é", "_x", "1x", "\n", "a\n", "a/b", strings.Repeat("a", 63), strings.Repeat("a", 64)}
+	for _, re := range []string{form.RELabel, form.REDomain, form.REEnvName, form.REClass, form.RETarget, form.REHostPort, form.REHost, form.RENonEmpty, form.REHours, form.REPercent, form.RELatency} {
 		for _, s := range texts {
 			if is := form.Matcher(re)(s); is && !regexp.MustCompile(re).MatchString(s) {
 				t.Errorf("%s refuses %q, its matcher accepts", re, s)

@@ -40,6 +40,8 @@ func (p *parser) file(root *yaml.Node) {
 			p.scan(e.value, f)
 		case "update":
 			p.update(e.value, f)
+		case "watch":
+			p.watch(e.value, f)
 		case "observe":
 			for _, n := range p.items(e.value, f) {
 				p.observe(n, f.Elem)

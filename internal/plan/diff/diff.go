@@ -69,7 +69,7 @@ func (c *Changes) Empty() bool {
 // Compare finds what differs from old to new, in a stable order.
 func Compare(old, new *plan.Plan) *Changes {
 	a, b := newSide(old), newSide(new)
-	c := &Changes{App: appFields(old, new)}
+	c := &Changes{App: append(appFields(old, new), watchFields(&old.Watch, &new.Watch)...)}
 	c.Gains, c.Longer = more(a, b)
 	c.Losses, c.Shorter = more(b, a)
 	c.Gains = append(c.Gains, uncovered(a, b)...)
