@@ -7,6 +7,7 @@ import (
 	"github.com/wardhq/ward/cmd/ward/internal/people"
 	"github.com/wardhq/ward/cmd/ward/internal/safe"
 	"github.com/wardhq/ward/cmd/ward/internal/scanning"
+	"github.com/wardhq/ward/cmd/ward/internal/watching"
 )
 
 // commands is the command tree, in the order of the help page. One file a verb:
@@ -34,6 +35,8 @@ func commands(e cli.Env) []*cobra.Command {
 		newUpCommand(e),
 		newStatusCommand(e),
 		newTopCommand(e),
+		watching.Findings(e, newAllowCommand(e)),
+		watching.Answers(e),
 		newTracesCommand(e),
 		newHistoryCommand(e),
 		newMetricsCommand(e),

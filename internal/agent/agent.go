@@ -275,6 +275,7 @@ func Main() error {
 		a.owned.Go(func() { FollowPlan(ctx, a.control, a.setPlan, ready) })
 		a.owned.Go(func() { FollowUsers(ctx, a.control, a.setUsers) })
 		a.owned.Go(func() { a.followSecrets(ctx) })
+		a.owned.Go(func() { FollowRestrictions(ctx, a.control, a.mesh.SetRestrictions) })
 		return a, nil
 	})
 }

@@ -97,6 +97,8 @@ func (e *edge) run(ctx context.Context, ready func()) {
 	e.owned.Go(func() { e.publishKey(ctx) })
 	e.owned.Go(func() { e.gateway.Run(ctx) })
 	e.owned.Go(func() { report(ctx, e.client, e.meter, "gateway") })
+	e.owned.Go(func() { e.tellSightings(ctx) })
+	e.owned.Go(func() { FollowRestrictions(ctx, e.client, e.gateway.SetRestrictions) })
 	e.owned.Go(func() { e.bundles.Follow(ctx) })
 	e.owned.Go(func() { e.source.Keep(ctx) })
 	e.owned.Go(func() { e.spool.Send(ctx, e.client) })
@@ -126,6 +128,38 @@ func (e *edge) followFingerprints(ctx context.Context) {
 			e.gateway.SetFingerprints(prints)
 		}
 		return f.Sequence, err
+	})
+}
+
+// sightEvery is how often control hears of clients that may be attacking: an answer is to come within a second.
+const sightEvery = 250 * time.Millisecond
+
+// tellSightings tells control what clients did until ctx ends. What control doesn't hear is lost.
+func (e *edge) tellSightings(ctx context.Context) {
+	t := time.NewTicker(sightEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		if all := e.gateway.Sightings(); len(all) > 0 {
+			if err := e.client.ReportSightings(ctx, all); err != nil && ctx.Err() == nil {
+				slog.Warn("report sightings", "error", err)
+			}
+		}
+	}
+}
+
+// FollowRestrictions applies what answers to attacks restrict, until ctx ends. What control last said stays in force while it is away.
+func FollowRestrictions(ctx context.Context, c *wire.Client, set func(wire.Restrictions)) {
+	wire.Follow(ctx, "follow restrictions", func(have string) (uint64, error) {
+		all, err := c.Restrictions(ctx, have)
+		if err == nil && ctx.Err() == nil {
+			set(all)
+		}
+		return all.Sequence, err
 	})
 }
 

@@ -67,6 +67,7 @@ type Control struct {
 	changed chan struct{}  // guarded by mu: closed and replaced when the plan changes
 	usage   *usage         // has its own lock
 	watch   *watch.Watch   // has its own lock
+	found   *watch.Findings
 }
 
 // New opens the state of Dir.
@@ -100,6 +101,10 @@ func New(c Config) (*Control, error) {
 	if err := k.openSafe(); err != nil {
 		return nil, err
 	}
+	k.found, err = watch.OpenFindings(context.Background(), watch.FindingsConfig{DB: k.db, Clock: c.Clock, Ledger: k.ledger, Watch: k.watch, Record: k.note, Dir: c.Dir})
+	if err != nil {
+		return nil, err
+	}
 	if k.usage, err = openUsage(filepath.Join(c.Dir, "usage.json"), c.Clock.Now()); err != nil {
 		return nil, err
 	}
@@ -109,6 +114,7 @@ func New(c Config) (*Control, error) {
 	k.usage.expect(k.state.Plan, c.Clock.Now())
 	if k.state.Plan != nil {
 		k.watch.SetPlan(k.state.Plan)
+		k.found.SetPlan(k.state.Plan)
 	}
 	if err := k.loadUsers(); err != nil {
 		return nil, err
@@ -220,6 +226,7 @@ func (k *Control) setPlan(ctx context.Context, s wire.PlanState) error {
 	}
 	k.usage.expect(s.Plan, k.config.Clock.Now())
 	k.watch.SetPlan(s.Plan)
+	k.found.SetPlan(s.Plan)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.state = s
@@ -349,17 +356,18 @@ func (k *Control) forAgent() http.Handler {
 	k.common(mux, "agent")
 	k.reports(mux, "agent")
 	k.traces(mux, "agent")
+	k.restricts(mux)
 	k.follow(mux, true)
 	k.secretsForAgent(mux)
 	wire.Handle(mux, "POST /v1/svid/x509", func(_ context.Context, r wire.SignRequest) (wire.SignReply, error) {
-		if !k.isService(r.ID) {
-			return wire.SignReply{}, fault.New(fault.Refused, "the plan has no service of this SPIFFE ID")
+		if err := k.mayHaveIdentity(r.ID); err != nil {
+			return wire.SignReply{}, err
 		}
 		return k.authority.SignX509(r)
 	})
 	wire.Handle(mux, "POST /v1/svid/jwt", func(_ context.Context, r wire.JWTRequest) (wire.JWTReply, error) {
-		if !k.isService(r.ID) {
-			return wire.JWTReply{}, fault.New(fault.Refused, "the plan has no service of this SPIFFE ID")
+		if err := k.mayHaveIdentity(r.ID); err != nil {
+			return wire.JWTReply{}, err
 		}
 		reply, err := k.authority.SignJWT(r)
 		if err == nil {
@@ -380,6 +388,8 @@ func (k *Control) forGateway() http.Handler {
 	k.common(mux, "gateway")
 	k.reports(mux, "gateway")
 	k.traces(mux, "gateway")
+	k.restricts(mux)
+	wire.Handle(mux, "POST /v1/sightings", func(ctx context.Context, s wire.Sightings) (none, error) { return none{}, k.found.TakeSightings(ctx, s) })
 	k.follow(mux, false)
 	k.signIn(mux)
 	wire.Handle(mux, "GET /v1/fingerprints", k.safe.SharedFingerprints)
@@ -437,24 +447,29 @@ func (k *Control) forAdmin() http.Handler {
 	mux.HandleFunc("GET /v1/backup", k.serveBackup)
 	k.secretsForAdmin(mux)
 	k.watched(mux)
+	k.findings(mux)
 	for _, path := range []string{"/v1/users", "/v1/users/", "/v1/recoveries", "/v1/recoveries/", "/v1/clients", "/v1/clients/", "/v1/tokens/", "/v1/first-admin", "/v1/openapi.json"} {
 		mux.Handle(path, k.users.Admin())
 	}
 	return mux
 }
 
-func (k *Control) isService(id string) bool {
+// mayHaveIdentity refuses certificates and tokens of what isn't a service of the plan, or is in quarantine.
+func (k *Control) mayHaveIdentity(id string) error {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.state.Plan == nil {
-		return false
+	p := k.state.Plan
+	k.mu.Unlock()
+	if p == nil {
+		return fault.New(fault.Unavailable, "no plan is in force yet")
 	}
-	for i := range k.state.Plan.Services {
-		if k.state.Plan.Services[i].ID == id {
-			return true
-		}
+	i := slices.IndexFunc(p.Services, func(s plan.Service) bool { return s.ID == id })
+	switch {
+	case i < 0:
+		return fault.New(fault.Refused, "the plan has no service of this SPIFFE ID")
+	case k.found.Quarantined(string(p.Services[i].Name)):
+		return fault.New(fault.Refused, "the service is in quarantine")
 	}
-	return false
+	return nil
 }
 
 // serveAudit writes records as JSON lines; follow=1 goes on as they come.
@@ -514,6 +529,7 @@ func Main() error {
 		r.owned.Go(func() { k.users.Run(ctx) })
 		r.owned.Go(func() { k.safe.Run(ctx) })
 		r.owned.Go(func() { k.watch.Run(ctx) })
+		r.owned.Go(func() { k.found.Run(ctx) })
 		return r, nil
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"path/filepath"
 
+	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/secrets"
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -24,7 +25,14 @@ func (k *Control) secretsForAgent(mux *http.ServeMux) {
 	wire.Handle(mux, "POST /v1/database-user/end", func(ctx context.Context, r wire.DatabaseUserRequest) (none, error) {
 		return none{}, k.safe.EndDatabaseUser(ctx, r)
 	})
-	mux.Handle("/v1/as/", k.safe.Services())
+	services := k.safe.Services()
+	mux.HandleFunc("/v1/as/{service}/", func(w http.ResponseWriter, r *http.Request) {
+		if k.found.Quarantined(r.PathValue("service")) {
+			wire.WriteError(w, fault.New(fault.Refused, "the service is in quarantine"))
+			return
+		}
+		services.ServeHTTP(w, r)
+	})
 }
 
 // secretsForAdmin is what the supervisor and administrators may ask.

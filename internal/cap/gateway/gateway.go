@@ -74,6 +74,8 @@ type Gateway struct {
 	key     *jose.Key // signs transaction tokens
 	// published: agents know key.
 	published atomic.Bool
+	sights    sights
+	standing  atomic.Pointer[standing] // nil until control has told it
 
 	ownPages, signInPages *proxy.Upstream
 	ownServer             *http.Server
@@ -167,8 +169,11 @@ func (g *Gateway) ServeHTTPS(ln net.Listener) {
 		}
 		g.wg.Go(func() {
 			defer leave()
-			who := &client{}
-			g.engine.ServeConn(context.Background(), tls.Server(&edgeConn{c, who}, g.tls), proxy.ConnInfo{Peer: who, AllowH1: true, AllowH2: true, TLS: true})
+			who := &client{from: clientOf(c.RemoteAddr()), since: g.config.Clock.Now()}
+			t := tls.Server(&edgeConn{c, who}, g.tls)
+			g.sights.connected(who)
+			g.engine.ServeConn(context.Background(), t, proxy.ConnInfo{Peer: who, AllowH1: true, AllowH2: true, TLS: true})
+			g.sights.gone(who, t.ConnectionState().HandshakeComplete)
 		})
 	})
 }

@@ -8,15 +8,23 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // client is what the gateway knows of the other end of a connection, once TLS is up.
 type client struct {
 	fingerprint atomic.Pointer[string]
 	certs       atomic.Pointer[[]*x509.Certificate] // shown in the handshake, and so the first is possessed; not verified
+
+	from  netip.Prefix
+	since time.Time
+	got   atomic.Int64 // bytes that came, as they came
+	h2    atomic.Bool  // it offers HTTP/2, and so may keep a connection ready
+	asked atomic.Bool  // it has brought a whole request
 }
 
 // print is the fingerprint of the client's hello, "" if there is none.
@@ -31,6 +39,13 @@ func (c *client) print() string {
 type edgeConn struct {
 	net.Conn
 	client *client
+}
+
+// Read counts what comes.
+func (e *edgeConn) Read(b []byte) (int, error) {
+	n, err := e.Conn.Read(b)
+	e.client.got.Add(int64(n))
+	return n, err
 }
 
 // SyscallConn is the connection's own: by it the engine sees that a client has gone while its service says nothing.
@@ -50,6 +65,7 @@ func (g *Gateway) hello(h *tls.ClientHelloInfo) (*tls.Config, error) {
 	}
 	p := fingerprint(h)
 	e.client.fingerprint.Store(&p)
+	e.client.h2.Store(slices.Contains(h.SupportedProtos, "h2"))
 	s := g.state.Load()
 	if s == nil || !s.plan.Users.On() || g.config.Roots == nil {
 		return nil, nil

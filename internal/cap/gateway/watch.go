@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/proxy"
@@ -73,7 +75,7 @@ func (g *Gateway) decide(ctx context.Context, r *proxy.Request) proxy.Verdict {
 	}
 	c := g.calls.Get().(*call)
 	c.stay, c.routed = nil, routed{rule: -1}
-	v := g.judge(ctx, s, r, c)
+	v := g.answered(ctx, s, r, c)
 	parent, n := r.Get(telemetry.TraceParent)
 	if s.plan.Users.On() || slices.Contains(v.Drop, telemetry.TraceParent) {
 		n = 0 // whom a call is for may follow from its trace: a stranger doesn't choose it
@@ -84,6 +86,23 @@ func (g *Gateway) decide(ctx context.Context, r *proxy.Request) proxy.Verdict {
 		v.Set = append(v.Set[:len(v.Set):len(v.Set)], proxy.Header{Name: telemetry.TraceParent, Value: sent})
 	}
 	v.Tag = c
+	return v
+}
+
+// answered decides a request of a client that nothing stands against.
+func (g *Gateway) answered(ctx context.Context, s *state, r *proxy.Request, c *call) proxy.Verdict {
+	who, known := r.Conn.Peer.(*client)
+	if known {
+		g.sights.asked(who)
+		if wait, id := g.standing.Load().refuses(who.from); wait > 0 {
+			return proxy.Verdict{
+				Status: http.StatusTooManyRequests, Public: "too many requests that look like an attack came from this address", DenialID: id,
+				Respond: []proxy.Header{{Name: "Retry-After", Value: strconv.Itoa(int(wait/time.Second) + 1)}},
+			}
+		}
+	}
+	v := g.judge(ctx, s, r, c)
+	g.sight(r, &v, c.routed)
 	return v
 }
 
@@ -104,6 +123,7 @@ func (g *Gateway) done(r *proxy.Record) {
 	e := telemetry.Ended{Status: r.Status, In: r.In, Out: r.Out, Start: r.Start, Took: r.Took}
 	c, ok := r.Verdict.Tag.(*call)
 	if !ok { // refused before it was understood, or there is no plan
+		g.unread(r)
 		if s := g.state.Load(); s != nil {
 			g.config.Meter.Note(s.routes.undeclared[telemetry.Denied], "", 0, e)
 		}

@@ -27,7 +27,7 @@ func (m *Mesh) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
 	if refused != "" {
 		m.misused(l, refused)
 	}
-	d, end := res.both(l, &r.Request, policyContext(user, m.users.clock.Now()))
+	d, end := m.both(res, l, &r.Request, policyContext(user, m.users.clock.Now()))
 	if !d.Allow && m.learned(l, &r.Request) {
 		d.Allow, d.Rule = true, -1
 	}
@@ -83,6 +83,8 @@ func statusOf(r policy.Reason) int {
 
 func whyNot(r policy.Reason) string {
 	switch r {
+	case policy.Quarantined:
+		return " while one of them is in quarantine"
 	case policy.NeedsUser:
 		return " without a signed-in user's live request"
 	case policy.NeedsFactor:
@@ -98,7 +100,15 @@ func whyNot(r policy.Reason) string {
 // learned tells whether a denied call passes because grants are being learnt. What comes from outside or goes to an
 // external never does.
 func (m *Mesh) learned(l *link, r *canon.Request) bool {
-	return m.config.Learn != nil && !l.external && l.caller != plan.Outside && m.config.Learn.Learn(l.caller, l.target, l.port, r)
+	return m.config.Learn != nil && !m.quarantine.holds(l) && !l.external && l.caller != plan.Outside && m.config.Learn.Learn(l.caller, l.target, l.port, r)
+}
+
+// both asks both ends, unless one of them is in quarantine.
+func (m *Mesh) both(res *resolved, l *link, r *canon.Request, c *policy.Context) (policy.Decision, string) {
+	if m.quarantine.holds(l) {
+		return policy.Decision{Reason: policy.Quarantined, Rule: -1}, "outbound"
+	}
+	return res.both(l, r, c)
 }
 
 // both asks both ends; what comes back is the first refusal, or the caller's end's permission.
@@ -123,7 +133,7 @@ func (res *resolved) both(l *link, r *canon.Request, c *policy.Context) (d polic
 func (m *Mesh) serveTCP(ctx context.Context, c net.Conn, l *link) {
 	r := canon.Request{Protocol: canon.TCP}
 	res := m.resolve(l)
-	d, end := res.both(l, &r, nil)
+	d, end := m.both(res, l, &r, nil)
 	if !d.Allow && m.learned(l, &r) {
 		d.Allow, d.Rule = true, -1
 	}

@@ -82,7 +82,8 @@ type Mesh struct {
 	secrets atomic.Pointer[map[string][]byte] // by name; stored with planning held
 	calls   sync.Pool                         // of *call
 	// sessions are those of databases.
-	sessions sessions
+	sessions   sessions
+	quarantine quarantine
 
 	planning  sync.Mutex // held while the state is replaced; taken before mu
 	mu        sync.Mutex
@@ -376,6 +377,7 @@ func (m *Mesh) serveUpstream(in *instance, u *plan.Upstream, ln net.Listener) {
 
 // serve carries one accepted connection.
 func (m *Mesh) serve(c net.Conn, l *link) {
+	defer m.quarantine.enter(c, l)()
 	ctx := context.Background()
 	info := proxy.ConnInfo{Peer: l, Host: l.target}
 	switch l.protocol {

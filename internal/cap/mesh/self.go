@@ -67,7 +67,7 @@ func (m *Mesh) decideSelf(_ context.Context, r *proxy.Request) proxy.Verdict {
 	if r.Path == keysPath && r.Method == http.MethodGet {
 		return proxy.Verdict{Allow: true, Upstream: m.self.tokens}
 	}
-	if peer.keys != nil {
+	if peer.keys != nil && !m.quarantine.holds(&link{caller: peer.service}) {
 		if target, ok := m.config.Self.Target(peer.service, r.Method, r.Path); ok {
 			return proxy.Verdict{Allow: true, Upstream: peer.keys, Target: target}
 		}

@@ -27,12 +27,18 @@ func (w *Watch) TakeProcesses(all []Process) error {
 	return nil
 }
 
+// ends is when a certificate ends, and how long it was to last.
+type ends struct {
+	end  time.Time
+	life time.Duration
+}
+
 // Issued notes when the newest certificate of a service ends.
-func (w *Watch) Issued(service string, ends time.Time) {
+func (w *Watch) Issued(service string, end time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.known.parties[service] {
-		w.ends[service] = ends
+		w.ends[service] = ends{end, end.Sub(w.clock.Now())}
 	}
 }
 
@@ -59,7 +65,7 @@ func (w *Watch) Metrics(out io.Writer, accept string, b Build, begin func(conten
 	w.mu.Lock()
 	s.SpansLost = w.spansLost
 	for _, service := range slices.Sorted(maps.Keys(w.ends)) {
-		s.Identities = append(s.Identities, exposition.Identity{Service: service, Ends: w.ends[service]})
+		s.Identities = append(s.Identities, exposition.Identity{Service: service, Ends: w.ends[service].end})
 	}
 	w.mu.Unlock()
 	form := exposition.Negotiate(accept)

@@ -40,7 +40,9 @@ type Watch struct {
 	known     names                                      // guarded by mu
 	uses      []Process                                  // guarded by mu
 	usedAt    time.Time                                  // guarded by mu: when uses came
-	ends      map[string]time.Time                       // guarded by mu: of certificates, by service
+	ends      map[string]ends                            // guarded by mu: of certificates, by service
+	skew      map[string]time.Duration                   // guarded by mu: of processes' clocks
+	externals map[string]bool                            // guarded by mu: of the plan
 	wanted    map[string]map[telemetry.TraceID]time.Time // guarded by mu: by process, traces of interest to it, until when
 	rooms     map[string]roomAt                          // guarded by mu: by process
 	spansLost uint64                                     // guarded by mu: that came in too quick a succession
@@ -68,7 +70,7 @@ func Open(dir string, c clock.Clock) (*Watch, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	return &Watch{clock: c, spans: s, history: h, sources: map[string][]telemetry.Snapshot{}, ends: map[string]time.Time{}, wanted: map[string]map[telemetry.TraceID]time.Time{}, rooms: map[string]roomAt{}}, nil
+	return &Watch{clock: c, spans: s, history: h, sources: map[string][]telemetry.Snapshot{}, ends: map[string]ends{}, skew: map[string]time.Duration{}, wanted: map[string]map[telemetry.TraceID]time.Time{}, rooms: map[string]roomAt{}}, nil
 }
 
 // Close ends keeping.
@@ -80,8 +82,9 @@ func (w *Watch) SetPlan(p *plan.Plan) {
 	for i := range p.Services {
 		n.parties[string(p.Services[i].Name)] = true
 	}
+	externals := map[string]bool{}
 	for i := range p.Externals {
-		n.parties[string(p.Externals[i].Name)] = true
+		n.parties[string(p.Externals[i].Name)], externals[string(p.Externals[i].Name)] = true, true
 	}
 	for i := range p.Rules {
 		r := &p.Rules[i]
@@ -89,7 +92,7 @@ func (w *Watch) SetPlan(p *plan.Plan) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.known = n
+	w.known, w.externals = n, externals
 	for service := range w.ends {
 		if !n.parties[service] {
 			delete(w.ends, service)
@@ -104,9 +107,11 @@ const SignIn = "sign-in"
 // refused only where all of it is strange, or where it can't be one.
 func (w *Watch) Take(role string, s telemetry.Snapshot) error {
 	s.Source = role
+	said := s.Time
 	s.Time = w.clock.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.skew[role] = said.Sub(s.Time)
 	whole, seen := len(s.Samples), map[telemetry.Label]bool{}
 	s.Samples = slices.Clip(slices.DeleteFunc(s.Samples, func(x telemetry.Sample) bool {
 		bad := !w.known.hasLabel(&x.Label) || len(x.Took.Counts) > telemetry.Buckets || role == "gateway" && x.Caller != plan.Outside

@@ -93,7 +93,7 @@ func Severities() []string { return []string{"low", "medium", "high", "critical"
 // WatchRules are the rules of detection.
 func WatchRules() []string {
 	return []string{
-		"undeclared-routes", "honey-path", "payload", "failed-sign-ins", "password-spraying", "factor-fatigue", "factors-removed", "new-device", "replay", "token-misused",
+		"undeclared-routes", "honey-path", "payload", "malformed", "slow-requests", "failed-sign-ins", "password-spraying", "factor-fatigue", "factors-removed", "new-device", "replay", "token-misused",
 		"denied-call", "undeclared-host", "direct-connect", "undeclared-name", "egress-volume", "canary", "secret-habit", "undeclared-program", "denied-write", "new-listener",
 		"unknown-agent", "unusual-administration", "ledger-gap", "clock-skew", "error-budget", "slower", "disk-budget", "expiring", "bypass", "silence", "leak", "crash-loop",
 	}

@@ -19,6 +19,7 @@ const (
 	NoMethod                // a rule has the path, but not this method
 	WrongProtocol           // a rule has the path, but not as this protocol or on this port
 	UnknownPeer             // the peer isn't in the plan
+	Quarantined             // an answer to an attack has cut the caller or the target off
 	NeedsUser               // the rule for this request asks for a user, and nobody is signed in
 	NeedsFactor             // the user may, but has shown no second factor, or too long ago
 	OtherUser               // the rule is for other users

@@ -21,6 +21,8 @@ func (r Reason) String() string {
 		return "wrong-protocol"
 	case UnknownPeer:
 		return "unknown-peer"
+	case Quarantined:
+		return "quarantined"
 	case NeedsUser:
 		return "needs-user"
 	case NeedsFactor:

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/wardhq/ward/internal/cap/watch"
+	"github.com/wardhq/ward/internal/wardtest"
+)
+
+// openToBlocks is twoServices with a gateway that may block addresses of this machine, but for the one that tests ask from.
+const openToBlocks = twoServices + "watch: {never_block: 127.0.0.1}\n"
+
+// from is a client with an address of its own.
+func from(address string) *http.Client {
+	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: 5 * time.Second}
+	return &http.Client{
+		Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: d.DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// statusOf returns the status, 0 for no answer.
+func statusOf(t *testing.T, c *http.Client, url string) int {
+	t.Helper()
+	resp, err := c.Get(url)
+	if err != nil {
+		t.Log(err)
+		return 0
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode
+}
+
+// found are the open findings by rule.
+func found(t *testing.T, file string) map[string]watch.Finding {
+	t.Helper()
+	code, out, errs := say("findings", "--json", "-f", file)
+	var all []watch.Finding
+	if err := json.Unmarshal([]byte(out), &all); err != nil || code != 0 {
+		t.Fatalf("findings: %d %v %s %s", code, err, out, errs)
+	}
+	by := map[string]watch.Finding{}
+	for _, f := range all {
+		by[f.Rule] = f
+	}
+	return by
+}
+
+func TestWhatTheModelDoesntDeclareIsFound(t *testing.T) {
+	w := wardtest.Start(t, twoServices, nil)
+	for range 3 {
+		w.Get("/call?url=http://catalog:8080/admin")
+	}
+	var f watch.Finding
+	wardtest.Eventually(t, "the undeclared call is found", func() bool {
+		f = found(t, w.File)["denied-call"]
+		return f.Count >= 3
+	})
+	if f.Subject != "web" || f.Object != "catalog" || f.Severity.String() != "high" || len(f.Evidence) != 1 {
+		t.Errorf("%+v", f)
+	}
+	code, out, errs := say("findings", fmt.Sprint(f.ID), "-f", w.File)
+	for _, want := range []string{"web faces the Internet", "GET /admin", "to allow it", "(record ", "ward answers quarantine web"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%d %s lacks %q in\n%s", code, errs, want, out)
+		}
+	}
+	if _, out, errs := say("findings", "allow", fmt.Sprint(f.ID), "-f", w.File); !strings.Contains(out, "+    calls: {catalog: [GET /books/**, GET /exit, GET /admin]}") {
+		t.Errorf("the change that allows it: %s %s", out, errs)
+	}
+	if code, _, errs := say("findings", "silence", fmt.Sprint(f.ID), "-f", w.File); code != 2 || !strings.Contains(errs, "reason") {
+		t.Errorf("a silence without a reason: %d %s", code, errs)
+	}
+	if code, _, errs := say("findings", "silence", fmt.Sprint(f.ID), "--for", "1h", "--reason", "known", "-f", w.File); code != 0 {
+		t.Fatal(errs)
+	}
+	if f = found(t, w.File)["denied-call"]; f.Silenced.IsZero() {
+		t.Error("it isn't silenced")
+	}
+	if _, out, _ := say("findings", "-f", w.File); !strings.Contains(out, "(silenced) web called catalog") {
+		t.Error(out)
+	}
+	if code, _, errs := say("findings", "close", fmt.Sprint(f.ID), "--note", "seen", "-f", w.File); code != 0 {
+		t.Fatal(errs)
+	}
+	w.Get("/call?url=http://catalog:8080/admin")
+	wardtest.Eventually(t, "it comes again as a new one", func() bool { return found(t, w.File)["denied-call"].ID > f.ID })
+	if _, out, _ := say("audit", "--kind", "finding", "-f", w.File); !strings.Contains(out, "finding.closed") || !strings.Contains(out, "finding.silenced") {
+		t.Error(out)
+	}
+}
+
+func TestWhoSearchesForHolesIsBlocked(t *testing.T) {
+	for name, attack := range map[string]struct {
+		path func(i int) string
+		rule string
+	}{
+		"routes that are guessed":  {func(i int) string { return fmt.Sprintf("/guess-%d", i) }, "undeclared-routes"},
+		"a file of secrets":        {func(int) string { return "/.env" }, "honey-path"},
+		"SQL in a declared route":  {func(i int) string { return fmt.Sprintf("/call?id=%d%%27%%20OR%%201%%3D1--", i) }, "payload"},
+		"a path out of the folder": {func(i int) string { return fmt.Sprintf("/x%d?file=../../../../etc/passwd", i) }, "payload"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := wardtest.Start(t, openToBlocks, nil)
+			c := from("127.0.0.66")
+			blocked := func() bool { return statusOf(t, c, w.URL+"/call") == http.StatusTooManyRequests }
+			for i := range 25 {
+				statusOf(t, c, w.URL+attack.path(i))
+			}
+			wardtest.Eventually(t, "the client is blocked", blocked)
+			f := found(t, w.File)[attack.rule]
+			if f.Subject != "outside" || len(f.Evidence) != 1 || f.Evidence[0].Client != "127.0.0.66/32" {
+				t.Errorf("%+v", f)
+			}
+			if code, _ := w.Get("/call"); code == http.StatusTooManyRequests {
+				t.Error("others are blocked too")
+			}
+			_, out, _ := say("answers", "-f", w.File)
+			id, _, ok := strings.Cut(out[strings.Index(out, "\na-")+1:], " ")
+			if !ok || !strings.Contains(out, "127.0.0.66 is blocked") {
+				t.Fatal(out)
+			}
+			if code, _, errs := say("answers", "lift", id, "-f", w.File); code != 0 {
+				t.Fatal(errs)
+			}
+			wardtest.Eventually(t, "the block is undone", func() bool { return !blocked() })
+			if _, out, _ := say("audit", "--kind", "answer", "-f", w.File); !strings.Contains(out, "answer.given") || !strings.Contains(out, "answer.lifted") {
+				t.Error(out)
+			}
+		})
+	}
+}
+
+// TestNobodyIsBlockedWhereNoneMayBe attacks with the answer off: by the rule's mode, and for addresses that are never blocked.
+func TestNobodyIsBlockedWhereNoneMayBe(t *testing.T) {
+	for name, yaml := range map[string]string{
+		"the rule observes":     twoServices + "watch: {never_block: 127.0.0.1, rules: {honey-path: observe}}\n",
+		"the network is spared": twoServices + "watch: {never_block: 127.0.0.0/8}\n",
+		"addresses are private": twoServices,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := wardtest.Start(t, yaml, nil)
+			c := from("127.0.0.66")
+			statusOf(t, c, w.URL+"/.env")
+			wardtest.Eventually(t, "it is found", func() bool { return found(t, w.File)["honey-path"].Count > 0 })
+			if _, out, _ := say("answers", "-f", w.File); !strings.Contains(out, "nobody is blocked") {
+				t.Error(out)
+			}
+		})
+	}
+}
+
+// TestBrowsersAndCrawlersArentFound asks for what programs ask for by themselves.
+func TestBrowsersAndCrawlersArentFound(t *testing.T) {
+	w := wardtest.Start(t, openToBlocks, nil)
+	c := from("127.0.0.66")
+	for _, path := range []string{
+		"/favicon.ico", "/robots.txt", "/sitemap.xml", "/apple-touch-icon.png", "/apple-touch-icon-precomposed.png", "/.well-known/security.txt", "/.well-known/change-password", "/manifest.json",
+		"/browserconfig.xml", "/feed", "/index.html", "/ads.txt", "/app.js.map", "/typo", "/typo", "/old-link", "/call?q=rock+%26+roll", "/call?q=it%27s+me+%28again%29", "/call?q=O%27Brien+%2B+1", "/call?q=a%3Cb+or+c%3Ed",
+		"/call?q=select+a+book+from+the+shelf", "/call?next=https%3A%2F%2Fexample.com%2Fa", "/call?q=%22union+jack%22", "/call?date=2026-01-01T00:00:00%2B02:00",
+	} {
+		statusOf(t, c, w.URL+path)
+	}
+	c.CloseIdleConnections()
+	statusOf(t, c, w.URL+"/.env") // and this one is found
+	wardtest.Eventually(t, "the last one is found", func() bool { return len(found(t, w.File)) > 0 })
+	if all := found(t, w.File); len(all) != 1 || all["honey-path"].Count != 1 {
+		t.Errorf("%+v", all)
+	}
+}
+
+func TestAServiceInQuarantineReachesNobody(t *testing.T) {
+	w := wardtest.Start(t, twoServices, nil)
+	call := "/call?url=http://catalog:8080/books/1"
+	works := func() bool {
+		code, a := w.Get(call)
+		return code == http.StatusOK && strings.Contains(fmt.Sprint(a), "catalog")
+	}
+	wardtest.Eventually(t, "web may call catalog", works)
+	if code, _, errs := say("answers", "quarantine", "nobody", "-f", w.File); code == 0 || !strings.Contains(errs, "no service of this name") {
+		t.Errorf("%d %s", code, errs)
+	}
+	code, out, errs := say("answers", "quarantine", "catalog", "--reason", "it behaves oddly", "-f", w.File)
+	if code != 0 {
+		t.Fatal(errs)
+	}
+	start := time.Now()
+	wardtest.Eventually(t, "nobody reaches it", func() bool {
+		_, a := w.Get(call)
+		return strings.Contains(fmt.Sprint(a), "quarantine")
+	})
+	if took := time.Since(start); took > time.Second {
+		t.Logf("it took %s until the quarantine was in force", took)
+	}
+	id, _, _ := strings.Cut(out, " ")
+	if code, _, errs := say("answers", "lift", id, "-f", w.File); code != 0 {
+		t.Fatal(errs)
+	}
+	wardtest.Eventually(t, "web may call catalog again", works)
+}
+
+// TestAnswersOutliveControl, and so does what was found.
+func TestAnswersOutliveControl(t *testing.T) {
+	w := wardtest.Start(t, openToBlocks, nil)
+	c := from("127.0.0.66")
+	statusOf(t, c, w.URL+"/.git/config")
+	wardtest.Eventually(t, "the client is blocked", func() bool { return statusOf(t, c, w.URL+"/call") == http.StatusTooManyRequests })
+	f := found(t, w.File)["honey-path"]
+	for _, r := range w.Status().Roles {
+		if r.Name == "control" {
+			if err := syscall.Kill(r.PID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	wardtest.Eventually(t, "control is back", func() bool {
+		code, out, _ := say("answers", "-f", w.File)
+		return code == 0 && strings.Contains(out, "127.0.0.66 is blocked")
+	})
+	if code := statusOf(t, from("127.0.0.66"), w.URL+"/call"); code != http.StatusTooManyRequests {
+		t.Errorf("it is let in: %d", code)
+	}
+	if got := found(t, w.File)["honey-path"]; got.ID != f.ID {
+		t.Errorf("finding %d became %d", f.ID, got.ID)
+	}
+}

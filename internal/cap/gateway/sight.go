@@ -1,0 +1,194 @@
+package gateway
+
+import (
+	"hash/fnv"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/wardhq/ward/internal/cap/gateway/internal/signature"
+	"github.com/wardhq/ward/internal/proxy"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// slowHead is how long a connection may keep the gateway waiting for its first request before it counts as slow; slowLeast is what it has
+// sent by then, in bytes, if it is no browser's that keeps one ready.
+const (
+	slowHead  = 3 * time.Second
+	slowLeast = 300
+)
+
+// sights are what clients did since the last report that may be part of an attack. Requests that are let pass and look like any
+// other leave no trace here.
+type sights struct {
+	mu   sync.Mutex
+	of   map[netip.Prefix]*wire.Sighting // guarded by mu; at most wire.MaxSighted
+	open map[*client]struct{}            // guarded by mu: connections that haven't asked for anything
+}
+
+// note changes the sighting of a client; of more clients than a report holds it is lost, which is a flood that counts show.
+func (s *sights) note(c netip.Prefix, change func(*wire.Sighting)) {
+	if !c.IsValid() {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.of[c]
+	if x == nil {
+		if len(s.of) >= wire.MaxSighted {
+			return
+		}
+		if s.of == nil {
+			s.of = map[netip.Prefix]*wire.Sighting{}
+		}
+		x = &wire.Sighting{Client: c}
+		s.of[c] = x
+	}
+	change(x)
+}
+
+// connected remembers a connection until it asks for something or ends.
+func (s *sights) connected(c *client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = map[*client]struct{}{}
+	}
+	s.open[c] = struct{}{}
+}
+
+// gone forgets a connection. One whose TLS never stood, though its client sent something, can't be read.
+func (s *sights) gone(c *client, stood bool) {
+	s.mu.Lock()
+	delete(s.open, c)
+	s.mu.Unlock()
+	if !stood && c.got.Load() > 0 {
+		s.note(c.from, func(x *wire.Sighting) { x.Malformed++ })
+	}
+}
+
+// asked tells that a connection has brought a whole request.
+func (s *sights) asked(c *client) {
+	if c.asked.Swap(true) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+}
+
+// Sightings returns what clients did since the last call, and begins anew.
+func (g *Gateway) Sightings() wire.Sightings {
+	s := &g.sights
+	now := g.config.Clock.Now()
+	slow := map[netip.Prefix]int{}
+	s.mu.Lock()
+	for c := range s.open {
+		if now.Sub(c.since) > slowHead && c.got.Load() > slowLeast && !c.h2.Load() {
+			slow[c.from]++
+		}
+	}
+	s.mu.Unlock()
+	for c, n := range slow {
+		s.note(c, func(x *wire.Sighting) { x.Slow = n })
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make(wire.Sightings, 0, len(s.of))
+	for _, x := range s.of {
+		out = append(out, *x)
+	}
+	s.of = nil
+	return out
+}
+
+// sight notes what of a request may be part of an attack.
+func (g *Gateway) sight(r *proxy.Request, v *proxy.Verdict, to routed) {
+	agent, _ := r.Get("User-Agent")
+	referer, _ := r.Get("Referer")
+	class := signature.Of(r.Target(), agent, referer)
+	undeclared := !to.own && to.rule < 0 && (v.Status == http.StatusNotFound || v.Status == http.StatusMisdirectedRequest || v.Status == http.StatusMethodNotAllowed)
+	if class == "" && (!undeclared || signature.Usual(r.Path)) {
+		return
+	}
+	g.sights.note(clientOf(r.Conn.Remote), func(x *wire.Sighting) {
+		if x.Example == "" {
+			x.Example = wire.Clip(r.Method + " " + r.Target())
+		}
+		if x.Tool == "" {
+			x.Tool = signature.Tool(agent)
+		}
+		if class != "" {
+			if x.Payloads++; x.Class == "" {
+				x.Class = string(class)
+			}
+		}
+		if !undeclared {
+			return
+		}
+		if len(x.Undeclared) < wire.MaxSightedPaths {
+			h := fnv.New32a()
+			_, _ = h.Write([]byte(r.Path)) // never returns an error
+			x.Undeclared = append(x.Undeclared, h.Sum32())
+		}
+		if x.Honey == "" && signature.Honey(r.Path) {
+			x.Honey = wire.Clip(r.Path)
+		}
+	})
+}
+
+// unread notes a request that was refused before it was understood.
+func (g *Gateway) unread(r *proxy.Record) {
+	var remote net.Addr
+	if r.Request != nil && r.Request.Conn != nil {
+		remote = r.Request.Conn.Remote
+	}
+	if r.Status != http.StatusBadRequest && r.Status != http.StatusNotImplemented && r.Status != http.StatusRequestHeaderFieldsTooLarge && r.Status != http.StatusRequestURITooLong {
+		return
+	}
+	g.sights.note(clientOf(remote), func(x *wire.Sighting) { x.Malformed++ })
+}
+
+// standing is what answers do to clients.
+type standing struct {
+	clients map[netip.Prefix]wire.Restriction
+	now     func() time.Time
+
+	mu   sync.Mutex
+	next map[netip.Prefix]time.Time // guarded by mu: when a slowed client may ask again
+}
+
+// SetRestrictions puts what answers do to clients into force, in place of what was.
+func (g *Gateway) SetRestrictions(all wire.Restrictions) {
+	s := &standing{clients: map[netip.Prefix]wire.Restriction{}, next: map[netip.Prefix]time.Time{}, now: g.config.Clock.Now}
+	for _, r := range all.All {
+		if r.Client.IsValid() {
+			s.clients[r.Client] = r
+		}
+	}
+	g.standing.Store(s)
+}
+
+// refuses tells what stands against a request of a client now: how long it has to wait, and the answer's ID.
+func (s *standing) refuses(c netip.Prefix) (time.Duration, string) {
+	if s == nil || len(s.clients) == 0 {
+		return 0, ""
+	}
+	r, ok := s.clients[c]
+	now := s.now()
+	if !ok || !now.Before(r.Until) {
+		return 0, ""
+	}
+	if !r.Slow {
+		return r.Until.Sub(now), r.ID
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if next := s.next[c]; now.Before(next) {
+		return next.Sub(now), r.ID
+	}
+	s.next[c] = now.Add(time.Second)
+	return 0, ""
+}

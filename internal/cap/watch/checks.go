@@ -1,0 +1,191 @@
+package watch
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/wardhq/ward/internal/cap/watch/internal/detect"
+	"github.com/wardhq/ward/internal/finding"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// Thresholds of what comes without an event.
+const (
+	mute       = silent + 5*time.Second // of a process that reported before
+	skewed     = 10 * time.Second
+	fullShare  = 10 // per cent of the disk that are left
+	fullBytes  = 5 << 30
+	worstShare = 3
+	// A service's p99 after it was started anew is compared with the one before over this long: it is slower when it takes slowerTimes as long,
+	// and slowerLeast more.
+	compareSpan = 30 * time.Minute
+	slowerTimes = 2
+	slowerLeast = 50 * time.Millisecond
+)
+
+// checks is what is looked at every few seconds.
+type checks struct {
+	started map[string]time.Time // services that were started anew, and aren't compared yet
+	sent    map[way]uint64
+}
+
+// event notes what is compared later.
+func (c *checks) event(e *wire.Event) {
+	if e.Kind == "service.start" && len(c.started) < 1000 {
+		c.started[e.Object] = e.Time
+	}
+}
+
+// check looks at everything that comes without an event.
+func (f *Findings) check() []detect.Signal {
+	now := f.config.Clock.Now()
+	all := f.config.Watch.trouble(now)
+	all = append(all, diskTrouble(f.config.Dir, now)...)
+	all = append(all, f.slower(now)...)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	sent := f.config.Watch.sent()
+	for of, bytes := range sent {
+		if before, known := f.checks.sent[of]; known && bytes > before {
+			all = append(all, f.detector.Volume(of.caller, of.target, int64(bytes-before), now)...)
+		}
+	}
+	f.checks.sent = sent
+	return all
+}
+
+// trouble is what reports, or their absence, show.
+func (w *Watch) trouble(now time.Time) []detect.Signal {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []detect.Signal
+	add := func(rule, subject, object, what string) {
+		out = append(out, detect.Signal{Rule: rule, Subject: subject, Object: object, What: what, Record: -1, Time: now})
+	}
+	for _, role := range slices.Sorted(maps.Keys(w.sources)) {
+		all := w.sources[role]
+		if gap := now.Sub(all[len(all)-1].Time); gap > mute {
+			add("silence", role, "", fmt.Sprintf("The %s hasn't reported for %s.", role, gap.Round(time.Second)))
+		}
+		if off := w.skew[role]; off.Abs() > skewed {
+			add("clock-skew", role, "", fmt.Sprintf("The clock of the %s is off by %s.", role, off.Round(time.Second)))
+		}
+	}
+	running := map[string]bool{}
+	for i := range w.uses {
+		running[w.uses[i].Service] = true
+	}
+	for _, service := range slices.Sorted(maps.Keys(w.ends)) {
+		e := w.ends[service]
+		if left := e.end.Sub(now); running[service] && now.Sub(w.usedAt) <= silent && left < e.life/4 {
+			add("expiring", service, "certificate", fmt.Sprintf("The certificate of %s ends at %s, and wasn't renewed.", service, e.end.UTC().Format(time.TimeOnly)))
+		}
+	}
+	return out
+}
+
+// way is a caller's way to an external, as one run of one process counts it.
+type way struct {
+	caller, target, source string
+	start                  int64
+}
+
+// sent is how many bytes went each way to an external since its process began.
+func (w *Watch) sent() map[way]uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := map[way]uint64{}
+	for role, all := range w.sources {
+		last := &all[len(all)-1]
+		for i := range last.Samples {
+			if x := &last.Samples[i]; w.externals[x.Target] {
+				out[way{x.Caller, x.Target, role, last.Start.UnixNano()}] += x.In
+			}
+		}
+	}
+	return out
+}
+
+// diskTrouble is said when there is little room left.
+func diskTrouble(dir string, now time.Time) []detect.Signal {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil || st.Blocks == 0 {
+		return nil
+	}
+	free := int64(st.Bavail) * st.Bsize
+	share := int64(st.Bavail) * 100 / int64(st.Blocks)
+	if share >= fullShare || free >= fullBytes {
+		return nil
+	}
+	s := detect.Signal{Rule: "disk-budget", Subject: "control", Record: -1, Time: now, What: fmt.Sprintf("%d MB are left on the disk of Ward's state, %d %%.", free>>20, share)}
+	if share < worstShare {
+		s.Severity = finding.Critical
+	}
+	return []detect.Signal{s}
+}
+
+// slower compares services that were started anew a while ago with what they were before.
+func (f *Findings) slower(now time.Time) []detect.Signal {
+	f.mu.Lock()
+	var due []string
+	at := map[string]time.Time{}
+	for service, t := range f.checks.started {
+		if now.Sub(t) >= compareSpan {
+			due, at[service] = append(due, service), t
+			delete(f.checks.started, service)
+		}
+	}
+	f.mu.Unlock()
+	slices.Sort(due)
+	var out []detect.Signal
+	for _, service := range due {
+		before, after, ok := f.config.Watch.around(service, at[service], now)
+		if ok && after > slowerTimes*before && after-before > slowerLeast.Seconds() {
+			out = append(out, detect.Signal{
+				Rule: "slower", Subject: service, Service: service, Record: -1, Time: now,
+				What: fmt.Sprintf("99 of 100 requests to %s took up to %.0f ms since it was started at %s, and %.0f ms before.", service, 1000*after, at[service].UTC().Format(time.TimeOnly), 1000*before),
+			})
+		}
+	}
+	return out
+}
+
+// around is the mean of a service's slowest p99 before and after a moment, in seconds; ok if there is enough of both.
+func (w *Watch) around(service string, at, now time.Time) (before, after float64, ok bool) {
+	const step = time.Minute
+	all, err := w.History(HistoryQuery{Measure: P99, Service: service, Since: now.Sub(at) + compareSpan, Step: step})
+	if err != nil {
+		return 0, 0, false
+	}
+	var sums [2]float64
+	var counts [2]int
+	begin := now.Truncate(step).Add(-(now.Sub(at) + compareSpan))
+	for i := range all {
+		if all[i].Target != service {
+			continue
+		}
+		for j, v := range all[i].Values {
+			if v == nil {
+				continue
+			}
+			side := 0
+			if begin.Add(time.Duration(j) * step).After(at) {
+				side = 1
+			}
+			sums[side] += *v
+			counts[side]++
+		}
+	}
+	const enough = 5 // minutes with requests
+	if counts[0] < enough || counts[1] < enough {
+		return 0, 0, false
+	}
+	return sums[0] / float64(counts[0]), sums[1] / float64(counts[1]), true
+}
+
+func id(n int64) string { return strconv.FormatInt(n, 10) }

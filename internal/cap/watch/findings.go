@@ -1,0 +1,349 @@
+package watch
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/watch/internal/detect"
+	"github.com/wardhq/ward/internal/cap/watch/internal/inbox"
+	"github.com/wardhq/ward/internal/ledger"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/store"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// What findings are made of, for who shows them.
+type (
+	Finding      = inbox.Finding
+	Silence      = inbox.Silence
+	FindingQuery = inbox.Query
+	Rule         = detect.Rule
+)
+
+// Rules are what Ward looks for.
+func Rules() []Rule { return detect.Rules() }
+
+// RuleOf is a rule by its name.
+func RuleOf(name string) Rule { return detect.RuleOf(name) }
+
+// FindingReport is a finding with what explains it.
+type FindingReport struct {
+	Finding
+	Title   string             `json:"title"`
+	Why     string             `json:"why"`
+	Answer  string             `json:"answer,omitempty"` // that the rule gives by itself
+	Offer   string             `json:"offer,omitempty"`  // that a person may give
+	Answers []wire.Restriction `json:"answers,omitempty"`
+	Allow   string             `json:"allow,omitempty"` // which line of ward.yaml would allow it
+}
+
+// Records is the audit trail, as the detector reads it.
+type Records interface {
+	Size() (int64, <-chan struct{})
+	Read(from int64, f func(ledger.Record) bool) error
+}
+
+// FindingsConfig is what Findings need.
+type FindingsConfig struct {
+	DB     *store.DB
+	Clock  clock.Clock
+	Ledger Records
+	Watch  *Watch
+	Record func(wire.Event) // takes what is done to the ledger; must not block
+	Dir    string           // of control's state, whose disk is watched
+	// Told hears of each finding that is new, or worse than before; nil for nobody.
+	Told func(Finding)
+}
+
+// old is the age from which on what the ledger tells is no news: after an upgrade it isn't gone through again.
+const old = 24 * time.Hour
+
+// checkEvery is how often is looked at what comes without an event: silence, ends, the disk, promises.
+const checkEvery = 5 * time.Second
+
+// Findings find attacks and trouble, keep what was found, and answer. Its methods are safe for concurrent use.
+type Findings struct {
+	config FindingsConfig
+	inbox  *inbox.Inbox
+
+	mu       sync.Mutex // guards what follows
+	detector *detect.Detector
+	observed map[string]bool // rules that only observe
+	spared   []netip.Prefix  // clients that no answer closes out by itself
+	services map[string]bool
+	checks   checks
+}
+
+// OpenFindings reads what was found before.
+func OpenFindings(ctx context.Context, c FindingsConfig) (*Findings, error) {
+	b, err := inbox.Open(ctx, c.DB, c.Clock)
+	if err != nil {
+		return nil, err
+	}
+	return &Findings{config: c, inbox: b, detector: detect.New(c.Clock.Now()), spared: private(), checks: checks{started: map[string]time.Time{}}}, nil
+}
+
+// private are the networks that aren't closed out by accident: this machine, and those behind which a whole company may be.
+func private() []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range []string{"127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10"} {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+// SetPlan puts into force what a plan declares, and what it says of rules.
+func (f *Findings) SetPlan(p *plan.Plan) {
+	spared := private()
+	if len(p.Watch.NeverBlock) > 0 {
+		spared = nil // who says which says all
+	}
+	for _, s := range p.Watch.NeverBlock {
+		if n, err := netip.ParsePrefix(s); err == nil {
+			spared = append(spared, n)
+		} else if a, err := netip.ParseAddr(s); err == nil {
+			spared = append(spared, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.detector.SetPlan(p)
+	f.spared = spared
+	f.observed = map[string]bool{}
+	for _, r := range p.Watch.Rules {
+		f.observed[r.Name] = r.Observe
+	}
+	f.services = map[string]bool{}
+	for i := range p.Services {
+		f.services[string(p.Services[i].Name)] = true
+	}
+}
+
+// Run reads the audit trail, looks around, and keeps what was found, until ctx ends.
+func (f *Findings) Run(ctx context.Context) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for n := 1; ; n++ {
+		_, changed := f.config.Ledger.Size()
+		f.read(ctx)
+		select {
+		case <-changed:
+			n-- // the seconds below are of the ticker
+			continue
+		case <-t.C:
+		case <-ctx.Done():
+			if err := f.inbox.Flush(context.WithoutCancel(ctx)); err != nil {
+				slog.Error("findings not kept", "error", err)
+			}
+			return
+		}
+		if n%int(checkEvery/time.Second) == 0 {
+			f.handle(ctx, f.check())
+		}
+		if err := f.inbox.Flush(ctx); err != nil && ctx.Err() == nil {
+			slog.Error("findings not kept", "error", err)
+		}
+		if n%int(24*time.Hour/time.Second) == 0 {
+			if err := f.inbox.Clean(ctx); err != nil && ctx.Err() == nil {
+				slog.Error("old findings not removed", "error", err)
+			}
+		}
+	}
+}
+
+// read looks at what the ledger has got since.
+func (f *Findings) read(ctx context.Context) {
+	from := f.inbox.Cursor()
+	next := from
+	var signals []detect.Signal
+	limit := f.config.Clock.Now().Add(-old)
+	err := f.config.Ledger.Read(from, func(r ledger.Record) bool {
+		next = r.Index + 1
+		if r.Time.After(limit) {
+			f.mu.Lock()
+			signals = append(signals, f.detector.Event(r.Index, &r.Event)...)
+			f.checks.event(&r.Event)
+			f.mu.Unlock()
+		}
+		return ctx.Err() == nil
+	})
+	if err != nil {
+		slog.Error("read ledger for findings", "error", err)
+	}
+	f.handle(ctx, signals)
+	if next != from {
+		f.inbox.Seen(next)
+	}
+}
+
+// TakeSightings takes what a gateway tells of its clients.
+func (f *Findings) TakeSightings(ctx context.Context, all wire.Sightings) error {
+	if err := all.Check(); err != nil {
+		return err
+	}
+	now := f.config.Clock.Now()
+	var signals []detect.Signal
+	f.mu.Lock()
+	for i := range all {
+		signals = append(signals, f.detector.Sight(&all[i], now)...)
+	}
+	f.mu.Unlock()
+	f.handle(ctx, signals)
+	return nil
+}
+
+// handle makes findings of signals, and answers those that are to be answered.
+func (f *Findings) handle(ctx context.Context, signals []detect.Signal) {
+	if len(signals) == 0 {
+		return
+	}
+	changes := f.inbox.Take(signals)
+	if slices.ContainsFunc(changes, func(c inbox.Change) bool { return c.New }) { // what is said is kept first
+		if err := f.inbox.Flush(ctx); err != nil {
+			slog.Error("finding not kept", "error", err)
+		}
+	}
+	for i := range changes {
+		c := &changes[i]
+		if c.New {
+			f.config.Record(wire.Event{Kind: "finding.new", Subject: c.Finding.Subject, Object: c.Finding.Object, Detail: map[string]string{"rule": c.Finding.Rule, "severity": c.Finding.Severity.String(), "finding": id(c.Finding.ID), "what": c.Finding.What}})
+			slog.Warn("finding", "id", c.Finding.ID, "rule", c.Finding.Rule, "severity", c.Finding.Severity.String(), "what", c.Finding.What)
+		}
+		if c.New && f.config.Told != nil && c.Finding.Silenced.IsZero() {
+			f.config.Told(c.Finding)
+		}
+		f.answer(ctx, &signals[i], &c.Finding)
+	}
+}
+
+// answer does what a rule says, unless it only observes, or somebody has silenced it.
+func (f *Findings) answer(ctx context.Context, s *detect.Signal, found *Finding) {
+	rule := detect.RuleOf(s.Rule)
+	f.mu.Lock()
+	observes, spared, known := f.observed[s.Rule], f.spares(s.Client), f.services[s.Service]
+	f.mu.Unlock()
+	if observes || !found.Silenced.IsZero() {
+		return
+	}
+	r := wire.Restriction{Reason: rule.Title, Finding: found.ID}
+	switch {
+	case (rule.Answer == detect.Block || rule.Answer == detect.Slow) && s.Client.IsValid() && !spared:
+		r.Client, r.Slow = s.Client, rule.Answer == detect.Slow
+	case rule.Answer == detect.Quarantine && known:
+		r.Service = s.Service
+	default:
+		return
+	}
+	if _, err := f.restrict(ctx, r); err != nil {
+		slog.Error("answer to a finding failed", "finding", found.ID, "error", err)
+	}
+}
+
+// spares tells whether a client isn't closed out without a person's word; f.mu is held.
+func (f *Findings) spares(c netip.Prefix) bool {
+	return slices.ContainsFunc(f.spared, func(p netip.Prefix) bool { return p.Overlaps(c) }) || f.detector.Administrates(c)
+}
+
+// restrict puts an answer into force, and says so in the ledger.
+func (f *Findings) restrict(ctx context.Context, r wire.Restriction) (wire.Restriction, error) {
+	out, fresh, err := f.inbox.Restrict(ctx, r)
+	if err != nil || !fresh {
+		return out, err
+	}
+	f.config.Record(answerEvent("answer.given", &out))
+	return out, nil
+}
+
+func answerEvent(kind string, r *wire.Restriction) wire.Event {
+	e := wire.Event{Kind: kind, Subject: r.By, Object: r.Service, Detail: map[string]string{"id": r.ID, "until": r.Until.UTC().Format(time.RFC3339), "reason": r.Reason}}
+	if e.Subject == "" {
+		e.Subject = "watch"
+	}
+	if r.Client.IsValid() {
+		e.Object = r.Client.String()
+	}
+	if r.Finding != 0 {
+		e.Detail["finding"] = id(r.Finding)
+	}
+	return e
+}
+
+// Restrict gives an answer that a person asks for: by says who. A zero Until takes the usual life.
+func (f *Findings) Restrict(ctx context.Context, r wire.Restriction) (wire.Restriction, error) {
+	f.mu.Lock()
+	known := f.services[r.Service]
+	f.mu.Unlock()
+	switch {
+	case r.Client.IsValid() == (r.Service != ""):
+		return r, fault.New(fault.Invalid, "an answer is about a client or about a service")
+	case r.Service != "" && !known:
+		return r, fault.New(fault.NotFound, "the plan has no service of this name")
+	case r.Client.IsValid() && (r.Client != r.Client.Masked() || r.Client.Bits() < 8):
+		return r, fault.New(fault.Invalid, "a client is an address, or a network of at least 8 bits")
+	case r.By == "":
+		return r, fault.New(fault.Invalid, "an answer says who gives it")
+	}
+	return f.restrict(ctx, r)
+}
+
+// Lift ends an answer before its time.
+func (f *Findings) Lift(ctx context.Context, answer, by string) (wire.Restriction, error) {
+	r, err := f.inbox.Lift(ctx, answer)
+	if err != nil {
+		return r, err
+	}
+	e := answerEvent("answer.lifted", &r)
+	e.Subject = by
+	f.config.Record(e)
+	return r, nil
+}
+
+// Restrictions are the answers in force, and a channel that is closed at the next change.
+func (f *Findings) Restrictions() (wire.Restrictions, <-chan struct{}) { return f.inbox.Restrictions() }
+
+// Quarantined tells whether a service is cut off.
+func (f *Findings) Quarantined(service string) bool { return f.inbox.Quarantined(service) }
+
+// List returns findings, the worst first.
+func (f *Findings) List(ctx context.Context, q FindingQuery) ([]Finding, error) {
+	return f.inbox.List(ctx, q)
+}
+
+// Get returns one finding.
+func (f *Findings) Get(ctx context.Context, id int64) (Finding, error) { return f.inbox.Get(ctx, id) }
+
+// Close takes a finding back.
+func (f *Findings) Close(ctx context.Context, number int64, by, note string) (Finding, error) {
+	out, err := f.inbox.Close(ctx, number, by, note)
+	if err == nil {
+		f.config.Record(wire.Event{Kind: "finding.closed", Subject: by, Detail: map[string]string{"finding": id(number), "rule": out.Rule, "note": out.Note}})
+	}
+	return out, err
+}
+
+// Silence silences findings until a time.
+func (f *Findings) Silence(ctx context.Context, s Silence) (Silence, error) {
+	out, err := f.inbox.AddSilence(ctx, s)
+	if err == nil {
+		f.config.Record(wire.Event{Kind: "finding.silenced", Subject: s.By, Detail: map[string]string{"rule": s.Rule, "subject": s.Subject, "object": s.Object, "until": s.Until.UTC().Format(time.RFC3339), "reason": s.Reason, "silence": id(out.ID)}})
+	}
+	return out, err
+}
+
+// EndSilence ends a silence before its time.
+func (f *Findings) EndSilence(ctx context.Context, number int64, by string) error {
+	err := f.inbox.EndSilence(ctx, number)
+	if err == nil {
+		f.config.Record(wire.Event{Kind: "finding.silence_ended", Subject: by, Detail: map[string]string{"silence": id(number)}})
+	}
+	return err
+}
+
+// Silences are those in force.
+func (f *Findings) Silences() []Silence { return f.inbox.Silences() }

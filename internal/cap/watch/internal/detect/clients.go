@@ -1,0 +1,150 @@
+package detect
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wardhq/ward/internal/finding"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// Thresholds for one client. Each is above what people, browsers and crawlers do by mistake, and below what a scanner needs to find anything.
+const (
+	burstPaths   = 12 // different undeclared paths in burstSpan
+	burstSpan    = time.Minute
+	slowPaths    = 24 // different undeclared paths in slowSpan
+	slowSpan     = 7 * 24 * time.Hour
+	injections   = 3 // requests in payloadSpan
+	payloadSpan  = 10 * time.Minute
+	unreadable   = 10 // in burstSpan
+	waitingConns = 20 // at once
+)
+
+// Thresholds for all clients together: a search that is spread over many addresses.
+const (
+	spreadPaths   = 100
+	spreadClients = 10
+	spreadSpan    = 10 * time.Minute
+)
+
+// client is what one client did.
+type client struct {
+	paths     []seenPath // different ones, oldest first
+	payloads  times
+	malformed times
+	example   string
+}
+
+type seenPath struct {
+	hash uint32
+	at   time.Time
+}
+
+// maxPaths bounds the paths that are remembered of a client.
+const maxPaths = 64
+
+// sees notes undeclared paths and tells how many different ones there were in each span.
+func (c *client) sees(hashes []uint32, now time.Time) (burst, slow int) {
+	c.paths = slices.DeleteFunc(c.paths, func(p seenPath) bool { return now.Sub(p.at) > slowSpan })
+	for _, h := range hashes {
+		if !slices.ContainsFunc(c.paths, func(p seenPath) bool { return p.hash == h }) {
+			c.paths = append(c.paths, seenPath{h, now})
+		}
+	}
+	if over := len(c.paths) - maxPaths; over > 0 {
+		c.paths = slices.Delete(c.paths, 0, over)
+	}
+	for _, p := range c.paths {
+		if now.Sub(p.at) <= burstSpan {
+			burst++
+		}
+	}
+	return burst, len(c.paths)
+}
+
+// spread is a search by many clients together.
+type spread struct {
+	began   time.Time
+	paths   map[uint32]bool
+	clients map[netip.Prefix]bool
+	told    bool
+}
+
+func (s *spread) sees(c netip.Prefix, hashes []uint32, now time.Time) bool {
+	if now.Sub(s.began) > spreadSpan || s.paths == nil {
+		*s = spread{began: now, paths: map[uint32]bool{}, clients: map[netip.Prefix]bool{}}
+	}
+	for _, h := range hashes {
+		if len(s.paths) < 4*spreadPaths {
+			s.paths[h] = true
+		}
+	}
+	if len(s.clients) < 4*spreadClients {
+		s.clients[c] = true
+	}
+	if s.told || len(s.paths) < spreadPaths || len(s.clients) < spreadClients {
+		return false
+	}
+	s.told = true
+	return true
+}
+
+// Sight looks at what one client of the gateway did.
+func (d *Detector) Sight(s *wire.Sighting, now time.Time) []Signal {
+	c := d.clients.get(s.Client, now)
+	if s.Example != "" {
+		c.example = s.Example
+	}
+	var out []Signal
+	who := text(s.Client)
+	add := func(rule, what string) {
+		evidence := c.example
+		if s.Tool != "" {
+			evidence = strings.TrimSpace(evidence + " (it calls itself " + s.Tool + ")")
+		}
+		out = append(out, Signal{Rule: rule, Subject: who, Client: s.Client, What: what, Evidence: evidence, Record: -1, Time: now})
+	}
+	if s.Honey != "" {
+		add("honey-path", fmt.Sprintf("%s asked for %s.", who, s.Honey))
+	}
+	if len(s.Undeclared) > 0 {
+		burst, slow := c.sees(s.Undeclared, now)
+		switch {
+		case burst >= burstPaths:
+			add("undeclared-routes", fmt.Sprintf("%s asked for %d different routes within a minute that ward.yaml doesn't declare.", who, burst))
+		case slow >= slowPaths:
+			add("undeclared-routes", fmt.Sprintf("%s asked for %d different routes within a week that ward.yaml doesn't declare.", who, slow))
+		}
+		if d.scan.sees(s.Client, s.Undeclared, now) {
+			out = append(out, Signal{
+				Rule: "undeclared-routes", Severity: finding.Medium, Subject: "many addresses", Record: -1, Time: now, Evidence: c.example,
+				What: fmt.Sprintf("%d addresses together asked for more than %d different routes within ten minutes that ward.yaml doesn't declare.", len(d.scan.clients), spreadPaths-1),
+			})
+		}
+	}
+	if s.Payloads > 0 {
+		if n := c.payloads.add(now, s.Payloads, payloadSpan); n >= injections {
+			add("payload", fmt.Sprintf("%s sent %d requests within ten minutes that would inject something (%s).", who, n, s.Class))
+		}
+	}
+	if s.Malformed > 0 {
+		if n := c.malformed.add(now, s.Malformed, burstSpan); n >= unreadable {
+			add("malformed", fmt.Sprintf("%s sent %d requests within a minute that can't be read.", who, n))
+		}
+	}
+	if s.Slow >= waitingConns {
+		add("slow-requests", fmt.Sprintf("%s keeps %d connections open without finishing a request.", who, s.Slow))
+	}
+	return out
+}
+
+// text is a network as people write it: an address without a prefix that says all of it.
+func text(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
+}

@@ -1,0 +1,249 @@
+package detect
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wardhq/ward/internal/finding"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// flagRules are the rules of the flags that identity and the sandboxes raise.
+func flagRules() map[string]string {
+	return map[string]string{
+		"brute-force": "failed-sign-ins", "credential-stuffing": "password-spraying", "password-spraying": "password-spraying", "enumeration": "failed-sign-ins",
+		"refresh-reuse": "replay", "passkey-clone": "replay", "session-moved": "replay", "factor-fatigue": "factor-fatigue", "factors-removed": "factors-removed",
+		"new-device": "new-device", "impossible-travel": "new-device", "sign-in-denied": "replay",
+		"secret-in-log": "leak", "card-in-log": "leak", "token-in-log": "leak", "canary": "canary", "dns": "undeclared-name", "bind": "new-listener",
+		"connect": "direct-connect", "exec": "undeclared-program", "listen": "new-listener", "syscall": "denied-write", "write": "denied-write", "bypass": "bypass",
+	}
+}
+
+// crashes is how many ends of a service within crashSpan are one too many.
+const (
+	crashes   = 3
+	crashSpan = 10 * time.Minute
+)
+
+// Event looks at one record of the ledger.
+func (d *Detector) Event(index int64, e *wire.Event) []Signal {
+	s := Signal{Record: index, Subject: e.Subject, Object: e.Object, Count: e.Count, Time: e.Time, Evidence: evidence(e)}
+	kind, _, _ := strings.Cut(e.Kind, ".")
+	switch {
+	case kind == "flag":
+		return d.flag(s, e)
+	case e.Kind == "request.denied":
+		return d.denied(s, e)
+	case e.Kind == "token.misused":
+		s.Rule, s.Service = "token-misused", e.Subject
+		s.What = fmt.Sprintf("%s used a user's token at %s that didn't count there: %s.", e.Subject, e.Object, e.Detail["token"])
+	case e.Kind == "request.leak", e.Kind == "secret.echo":
+		s.Rule, s.What = "leak", fmt.Sprintf("A secret was in an answer of %s, and was masked: %s.", e.Object, detail(e, "secret", "form", "where"))
+	case e.Kind == "request.canary":
+		s.Rule, s.Service = "canary", e.Object
+		s.What = fmt.Sprintf("The canary %s was in an answer of %s.", e.Detail["secret"], e.Object)
+	case e.Kind == "ledger.lost":
+		s.Rule = "ledger-gap"
+		s.What = fmt.Sprintf("%d events of %s were lost before they reached the audit trail.", max(e.Count, 1), e.Source)
+	case e.Kind == "ledger.torn":
+		s.Rule, s.What = "ledger-gap", "The end of the audit trail was torn, and put aside: "+detail(e, "bytes", "file")+"."
+	case e.Kind == "service.exit":
+		return d.exit(s, e)
+	case e.Kind == "role.restart":
+		s.Rule, s.Severity = "silence", finding.Medium
+		s.What = "Ward's " + e.Object + " ended and was started anew."
+	case e.Kind == "key.use", e.Kind == "secret.read":
+		return d.habit(s, e)
+	case e.Kind == "admin.request":
+		return d.administration(s, e)
+	}
+	if s.Rule == "" {
+		return nil
+	}
+	return []Signal{s}
+}
+
+// flag is what identity or a sandbox has seen itself.
+func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
+	name := strings.TrimPrefix(e.Kind, "flag.")
+	if s.Rule = flagRules()[name]; s.Rule == "" {
+		return nil
+	}
+	if e.Detail["reason"] != "" { // identity's
+		s.Severity, s.Person = finding.SeverityOf(e.Detail["severity"]), e.Object
+		s.Subject, s.Object = e.Object, name
+		s.What = capital(e.Detail["reason"]) + "."
+		if p, err := netip.ParsePrefix(e.Detail["network"]); err == nil {
+			s.Client = p
+			if s.Person == "" {
+				s.Subject = text(p)
+			}
+		}
+		if did := strings.TrimSuffix(strings.TrimSuffix(e.Detail["response"], "record"), ", "); did != "" {
+			s.What += " Done: " + did + "."
+		}
+		return []Signal{s}
+	}
+	service, _, _ := strings.Cut(e.Subject, ".") // without the replica
+	s.Service, s.Subject = service, service
+	what := e.Detail["what"]
+	switch s.Rule {
+	case "leak":
+		s.Object = what
+		s.What = fmt.Sprintf("%s printed %s; it was masked.", service, what)
+	case "canary":
+		s.What = fmt.Sprintf("%s printed a canary: %s.", service, what)
+	case "undeclared-name":
+		s.Object = what
+		s.What = fmt.Sprintf("%s looked up %s.", service, what)
+	default:
+		s.Object = name
+		s.What = fmt.Sprintf("%s: %s.", service, what)
+	}
+	return []Signal{s}
+}
+
+// denied is a call that no line allows, at an agent. The gateway's are seen client by client.
+func (d *Detector) denied(s Signal, e *wire.Event) []Signal {
+	if e.Subject == plan.Outside || e.Detail["end"] == "gateway" || e.Detail["reason"] == "quarantined" {
+		return nil
+	}
+	port, _ := strconv.Atoi(e.Detail["port"]) // absent: any
+	method, path := e.Detail["method"], strings.TrimSuffix(e.Detail["path"], "…")
+	s.Service = e.Subject
+	if reason := e.Detail["reason"]; reason == "needs-user" || reason == "needs-factor" || reason == "other-user" || reason == "condition-failed" {
+		s.Rule, s.Severity = "denied-call", finding.Low // the call is declared, for somebody else
+	}
+	switch {
+	case s.Rule != "":
+	case e.Detail["host"] != "" || e.Detail["reason"] == "wrong_host":
+		s.Rule, s.Object = "undeclared-host", e.Object
+		s.What = fmt.Sprintf("%s asked %s for another host: %s.", e.Subject, e.Object, e.Detail["host"])
+		return []Signal{s}
+	case !d.known[e.Subject]:
+		s.Rule, s.Service = "unknown-agent", ""
+	default:
+		s.Rule = "denied-call"
+		if d.exposed[e.Subject] || d.sensitive[e.Object] {
+			s.Severity = finding.High
+		}
+		if method != "*" && e.Object != "" {
+			s.Call = &Call{Caller: e.Subject, Target: e.Object, Port: port, Method: method, Path: path}
+		}
+	}
+	s.What = fmt.Sprintf("%s called %s: %s.", e.Subject, e.Object, strings.TrimSpace(method+" "+path))
+	switch {
+	case d.exposed[e.Subject]:
+		s.What += " " + e.Subject + " faces the Internet, and may have been taken over."
+	case d.sensitive[e.Object]:
+		s.What += " " + e.Object + " is sensitive."
+	}
+	return []Signal{s}
+}
+
+// exit is one end of a service that wasn't asked for.
+func (d *Detector) exit(s Signal, e *wire.Event) []Signal {
+	service, _, _ := strings.Cut(e.Object, ".")
+	if !d.known[service] {
+		return nil
+	}
+	n := d.exits.get(service, e.Time).add(e.Time, 1, crashSpan)
+	if n < crashes {
+		return nil
+	}
+	s.Rule, s.Subject, s.Object, s.Service = "crash-loop", service, "", service
+	s.What = fmt.Sprintf("%s ended %d times within ten minutes: %s.", service, n, e.Detail["reason"])
+	return []Signal{s}
+}
+
+// place is where somebody acts from.
+type place struct{ networks []placed }
+
+type placed struct {
+	network string
+	last    time.Time
+}
+
+const (
+	placeSpan = 30 * 24 * time.Hour
+	maxPlaced = 8
+)
+
+// administration is an act of an administrator who is signed in as a person.
+func (d *Detector) administration(s Signal, e *wire.Event) []Signal {
+	from := e.Detail["network"]
+	if from == "" || e.Subject == "" {
+		return nil
+	}
+	p := d.places.get(e.Subject, e.Time)
+	first := len(p.networks) == 0
+	for i := range p.networks {
+		if p.networks[i].network == from {
+			fresh := e.Time.Sub(p.networks[i].last) <= placeSpan
+			p.networks[i].last = e.Time
+			if fresh {
+				return nil
+			}
+		}
+	}
+	if len(p.networks) >= maxPlaced {
+		p.networks = p.networks[1:]
+	}
+	p.networks = append(p.networks, placed{from, e.Time})
+	if first {
+		return nil // nothing is usual yet
+	}
+	s.Rule, s.Person, s.Object = "unusual-administration", e.Subject, from
+	s.What = fmt.Sprintf("%s acted as an administrator from %s for the first time in 30 days: %s.", e.Subject, from, e.Object)
+	return []Signal{s}
+}
+
+// Administrates tells whether an administrator has acted from a client's network lately.
+func (d *Detector) Administrates(c netip.Prefix) bool {
+	if !c.IsValid() {
+		return false
+	}
+	for _, e := range d.places.all {
+		if slices.ContainsFunc(e.v.networks, func(p placed) bool { return p.network == c.String() }) {
+			return true
+		}
+	}
+	return false
+}
+
+// evidence is an event in a line.
+func evidence(e *wire.Event) string {
+	parts := []string{e.Kind}
+	for _, s := range []string{e.Subject, e.Object} {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	if d := detail(e, "method", "path", "reason", "id"); d != "" {
+		parts = append(parts, d)
+	}
+	return strings.Join(parts, " ")
+}
+
+// detail is what an event says under keys, in their order.
+func detail(e *wire.Event, keys ...string) string {
+	var out []string
+	for _, k := range keys {
+		if v := e.Detail[k]; v != "" {
+			out = append(out, v)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func capital(s string) string {
+	if s == "" || s[0] < 'a' || s[0] > 'z' {
+		return s
+	}
+	return string(s[0]-'a'+'A') + s[1:]
+}

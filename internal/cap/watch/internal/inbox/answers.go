@@ -1,0 +1,174 @@
+package inbox
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/store"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// Lives of answers: the first one of a client lasts blockLeast, each further one within a day of the last twice as long, up to blockMost.
+// A service stays in quarantine until somebody lifts it, at most quarantineMost.
+const (
+	blockLeast     = 10 * time.Minute
+	blockMost      = 24 * time.Hour
+	quarantineMost = 30 * 24 * time.Hour
+	maxAnswers     = 10_000 // in force
+)
+
+// target is what a restriction is about, as the database tells them apart.
+func target(r *wire.Restriction) string {
+	if r.Service != "" {
+		return "service " + r.Service
+	}
+	return "client " + r.Client.String()
+}
+
+// Restrict puts an answer into force, unless one that is as strong stands already. A zero Until takes the usual life.
+func (b *Inbox) Restrict(ctx context.Context, r wire.Restriction) (wire.Restriction, bool, error) {
+	now := b.clock.Now()
+	b.mu.Lock()
+	for _, have := range b.answers {
+		if target(&have) == target(&r) && now.Before(have.Until) && (!have.Slow || r.Slow) && (r.Until.IsZero() || !r.Until.After(have.Until)) {
+			b.mu.Unlock()
+			return have, false, nil
+		}
+	}
+	full := len(b.answers) >= maxAnswers
+	b.mu.Unlock()
+	if full {
+		return r, false, fault.New(fault.Exhausted, fmt.Sprintf("%d answers are in force", maxAnswers))
+	}
+	r.ID = answerID()
+	err := b.db.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+		until := r.Until
+		if until.IsZero() {
+			life, err := nextLife(ctx, tx, &r, now)
+			if err != nil {
+				return err
+			}
+			until = now.Add(life)
+		}
+		kept := r
+		kept.Until = until
+		if _, err := tx.Exec(ctx, "INSERT INTO watch_restriction (id, target, began, until, body) VALUES (?, ?, ?, ?, ?)", r.ID, target(&r), now.UnixMicro(), until.UnixMicro(), marshal(kept)); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "DELETE FROM watch_restriction WHERE until < ?", now.Add(-quarantineMost).UnixMicro())
+		r.Until = until
+		return err
+	})
+	if err != nil {
+		return r, false, fmt.Errorf("keep answer: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answers = slices.DeleteFunc(b.answers, func(have wire.Restriction) bool { return target(&have) == target(&r) })
+	b.answers = append(b.answers, r)
+	b.tell()
+	return r, true, nil
+}
+
+// nextLife is how long an answer lasts, from how long those before did.
+func nextLife(ctx context.Context, tx *store.Tx, r *wire.Restriction, now time.Time) (time.Duration, error) {
+	if r.Service != "" {
+		return quarantineMost, nil
+	}
+	rows, err := tx.Query(ctx, "SELECT began, until FROM watch_restriction WHERE target = ? AND until > ? ORDER BY until DESC LIMIT 1", target(r), now.Add(-24*time.Hour).UnixMicro())
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = rows.Close() }() // rows.Err says what is wrong
+	life := blockLeast
+	for rows.Next() {
+		var began, until int64
+		if err := rows.Scan(&began, &until); err != nil {
+			return 0, err
+		}
+		life = min(max(2*time.Duration(until-began)*time.Microsecond, blockLeast), blockMost)
+	}
+	return life, rows.Err()
+}
+
+// Lift ends an answer before its time.
+func (b *Inbox) Lift(ctx context.Context, id string) (wire.Restriction, error) {
+	b.mu.Lock()
+	i := slices.IndexFunc(b.answers, func(r wire.Restriction) bool { return r.ID == id })
+	if i < 0 {
+		b.mu.Unlock()
+		return wire.Restriction{}, fault.New(fault.NotFound, fmt.Sprintf("no answer %.40q is in force", id))
+	}
+	r := b.answers[i]
+	b.answers = slices.Delete(slices.Clone(b.answers), i, i+1)
+	b.tell()
+	b.mu.Unlock()
+	now := b.clock.Now()
+	err := b.db.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
+		_, err := tx.Exec(ctx, "DELETE FROM watch_restriction WHERE id = ?", id) // what was taken back doesn't count against the next one
+		return err
+	})
+	if err != nil {
+		return r, fmt.Errorf("lift answer: %w", err)
+	}
+	r.Until = now
+	return r, nil
+}
+
+// Restrictions are those in force, and a channel that is closed at the next change.
+func (b *Inbox) Restrictions() (wire.Restrictions, <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.clock.Now()
+	out := wire.Restrictions{Sequence: b.sequence}
+	for _, r := range b.answers {
+		if now.Before(r.Until) {
+			out.All = append(out.All, r)
+		}
+	}
+	return out, b.changed
+}
+
+// Quarantined tells whether a service is cut off.
+func (b *Inbox) Quarantined(service string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.clock.Now()
+	return slices.ContainsFunc(b.answers, func(r wire.Restriction) bool { return r.Service == service && service != "" && now.Before(r.Until) })
+}
+
+// dropEnded forgets answers that have ended, and says so to who follows.
+func (b *Inbox) dropEnded(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := len(b.answers)
+	b.answers = slices.DeleteFunc(slices.Clone(b.answers), func(r wire.Restriction) bool { return !now.Before(r.Until) })
+	if len(b.answers) != n {
+		b.tell()
+	}
+}
+
+// tell wakes who follows; b.mu is held.
+func (b *Inbox) tell() {
+	b.sequence++
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+func answerID() string {
+	x := make([]byte, 5)
+	_, _ = rand.Read(x) // never returns an error (crypto/rand)
+	return "a-" + strings.ToLower(base32.StdEncoding.EncodeToString(x))
+}
+
+// ByTime orders answers, the latest end first.
+func ByTime(a, b wire.Restriction) int {
+	return cmp.Or(b.Until.Compare(a.Until), strings.Compare(a.ID, b.ID))
+}

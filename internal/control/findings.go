@@ -1,0 +1,75 @@
+package control
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/watch"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/plan/explain"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// restricts tells agents and the gateway what answers restrict.
+func (k *Control) restricts(mux *http.ServeMux) {
+	wire.Handle(mux, "GET /v1/restrictions", func(ctx context.Context, h wire.Have) (wire.Restrictions, error) {
+		return await(ctx, func() (wire.Restrictions, bool, <-chan struct{}) {
+			all, changed := k.found.Restrictions()
+			return all, strconv.FormatUint(all.Sequence, 10) != h.Revision, changed
+		})
+	})
+}
+
+// findings is what an administrator may do with what was found.
+func (k *Control) findings(mux *http.ServeMux) {
+	wire.Handle(mux, "POST /v1/findings", func(ctx context.Context, q watch.FindingQuery) ([]watch.Finding, error) { return k.found.List(ctx, q) })
+	wire.Handle(mux, "POST /v1/finding", func(ctx context.Context, q wire.FindingAct) (watch.FindingReport, error) { return k.report(ctx, q.ID) })
+	wire.Handle(mux, "POST /v1/finding/close", func(ctx context.Context, q wire.FindingAct) (watch.Finding, error) {
+		return k.found.Close(ctx, q.ID, q.By, q.Note)
+	})
+	wire.Handle(mux, "GET /v1/answers", func(context.Context, none) (wire.Restrictions, error) {
+		all, _ := k.found.Restrictions()
+		return all, nil
+	})
+	wire.Handle(mux, "POST /v1/answers", k.found.Restrict)
+	wire.Handle(mux, "POST /v1/answers/lift", func(ctx context.Context, q wire.AnswerAct) (wire.Restriction, error) {
+		return k.found.Lift(ctx, q.ID, q.By)
+	})
+	wire.Handle(mux, "GET /v1/silences", func(context.Context, none) ([]watch.Silence, error) { return k.found.Silences(), nil })
+	wire.Handle(mux, "POST /v1/silences", k.found.Silence)
+	wire.Handle(mux, "POST /v1/silences/end", func(ctx context.Context, q wire.FindingAct) (none, error) { return none{}, k.found.EndSilence(ctx, q.ID, q.By) })
+}
+
+// report is a finding with what explains it: why it is unusual, what is done about it, and which line would allow it.
+func (k *Control) report(ctx context.Context, id int64) (watch.FindingReport, error) {
+	f, err := k.found.Get(ctx, id)
+	if err != nil {
+		return watch.FindingReport{}, err
+	}
+	rule := watch.RuleOf(f.Rule)
+	out := watch.FindingReport{Finding: f, Title: rule.Title, Why: rule.Why, Answer: string(rule.Answer), Offer: string(rule.Offer)}
+	all, _ := k.found.Restrictions()
+	for _, r := range all.All {
+		if r.Finding == id || r.Service != "" && r.Service == f.Service {
+			out.Answers = append(out.Answers, r)
+		}
+	}
+	k.mu.Lock()
+	p, today := k.state.Plan, k.config.Clock.Now().UTC().Format("2006-01-02")
+	k.mu.Unlock()
+	if f.Call != nil && p != nil {
+		out.Allow = allowance(p, today, f)
+	}
+	return out, nil
+}
+
+// allowance says which line of ward.yaml would allow the call that a finding is about.
+func allowance(p *plan.Plan, today string, f watch.Finding) string {
+	res, err := explain.Explain(p, today, explain.Query{Caller: f.Call.Caller, Target: f.Call.Target, Port: f.Call.Port, Method: f.Call.Method, Path: f.Call.Path})
+	if err != nil {
+		return fault.PublicText(err)
+	}
+	return res.Text("ward.yaml")
+}
