@@ -389,7 +389,9 @@ func (k *Control) forGateway() http.Handler {
 	k.reports(mux, "gateway")
 	k.traces(mux, "gateway")
 	k.restricts(mux)
-	wire.Handle(mux, "POST /v1/sightings", func(ctx context.Context, s wire.Sightings) (none, error) { return none{}, k.found.TakeSightings(ctx, s) })
+	wire.Handle(mux, "POST /v1/sightings", func(ctx context.Context, s wire.Sightings) (none, error) {
+		return none{}, k.found.TakeSightings(ctx, s)
+	})
 	k.follow(mux, false)
 	k.signIn(mux)
 	wire.Handle(mux, "GET /v1/fingerprints", k.safe.SharedFingerprints)

@@ -39,7 +39,9 @@ func (k *Control) findings(mux *http.ServeMux) {
 	})
 	wire.Handle(mux, "GET /v1/silences", func(context.Context, none) ([]watch.Silence, error) { return k.found.Silences(), nil })
 	wire.Handle(mux, "POST /v1/silences", k.found.Silence)
-	wire.Handle(mux, "POST /v1/silences/end", func(ctx context.Context, q wire.FindingAct) (none, error) { return none{}, k.found.EndSilence(ctx, q.ID, q.By) })
+	wire.Handle(mux, "POST /v1/silences/end", func(ctx context.Context, q wire.FindingAct) (none, error) {
+		return none{}, k.found.EndSilence(ctx, q.ID, q.By)
+	})
 }
 
 // report is a finding with what explains it: why it is unusual, what is done about it, and which line would allow it.
