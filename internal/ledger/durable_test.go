@@ -28,6 +28,8 @@ func TestMain(m *testing.M) {
 	switch os.Getenv("LEDGER_CHILD") {
 	case "load":
 		loadChild(os.Getenv("LEDGER_DIR"))
+	case "rotate":
+		os.Exit(rotateChild(os.Getenv("LEDGER_DIR")))
 	case "full":
 		os.Exit(fullChild(os.Getenv("LEDGER_DIR")))
 	default:
@@ -207,8 +209,9 @@ func TestFullDisk(t *testing.T) {
 	}
 	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
 	l := openTest(t, dir)
+	said, _ := l.Size() // that there is no room for a reserve
 	pad := wire.Event{Kind: "x", Source: "full", Detail: map[string]string{"pad": strings.Repeat("y", 900)}}
-	acked := int64(0)
+	acked := said
 	var full error
 	for range 1000 {
 		pad.Seq++
@@ -253,7 +256,7 @@ func TestEveryByteCounts(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{recordsFile, checkpointFile} {
+	for _, name := range []string{firstRecords, checkpointFile} {
 		path := filepath.Join(dir, name)
 		good, err := os.ReadFile(path)
 		if err != nil {
@@ -310,7 +313,7 @@ func TestTailIsSealedBeforeItIsSigned(t *testing.T) {
 		return dir, old
 	}
 	change := func(t *testing.T, dir, from, to string) {
-		path := filepath.Join(dir, recordsFile)
+		path := filepath.Join(dir, firstRecords)
 		b, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -363,7 +366,7 @@ func TestStrangersKeyIsFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{publicFile, checkpointFile, recordsFile} {
+	for _, name := range []string{publicFile, checkpointFile, firstRecords} {
 		b, err := os.ReadFile(filepath.Join(other, name))
 		if err != nil {
 			t.Fatal(err)
@@ -398,7 +401,7 @@ func TestFrontierIsTheTreeOfRFC6962(t *testing.T) {
 			t.Fatal(err)
 		}
 		stored = append(stored, hs...)
-		f.add(record)
+		f.add(record, nil)
 	}
 }
 

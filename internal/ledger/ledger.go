@@ -1,20 +1,19 @@
-// Package ledger is the append-only, tamper-evident record of what happened: a
-// Merkle log (RFC 6962, by golang.org/x/mod/sumdb/tlog) with signed checkpoints.
+// Package ledger is the append-only, tamper-evident record of what happened: a Merkle log (RFC 6962, by
+// golang.org/x/mod/sumdb/tlog) in segment files, with signed checkpoints.
 //
 // Guarantee: events that Append acknowledged are on disk, all of a call or none, sealed by a MAC over
-// everything before them; a checkpoint signed with a key that lies on disk only sealed follows within a
-// quarter of a second. A record that was changed, removed or reordered is found by Verify, one after
-// the last checkpoint by Open; what a crash tore is put aside and said. Not
-// guaranteed: that nobody puts back an older copy of the folder, or cuts whole batches off behind the
-// checkpoint after a crash: keep checkpoints elsewhere too.
+// everything before them; those of Later are there within a second, or counted as lost. A checkpoint signed
+// with a key that lies on disk only sealed follows within a quarter of a second. A record that was changed,
+// removed or reordered is found by Verify, one in the last segment by Open; what a crash tore is put aside and
+// said. Disk is reserved ahead; what is removed for room, whole segments past their days, stays proved by its
+// hashes. Not guaranteed: that nobody puts back an older copy of the folder, or cuts whole batches off behind
+// the checkpoint after a crash: anchors (package anchor) find that.
 package ledger
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -24,6 +23,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/sys/unix"
 
+	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/wire"
@@ -39,16 +39,22 @@ const (
 	checkpointEvery = 250 * time.Millisecond
 	// indexEvery is how many records lie between two known offsets.
 	indexEvery = 256
+	// segmentBytes is when a segment ends. What a start has to read again, and what is reserved ahead, follow from it.
+	segmentBytes = 16 << 20
+	// recordRoom is what the ledger adds to an event.
+	recordRoom = 128
 )
 
-// The files of a ledger.
+// The files of a ledger, beside those of its segments.
 const (
-	recordsFile    = "records.jsonl"
 	checkpointFile = "checkpoint"
 	keyFile        = "key.sealed"
 	publicFile     = "key.pub"
 	sealContext    = "ward ledger key v1"
 )
+
+// own is the source of what the ledger says of itself. Nobody else may use it.
+const own = "ledger"
 
 // Record is an event with its place in the log.
 type Record struct {
@@ -62,37 +68,78 @@ type Record struct {
 type Ledger struct {
 	dir    string
 	name   string
+	clock  clock.Clock
 	signer note.Signer
 	mac    []byte
 	queue  chan *batch
+	wake   chan struct{} // enough of later for a write
 	stop   chan struct{}
 	owned  sync.WaitGroup
 
-	mu      sync.Mutex // guards what follows
-	records *os.File
-	tree    frontier
-	bytes   int64             // of records
-	offsets []int64           // of every indexEvery-th record
-	seen    map[string]uint64 // by source, the last sequence number
-	changed chan struct{}     // closed and replaced at each append
-	broken  error             // why nothing can be appended any more
-	signed  int64             // records under the last checkpoint
+	mu       sync.Mutex // guards what follows
+	limit    int64      // bytes after which a segment ends
+	keep     Keep
+	segments []segment // the last one is being written
+	records  *os.File  // of it
+	hashes   *os.File  // of it
+	bytes    int64     // of it
+	hashed   int64     // bytes of its hashes on disk
+	unhashed []byte    // those that aren't there yet
+	offsets  []int64   // of every indexEvery-th of its records
+	state    state
+	text     []byte        // of the batch under way; kept to be used again
+	changed  chan struct{} // closed and replaced at each append
+	broken   error         // why nothing can be appended any more
+	signed   int64         // records under the last checkpoint
+	later    later
+	room     Room
+	reserve  bool // there is a file for the next segment
 }
 
-// batch is what one Append waits for.
+// batch is what one Append waits for: events as JSON, one after the other.
 type batch struct {
-	events []wire.Event
-	lines  [][]byte // the events as JSON
-	bytes  int
-	done   chan error
+	text  []byte
+	marks []mark
+	done  chan error
 }
+
+// mark is where an event of a batch ends, and what identifies it.
+type mark struct {
+	end    int
+	source string
+	seq    uint64
+	time   time.Time
+	count  int64
+}
+
+func (b *batch) add(e *wire.Event) error {
+	start := len(b.text)
+	var err error
+	if b.text, err = appendEvent(b.text, e); err != nil {
+		return fmt.Errorf("append to ledger: %w", err)
+	}
+	if len(b.text)-start > MaxRecord-recordRoom {
+		return fault.New(fault.Invalid, "an event is over the limit of a record")
+	}
+	b.marks = append(b.marks, mark{len(b.text), e.Source, e.Seq, e.Time, max(1, e.Count)})
+	return nil
+}
+
+func (b *batch) size() int { return len(b.text) + recordRoom*len(b.marks) }
 
 // Open opens the ledger of a folder, or begins one.
 func Open(dir, name string, key secret.Bytes) (*Ledger, error) {
+	return open(dir, name, key, segmentBytes)
+}
+
+func open(dir, name string, key secret.Bytes, limit int64) (*Ledger, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	l := &Ledger{dir: dir, name: name, seen: map[string]uint64{}, changed: make(chan struct{}), queue: make(chan *batch, 256), stop: make(chan struct{})}
+	l := &Ledger{
+		dir: dir, name: name, clock: clock.System{}, limit: limit, state: state{Seen: map[string]uint64{}}, changed: make(chan struct{}),
+		queue: make(chan *batch, 256), wake: make(chan struct{}, 1), stop: make(chan struct{}),
+	}
 	if err := l.openKey(key); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
@@ -111,20 +158,17 @@ var errClosed = errors.New("append to ledger: it is closed")
 // their source has sent before are left out. An error doesn't always mean that they weren't kept: who sends
 // again under the same sequence numbers is safe.
 func (l *Ledger) Append(ctx context.Context, events []wire.Event) error {
-	b := &batch{events: events, done: make(chan error, 1)}
+	b := &batch{text: make([]byte, 0, 256*len(events)), marks: make([]mark, 0, len(events)), done: make(chan error, 1)}
 	for i := range events {
-		line, err := json.Marshal(&events[i])
-		if err != nil {
-			return fmt.Errorf("append to ledger: %w", err)
+		if events[i].Source == own {
+			return fault.New(fault.Refused, "an event under the ledger's own name")
 		}
-		if len(line) > MaxRecord-128 { // room for index and commit
-			return fault.New(fault.Invalid, "an event is over the limit of a record")
+		if err := b.add(&events[i]); err != nil {
+			return err
 		}
-		b.lines = append(b.lines, line)
-		b.bytes += len(line) + 128
-	}
-	if b.bytes > maxBatch {
-		return fault.New(fault.Invalid, "too many events at once")
+		if b.size() > maxBatch {
+			return fault.New(fault.Invalid, "too many events at once")
+		}
 	}
 	select {
 	case l.queue <- b:
@@ -150,10 +194,17 @@ func (l *Ledger) Append(ctx context.Context, events []wire.Event) error {
 // run writes batches, as many as wait at once, with one sync; checkpoints follow after the answer.
 func (l *Ledger) run() {
 	due := time.After(checkpointEvery)
-	for {
-		var next *batch
+	flush := time.NewTicker(laterEvery)
+	defer flush.Stop()
+	for n := 1; ; n++ {
 		select {
-		case next = <-l.queue:
+		case next := <-l.queue:
+			l.writeAll(next)
+		case <-l.wake:
+			l.flushLater()
+		case <-flush.C:
+			l.flushLater()
+			l.lookAround()
 		case <-due:
 			due = nil
 			if err := l.checkpoint(); err != nil { // the MACs hold; it is tried again
@@ -161,31 +212,36 @@ func (l *Ledger) run() {
 			}
 			continue
 		case <-l.stop:
+			l.flushLater()
 			return
 		}
-		for next != nil {
-			batches, bytes := []*batch{next}, next.bytes
-			next = nil
-			for next == nil && len(batches) < cap(l.queue) {
-				select {
-				case b := <-l.queue:
-					if bytes += b.bytes; bytes > maxBatch {
-						next = b
-					} else {
-						batches = append(batches, b)
-					}
-					continue
-				default:
-				}
-				break
-			}
-			err := l.write(batches)
-			for _, b := range batches {
-				b.done <- err
-			}
-		}
-		if due == nil {
+		if due == nil && l.unsigned() {
 			due = time.After(checkpointEvery)
+		}
+	}
+}
+
+// writeAll writes a batch and those that wait behind it.
+func (l *Ledger) writeAll(next *batch) {
+	for next != nil {
+		batches, bytes := []*batch{next}, next.size()
+		next = nil
+		for next == nil && len(batches) < cap(l.queue) {
+			select {
+			case b := <-l.queue:
+				if bytes += b.size(); bytes > maxBatch {
+					next = b
+				} else {
+					batches = append(batches, b)
+				}
+				continue
+			default:
+			}
+			break
+		}
+		err := l.write(batches)
+		for _, b := range batches {
+			b.done <- err
 		}
 	}
 }
@@ -197,6 +253,11 @@ func (l *Ledger) write(batches []*batch) error {
 	defer l.mu.Unlock()
 	if l.broken != nil {
 		return l.broken
+	}
+	if l.bytes >= l.limit {
+		if err := l.rotate(); err != nil {
+			return refuseFull(err)
+		}
 	}
 	p := l.plan(batches)
 	if p.count == 0 {
@@ -214,6 +275,11 @@ func (l *Ledger) write(batches []*batch) error {
 	if cut := errors.Join(l.records.Truncate(l.bytes), l.records.Sync()); cut != nil {
 		l.broken = fmt.Errorf("the ledger is out of order until control restarts: %w", cut)
 	}
+	reserveRoom(l.records, l.bytes, l.limit) // the cut gave it back
+	return refuseFull(err)
+}
+
+func refuseFull(err error) error {
 	if isFull(err) {
 		return fault.Wrap(fault.Exhausted, "the disk that holds the ledger is full", err)
 	}
@@ -230,83 +296,115 @@ type planned struct {
 	text    []byte
 	count   int64
 	tree    frontier
+	hashes  []byte // that the batch adds to the tree's, in the order of tlog.StoredHashIndex
 	offsets []int64
 	seen    map[string]uint64
+	newest  time.Time
+	removed int64 // 0, or below which record all has been removed
 }
 
 // plan lays out what is new among the events, sealed as one; l.mu is held.
 func (l *Ledger) plan(batches []*batch) planned {
-	p := planned{tree: l.tree.clone(), seen: map[string]uint64{}}
-	seal := newSeal(l.mac, &l.tree)
-	var line []byte // held back: the last one carries the commit
-	put := func(commit string) {
-		if commit != "" {
-			line = withCommit(line, commit)
-		}
-		if p.tree.n%indexEvery == 0 {
-			p.offsets = append(p.offsets, l.bytes+int64(len(p.text)))
-		}
-		p.tree.add(line)
-		p.text = append(append(p.text, line...), '\n')
+	p := planned{tree: l.state.tree.clone(), seen: map[string]uint64{}, newest: l.state.Newest}
+	seal := newSeal(l.mac, &l.state.tree)
+	text, start := l.text[:0], -1
+	end := func() {
+		p.hashes = p.tree.add(text[start:], p.hashes)
+		text = append(text, '\n')
 	}
+	first := l.segments[len(l.segments)-1].first
 	for _, b := range batches {
-		for i := range b.events {
-			e := &b.events[i]
-			if e.Seq != 0 {
-				if e.Seq <= max(l.seen[e.Source], p.seen[e.Source]) {
+		from := 0
+		for _, m := range b.marks {
+			event := b.text[from:m.end]
+			from = m.end
+			if m.seq != 0 {
+				if m.seq <= max(l.state.Seen[m.source], p.seen[m.source]) {
 					continue
 				}
-				p.seen[e.Source] = e.Seq
+				p.seen[m.source] = m.seq
 			}
-			if line != nil {
-				put("")
+			if start >= 0 {
+				end()
 			}
-			line = fmt.Appendf(nil, `{"index":%d,%s`, p.tree.n, b.lines[i][1:])
-			seal.add(line)
+			start = len(text)
+			if (p.tree.n-first)%indexEvery == 0 {
+				p.offsets = append(p.offsets, l.bytes+int64(start))
+			}
+			text = appendRecord(text, p.tree.n, event)
+			seal.add(text[start:])
 			p.count++
+			if m.time.After(p.newest) {
+				p.newest = m.time
+			}
 		}
 	}
-	if line != nil {
-		put(seal.sum())
+	if start >= 0 {
+		text = withCommit(text, seal.sum())
+		end()
+	}
+	p.text = text
+	const most = 1 << 20 // that is kept for the next batch
+	if l.text = text[:0]; cap(text) > most {
+		l.text = nil
 	}
 	return p
 }
 
 // take makes a written batch the ledger's state; l.mu is held.
 func (l *Ledger) take(p planned) {
-	l.tree = p.tree
-	l.bytes += int64(len(p.text))
-	l.offsets = append(l.offsets, p.offsets...)
-	for s, n := range p.seen {
-		l.seen[s] = n
-	}
+	l.adopt(p, l.bytes+int64(len(p.text)))
 	close(l.changed)
 	l.changed = make(chan struct{})
 }
 
-// Close signs what is there, and stops appending.
+// Close writes what Later left, signs what is there, and stops appending.
 func (l *Ledger) Close() error {
 	close(l.stop)
 	l.owned.Wait()
-	return errors.Join(l.checkpoint(), l.records.Close())
+	return errors.Join(l.checkpoint(), l.records.Close(), l.hashes.Close())
 }
 
 // Size is the number of records, and a channel that is closed at the next append.
 func (l *Ledger) Size() (int64, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.tree.n, l.changed
+	return l.state.tree.n, l.changed
 }
 
-// Read calls f for every record from index on, until f returns false.
+// unsigned tells whether records wait for a signature.
+func (l *Ledger) unsigned() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.signed != l.state.tree.n
+}
+
+// Read calls f for every record from index on, until f returns false. What has been removed is left out.
 func (l *Ledger) Read(from int64, f func(Record) bool) error {
 	l.mu.Lock()
-	bytes, start := l.bytes, l.bytes
-	if from = max(from, 0); from < l.tree.n {
-		start = l.offsets[from/indexEvery]
+	segments, bytes := l.segments, l.bytes
+	last := segments[len(segments)-1]
+	start := int64(0)
+	if at := (from - last.first) / indexEvery; from > last.first && at < int64(len(l.offsets)) {
+		start = l.offsets[at]
 	}
 	l.mu.Unlock()
-	return scan(io.NewSectionReader(l.records, start, bytes-start), func(rec Record, _ []byte) bool {
-		return rec.Index < from || f(rec)
-	})
+	more := true
+	each := func(rec Record, _ []byte) bool {
+		more = rec.Index < from || f(rec)
+		return more
+	}
+	for i, s := range segments[:len(segments)-1] {
+		if segments[i+1].first <= from {
+			continue
+		}
+		err := s.scan(l.dir, span{skip: max(0, from-s.first)}, each)
+		if errors.Is(err, os.ErrNotExist) && l.oldest() > s.first {
+			continue // it has been removed meanwhile
+		}
+		if err != nil || !more {
+			return err
+		}
+	}
+	return last.scan(l.dir, span{start: start, end: bytes}, each)
 }

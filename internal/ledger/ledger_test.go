@@ -13,6 +13,9 @@ import (
 
 var testKey = secret.New(bytes.Repeat([]byte{7}, secret.KeySize))
 
+// firstRecords is the first segment.
+const firstRecords = "records-0000000000000000.jsonl"
+
 func openTest(t *testing.T, dir string) *Ledger {
 	t.Helper()
 	l, err := Open(dir, "test.ward", testKey)
@@ -73,7 +76,7 @@ func TestEveryTamperingIsFound(t *testing.T) {
 			l := openTest(t, dir)
 			appendN(t, l, 1, 10)
 			l.Close()
-			path := filepath.Join(dir, recordsFile)
+			path := filepath.Join(dir, firstRecords)
 			b, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
@@ -98,7 +101,7 @@ func TestTornTailOfACrashIsCutOff(t *testing.T) {
 	l := openTest(t, dir)
 	appendN(t, l, 1, 5)
 	l.Close()
-	f, err := os.OpenFile(filepath.Join(dir, recordsFile), os.O_APPEND|os.O_WRONLY, 0)
+	f, err := os.OpenFile(filepath.Join(dir, firstRecords), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,13 +20,12 @@ import (
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/secret"
-	"github.com/wardhq/ward/internal/wire"
 )
 
 func (l *Ledger) openKey(key secret.Bytes) error {
 	sealed, err := os.ReadFile(l.file(keyFile))
 	if errors.Is(err, os.ErrNotExist) {
-		if st, statErr := os.Stat(l.file(recordsFile)); statErr == nil && st.Size() > 0 {
+		if hasRecords(l.dir) {
 			return damaged("its key is missing")
 		}
 		sealed, err = l.createKey(key)
@@ -104,9 +104,6 @@ func (l *Ledger) openRecords() error {
 	if err != nil {
 		return err
 	}
-	if l.records, err = os.OpenFile(l.file(recordsFile), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return err
-	}
 	l.signed = tree.N
 	if err = l.recover(tree); err == nil {
 		err = l.checkpoint()
@@ -117,8 +114,16 @@ func (l *Ledger) openRecords() error {
 	if err == nil {
 		err = l.syncDir()
 	}
-	if err != nil {
-		l.records.Close()
+	if err == nil {
+		reserveRoom(l.records, l.bytes, l.limit)
+		l.removeBefore(l.state.Removed)
+		l.lookAround()
+		return nil
+	}
+	for _, f := range []*os.File{l.records, l.hashes} {
+		if f != nil {
+			f.Close()
+		}
 	}
 	return err
 }
@@ -132,35 +137,132 @@ func (l *Ledger) syncDir() error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// recover reads all records. Up to the checkpoint they must be those that were signed; after it, whole batches
-// with a right seal count. What follows them, and only in the last place, was torn by a crash.
+// recover reads the last segment, or more where no trusted state says what was before. Up to the checkpoint its records must lead to the root
+// that was signed; after it, whole batches with a right seal count. What follows them, and only in the last place, was torn by a crash.
 func (l *Ledger) recover(tree tlog.Tree) error {
+	var err error
+	if l.segments, err = l.ownSegments(); err != nil {
+		return err
+	}
+	from, err := l.begin(tree)
+	if err != nil {
+		return err
+	}
+	for i := from; i < len(l.segments); i++ {
+		s := &l.segments[i]
+		if s.first != l.state.tree.n {
+			return damaged(fmt.Sprintf("record %d is missing", l.state.tree.n))
+		}
+		if err := l.recoverSegment(s, tree); err != nil {
+			return err
+		}
+		if i < len(l.segments)-1 {
+			if l.bytes != s.bytes {
+				return damaged(fmt.Sprintf("what follows record %d has no right seal", l.state.tree.n-1))
+			}
+			s.newest = l.state.Newest
+			l.writeStored()
+			l.records.Close()
+			l.hashes.Close()
+		}
+	}
+	if l.state.tree.n < tree.N {
+		return damaged(fmt.Sprintf("record %d is missing or damaged", l.state.tree.n))
+	}
+	return l.cutTorn()
+}
+
+// ownSegments lists the folder's segments; there is at least one. The only file of former times becomes the first.
+func (l *Ledger) ownSegments() ([]segment, error) {
+	all, err := list(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return []segment{{file: named(recordsFile, 0)}}, nil
+	}
+	if all[0].file == oldRecords {
+		all[0].file = named(recordsFile, 0)
+		if err := errors.Join(os.Rename(l.file(oldRecords), l.file(all[0].file)), l.syncDir()); err != nil {
+			return nil, err
+		}
+	}
+	for i := 1; i < len(all); i++ {
+		if s, ok := l.readStart(all[i].first); ok {
+			all[i-1].newest = s.Newest
+		}
+	}
+	return all, nil
+}
+
+// begin finds the last segment below the checkpoint whose state before it is known.
+func (l *Ledger) begin(tree tlog.Tree) (from int, err error) {
+	for from = len(l.segments) - 1; from > 0; from-- {
+		first := l.segments[from].first
+		if s, ok := l.readStart(first); ok && first <= tree.N {
+			l.state = s
+			break
+		}
+	}
+	if first := l.segments[from].first; from == 0 && first > 0 {
+		hashes, err := openHashes(l.dir)
+		if err == nil {
+			l.state.tree, err = frontierAt(first, hashes)
+		}
+		if err != nil {
+			return 0, damaged(fmt.Sprintf("the records before %d are missing, and so are their hashes", first))
+		}
+		l.state.Removed = first
+	}
+	if l.state.tree.n == tree.N && tree.N > 0 && l.state.tree.root() != tree.Hash {
+		return 0, damaged("the records don't match the signed checkpoint")
+	}
+	return from, nil
+}
+
+// found is what recover needs of a record.
+type found struct {
+	Index  int64
+	Source string
+	Seq    uint64
+	Time   time.Time
+	Kind   string
+	Detail json.RawMessage
+}
+
+// recoverSegment adopts the whole batches of a segment, and writes its hashes anew.
+func (l *Ledger) recoverSegment(s *segment, tree tlog.Tree) (err error) {
+	if l.records, err = os.OpenFile(l.file(s.file), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return err
+	}
+	if l.hashes, err = os.OpenFile(l.file(named(hashesFile, s.first)), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
+		return err
+	}
+	l.bytes, l.hashed, l.offsets = 0, 0, nil
 	r := bufio.NewReaderSize(l.records, 1<<16)
 	// at is the state before the batch that is being read, which counts when its seal is right.
-	at := planned{tree: l.tree.clone(), seen: map[string]uint64{}}
-	batchSeal := newSeal(l.mac, &l.tree)
+	anew := func() (planned, seal) {
+		return planned{tree: l.state.tree.clone(), seen: map[string]uint64{}, newest: l.state.Newest}, newSeal(l.mac, &l.state.tree)
+	}
+	at, batchSeal := anew()
 	var read int64 // bytes
 	for {
 		line, err := readLine(r)
 		if err != nil {
-			break // the end, or a torn one: judged below
+			return nil // the end, or a torn one: judged by the caller
 		}
-		var rec struct {
-			Index  int64
-			Source string
-			Seq    uint64
-		}
+		var rec found
 		if json.Unmarshal(line, &rec) != nil || rec.Index != at.tree.n {
-			break
+			return nil
 		}
 		bare, commit, last := cutCommit(line)
 		batchSeal.add(bare)
-		if at.tree.n%indexEvery == 0 {
+		if (at.tree.n-s.first)%indexEvery == 0 {
 			at.offsets = append(at.offsets, read)
 		}
-		at.tree.add(line)
+		at.hashes = at.tree.add(line, at.hashes)
 		read += int64(len(line)) + 1
-		at.seen[rec.Source] = max(at.seen[rec.Source], l.seen[rec.Source], rec.Seq)
+		at.see(&rec, l.state.Seen[rec.Source])
 		if at.tree.n == tree.N && at.tree.root() != tree.Hash {
 			return damaged("the records don't match the signed checkpoint")
 		}
@@ -168,25 +270,52 @@ func (l *Ledger) recover(tree tlog.Tree) error {
 			continue
 		}
 		if at.tree.n > tree.N && !hmac.Equal([]byte(commit), []byte(batchSeal.sum())) {
-			break
+			return nil
 		}
 		l.adopt(at, read)
-		at = planned{tree: l.tree.clone(), seen: map[string]uint64{}}
-		batchSeal = newSeal(l.mac, &l.tree)
+		at, batchSeal = anew()
 	}
-	if l.tree.n < tree.N {
-		return damaged(fmt.Sprintf("record %d is missing or damaged", at.tree.n))
-	}
-	return l.cutTorn()
 }
 
-// adopt makes a batch that was read the ledger's state.
+// see takes in what a record says of its source and of the ledger.
+func (p *planned) see(r *found, before uint64) {
+	p.seen[r.Source] = max(p.seen[r.Source], before, r.Seq)
+	if r.Time.After(p.newest) {
+		p.newest = r.Time
+	}
+	if r.Source == own && r.Kind == removedKind {
+		p.removed = removedUntil(r.Detail)
+	}
+}
+
+// removedUntil reads below which record a removal went; 0 if it doesn't say.
+func removedUntil(detail []byte) int64 {
+	var d struct{ Until string }
+	if json.Unmarshal(detail, &d) != nil {
+		return 0
+	}
+	n, _ := strconv.ParseInt(d.Until, 10, 64) // 0 where it isn't a number
+	return n
+}
+
+// adopt makes a batch that is on disk the ledger's state.
 func (l *Ledger) adopt(p planned, end int64) {
-	l.tree, l.bytes = p.tree, end
+	if l.unhashed = append(l.unhashed, p.hashes...); len(l.unhashed) >= 1<<16 {
+		l.writeStored()
+	}
+	l.state.tree, l.bytes = p.tree, end
+	l.state.Newest, l.state.Removed = p.newest, max(l.state.Removed, p.removed)
 	l.offsets = append(l.offsets, p.offsets...)
 	for s, n := range p.seen {
-		l.seen[s] = n
+		l.state.Seen[s] = n
 	}
+}
+
+// writeStored writes the hashes that wait. Failing does no harm: they follow from the records. l.mu is held.
+func (l *Ledger) writeStored() {
+	_, _ = l.hashes.WriteAt(l.unhashed, l.hashed)
+	l.hashed += int64(len(l.unhashed))
+	l.unhashed = l.unhashed[:0]
 }
 
 // maxTorn is more than one batch can leave behind.
@@ -214,9 +343,9 @@ func (l *Ledger) cutTorn() error {
 		}
 	}
 	if torn > maxTorn || seals > 1 {
-		return damaged(fmt.Sprintf("what follows record %d has no right seal", l.tree.n-1))
+		return damaged(fmt.Sprintf("what follows record %d has no right seal", l.state.tree.n-1))
 	}
-	now := time.Now().UTC()
+	now := l.clock.Now().UTC()
 	name := "torn-" + now.Format("20060102T150405.000000")
 	if err := l.replace(name, rest, 0o600); err != nil {
 		return err
@@ -224,12 +353,7 @@ func (l *Ledger) cutTorn() error {
 	if err := errors.Join(l.records.Truncate(l.bytes), l.records.Sync()); err != nil {
 		return err
 	}
-	e := wire.Event{Source: "ledger", Time: now, Kind: "ledger.torn", Subject: "ledger", Detail: map[string]string{"bytes": fmt.Sprint(torn), "file": name}}
-	line, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	return l.write([]*batch{{events: []wire.Event{e}, lines: [][]byte{line}}})
+	return l.note("ledger.torn", 0, map[string]string{"bytes": fmt.Sprint(torn), "file": name})
 }
 
 func damaged(what string) error {
@@ -239,8 +363,9 @@ func damaged(what string) error {
 // checkpoint signs all records, if there are new ones. It holds no lock while it writes.
 func (l *Ledger) checkpoint() error {
 	l.mu.Lock()
-	tree := tlog.Tree{N: l.tree.n, Hash: l.tree.root()}
+	tree := tlog.Tree{N: l.state.tree.n, Hash: l.state.tree.root()}
 	done := l.signed == tree.N && tree.N > 0
+	l.writeStored() // who has the checkpoint can prove by it
 	l.mu.Unlock()
 	if done {
 		return nil

@@ -16,17 +16,29 @@ import (
 type frontier struct {
 	n     int64
 	edges []tlog.Hash
+	h     hash.Hash // of leaves; made when it is first needed
 }
 
-func (f *frontier) add(record []byte) {
-	h := tlog.RecordHash(record)
+// add appends a record, and to stored the hashes of subtrees that it completes, as tlog.StoredHashes orders them.
+func (f *frontier) add(record, stored []byte) []byte {
+	if f.h == nil {
+		f.h = sha256.New()
+	}
+	var h tlog.Hash
+	f.h.Reset()
+	f.h.Write([]byte{0}) // a leaf (RFC 6962 §2.1)
+	f.h.Write(record)
+	f.h.Sum(h[:0])
+	stored = append(stored, h[:]...)
 	for range bits.TrailingZeros64(^uint64(f.n)) { // as many complete subtrees merge as f.n ends in ones
 		last := len(f.edges) - 1
 		h = tlog.NodeHash(f.edges[last], h)
+		stored = append(stored, h[:]...)
 		f.edges = f.edges[:last]
 	}
 	f.edges = append(f.edges, h)
 	f.n++
+	return stored
 }
 
 func (f *frontier) root() tlog.Hash {
@@ -40,7 +52,19 @@ func (f *frontier) root() tlog.Hash {
 	return h
 }
 
-func (f *frontier) clone() frontier { return frontier{f.n, slices.Clone(f.edges)} }
+func (f *frontier) clone() frontier { return frontier{f.n, slices.Clone(f.edges), f.h} }
+
+// frontierAt is the frontier of the first n records, by their stored hashes.
+func frontierAt(n int64, r tlog.HashReader) (frontier, error) {
+	var at []int64
+	for done := int64(0); done < n; {
+		level := bits.Len64(uint64(n-done)) - 1
+		at = append(at, tlog.StoredHashIndex(level, done>>level))
+		done += 1 << level
+	}
+	edges, err := r.ReadHashes(at)
+	return frontier{n: n, edges: edges}, err
+}
 
 // seal makes the commit of a batch: a MAC over the root before it and its lines.
 type seal struct{ h hash.Hash }

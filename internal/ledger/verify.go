@@ -1,7 +1,7 @@
 package ledger
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -18,6 +18,7 @@ import (
 // Report is what Verify found.
 type Report struct {
 	Records int64  `json:"records"` // under the checkpoint
+	First   int64  `json:"first"`   // of them that is still there; those before it are proved by their hashes
 	Root    string `json:"root"`
 	Key     string `json:"key"` // that the checkpoint is signed with
 	// Tail is whole records after it. Their seal is checked when the ledger is opened, for that takes its key.
@@ -32,7 +33,7 @@ func readCheckpoint(dir string) (tlog.Tree, error) {
 	}
 	signed, err := os.ReadFile(filepath.Join(dir, checkpointFile))
 	if errors.Is(err, os.ErrNotExist) {
-		if st, statErr := os.Stat(filepath.Join(dir, recordsFile)); statErr == nil && st.Size() > 0 {
+		if hasRecords(dir) {
 			return tlog.Tree{}, damaged("the checkpoint is missing")
 		}
 		return tlog.Tree{}, nil
@@ -78,9 +79,23 @@ func ParseCheckpoint(signed []byte, verifierKey string) (tlog.Tree, error) {
 	return tree, nil
 }
 
+// hasRecords tells whether a folder holds any; what can't be listed counts as if it did.
+func hasRecords(dir string) bool {
+	all, err := list(dir)
+	if err != nil {
+		return true
+	}
+	for _, s := range all {
+		if s.bytes > 0 || s.first > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Verify recomputes every hash of a ledger's folder from its records alone, and compares with
-// the signed checkpoint. verifierKey "" takes the one in the folder; whoever keeps the
-// key elsewhere finds an exchanged folder too. It writes nothing, and may run beside an open ledger.
+// the signed checkpoint; of records that were removed, which a record must say, the hashes that were kept. verifierKey "" takes the one in
+// the folder; whoever keeps the key elsewhere finds an exchanged folder too. It writes nothing, and may run beside an open ledger.
 func Verify(dir, verifierKey string) (Report, error) {
 	own, err := publicKey(dir)
 	if err != nil {
@@ -91,89 +106,117 @@ func Verify(dir, verifierKey string) (Report, error) {
 	} else if verifierKey != own {
 		return Report{}, damaged("the key in the folder is another one")
 	}
-	tree, err := readCheckpoint(dir) // before the records: they may grow meanwhile
-	if err != nil {
-		return Report{}, err
-	}
-	f, err := os.Open(filepath.Join(dir, recordsFile))
-	if err != nil {
-		return Report{}, fmt.Errorf("open records: %w", err)
-	}
-	defer f.Close()
-	var got frontier
-	var bad error
-	err = scan(f, func(rec Record, line []byte) bool {
-		if rec.Index != got.n {
-			bad = damaged(fmt.Sprintf("record %d stands where record %d belongs", rec.Index, got.n))
-			return false
+	const tries = 3 // a ledger that is open may remove a segment meanwhile
+	for n := 1; ; n++ {
+		tree, err := readCheckpoint(dir) // before the records: they may grow meanwhile
+		if err != nil {
+			return Report{}, err
 		}
-		got.add(line)
-		if got.n == tree.N && got.root() != tree.Hash {
-			bad = damaged("the records don't match the signed checkpoint")
+		v := verification{dir: dir, tree: tree}
+		err = v.run()
+		if errors.Is(err, os.ErrNotExist) && n < tries {
+			continue
 		}
-		return bad == nil
-	})
+		if err != nil {
+			return Report{}, err
+		}
+		return Report{Records: tree.N, First: v.first, Root: tree.Hash.String(), Key: verifierKey, Tail: v.got.n - tree.N}, nil
+	}
+}
+
+// verification goes through all records.
+type verification struct {
+	dir     string
+	tree    tlog.Tree
+	got     frontier
+	stored  []byte
+	first   int64 // record that is there
+	removed int64 // below which records were, as one says
+}
+
+func (v *verification) run() error {
+	segments, err := list(v.dir)
+	if err != nil {
+		return fmt.Errorf("open records: %w", err)
+	}
+	if len(segments) > 0 && segments[0].first > 0 {
+		v.first = segments[0].first
+		hashes, err := openHashes(v.dir)
+		if err == nil {
+			v.got, err = frontierAt(v.first, hashes)
+		}
+		if err != nil {
+			return damaged(fmt.Sprintf("records 0 to %d are missing, and so are their hashes", v.first-1))
+		}
+	}
+	for i, s := range segments {
+		if s.first != v.got.n {
+			return damaged(fmt.Sprintf("record %d is missing: what follows begins with %d", v.got.n, s.first))
+		}
+		err := s.lines(v.dir, span{}, v.line)
+		if errors.Is(err, io.ErrUnexpectedEOF) && i == len(segments)-1 && v.got.n >= v.tree.N {
+			break // a batch is under way, or was torn
+		}
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return damaged(err.Error())
+		}
+		if err != nil {
+			return err
+		}
+	}
 	switch {
-	case bad != nil:
-		return Report{}, bad
-	case err != nil && got.n < tree.N:
-		return Report{}, damaged(err.Error())
-	case got.n < tree.N:
-		return Report{}, damaged(fmt.Sprintf("%d of %d records are missing at the end", tree.N-got.n, tree.N))
+	case v.got.n < v.tree.N:
+		return damaged(fmt.Sprintf("%d of %d records are missing at the end", v.tree.N-v.got.n, v.tree.N))
+	case v.first > v.removed:
+		return damaged(fmt.Sprintf("records %d to %d are missing, and none says that they were removed", v.removed, v.first-1))
 	}
-	return Report{Records: tree.N, Root: tree.Hash.String(), Key: verifierKey, Tail: got.n - tree.N}, nil
+	return nil
+}
+
+// line takes in one record.
+func (v *verification) line(n int64, line []byte) error {
+	signed := n < v.tree.N
+	if !signed && !json.Valid(line) {
+		return io.ErrUnexpectedEOF
+	}
+	if !bytes.HasPrefix(line, fmt.Appendf(nil, `{"index":%d,`, n)) {
+		return damaged(fmt.Sprintf("another record stands where record %d belongs", n))
+	}
+	v.stored = v.got.add(line, v.stored[:0])
+	if v.got.n == v.tree.N && v.got.root() != v.tree.Hash {
+		return damaged("the records don't match the signed checkpoint")
+	}
+	if signed && bytes.Contains(line, []byte(removedKind)) {
+		var rec found
+		if json.Unmarshal(line, &rec) == nil && rec.Source == own && rec.Kind == removedKind {
+			v.removed = max(v.removed, removedUntil(rec.Detail))
+		}
+	}
+	return nil
 }
 
 // ReadDir calls f for the records of a ledger that isn't open, in order, until f returns false. A torn end is no
 // error: the last batch may be under way.
 func ReadDir(dir string, f func(Record) bool) error {
-	file, err := os.Open(filepath.Join(dir, recordsFile))
+	segments, err := list(dir)
+	if err == nil && len(segments) == 0 {
+		err = os.ErrNotExist
+	}
 	if err != nil {
 		return fmt.Errorf("open records: %w", err)
 	}
-	defer file.Close()
-	err = scan(file, func(rec Record, _ []byte) bool { return f(rec) })
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil
-	}
-	return err
-}
-
-func scan(r io.Reader, f func(Record, []byte) bool) error {
-	b := bufio.NewReaderSize(r, 1<<16)
-	for n := int64(0); ; n++ {
-		line, err := readLine(b)
-		if err == io.EOF {
+	more := true
+	for i, s := range segments {
+		err := s.scan(dir, span{}, func(rec Record, _ []byte) bool {
+			more = f(rec)
+			return more
+		})
+		if errors.Is(err, io.ErrUnexpectedEOF) && i == len(segments)-1 || !more {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("record %d: %w", n, err)
-		}
-		var rec Record
-		if err := json.Unmarshal(line, &rec); err != nil {
-			return fmt.Errorf("record %d: %w", n, err)
-		}
-		if !f(rec, line) {
-			return nil
+			return err
 		}
 	}
-}
-
-// readLine returns a line without its end; io.EOF only at the very end, io.ErrUnexpectedEOF for a
-// line that was cut.
-func readLine(r *bufio.Reader) ([]byte, error) {
-	var line []byte
-	for {
-		part, err := r.ReadSlice('\n')
-		line = append(line, part...)
-		switch {
-		case err == nil:
-			return line[:len(line)-1], nil
-		case errors.Is(err, bufio.ErrBufferFull) && len(line) <= MaxRecord:
-		case err == io.EOF && len(line) == 0:
-			return nil, io.EOF
-		default:
-			return nil, io.ErrUnexpectedEOF
-		}
-	}
+	return nil
 }
