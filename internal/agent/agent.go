@@ -42,6 +42,7 @@ type Agent struct {
 	spool       *wire.Spool
 	mesh        *mesh.Mesh
 	meter       *telemetry.Meter
+	allowed     *allowed
 	owned       sync.WaitGroup
 
 	mu      sync.Mutex
@@ -79,6 +80,7 @@ func New(ctx context.Context, c *wire.Client, role *wire.RoleConfig, spoolDir st
 	a.keys = &keyAPI{}
 	a.accounts = newAccounts(c, a.clock)
 	a.meter = telemetry.NewMeter(a.clock.Now())
+	a.allowed = newAllowed("agent", a.meter)
 	a.mesh = mesh.New(mesh.Config{
 		ServerTLS:   pki.Server(a.clock, trustDomain, bundles.Roots, a.choose),
 		PeerService: a.peerService,
@@ -271,7 +273,7 @@ func Main() error {
 		a.owned.Go(func() { a.bundles.Follow(ctx) })
 		a.owned.Go(func() { a.spool.Send(ctx, a.control) })
 		a.owned.Go(func() { a.tick(ctx) })
-		a.owned.Go(func() { report(ctx, a.control, a.meter, "agent") })
+		a.owned.Go(func() { report(ctx, a.control, a.meter, a.allowed) })
 		a.owned.Go(func() { FollowPlan(ctx, a.control, a.setPlan, ready) })
 		a.owned.Go(func() { FollowUsers(ctx, a.control, a.setUsers) })
 		a.owned.Go(func() { a.followSecrets(ctx) })

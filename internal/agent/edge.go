@@ -17,6 +17,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/cap/mesh"
 	"github.com/wardhq/ward/internal/leak"
+	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -91,14 +92,20 @@ func ownCertificate() (*tls.Certificate, error) {
 }
 
 func (e *edge) run(ctx context.Context, ready func()) {
-	e.owned.Go(func() { FollowPlan(ctx, e.client, e.gateway.SetPlan, ready) })
+	calls := newAllowed("gateway", e.meter)
+	e.owned.Go(func() {
+		FollowPlan(ctx, e.client, func(p *plan.Plan, today string) error {
+			calls.set(p)
+			return e.gateway.SetPlan(p, today)
+		}, ready)
+	})
 	e.owned.Go(func() { FollowUsers(ctx, e.client, e.gateway.SetUsers) })
 	e.owned.Go(func() { e.followFingerprints(ctx) })
 	e.owned.Go(func() { e.publishKey(ctx) })
 	e.owned.Go(func() { e.gateway.Run(ctx) })
-	e.owned.Go(func() { report(ctx, e.client, e.meter, "gateway") })
 	e.owned.Go(func() { e.tellSightings(ctx) })
 	e.owned.Go(func() { FollowRestrictions(ctx, e.client, e.gateway.SetRestrictions) })
+	e.owned.Go(func() { report(ctx, e.client, e.meter, calls) })
 	e.owned.Go(func() { e.bundles.Follow(ctx) })
 	e.owned.Go(func() { e.source.Keep(ctx) })
 	e.owned.Go(func() { e.spool.Send(ctx, e.client) })

@@ -153,6 +153,7 @@ func (a *Agent) carryOut(ctx context.Context, c net.Conn) {
 func (a *Agent) setPlan(p *plan.Plan, today string) error {
 	a.egress.set(p)
 	a.keys.set(p)
+	a.allowed.set(p)
 	defer a.accounts.setPlan(p)
 	return a.mesh.SetPlan(p, today)
 }

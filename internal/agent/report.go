@@ -17,11 +17,13 @@ const tailEvery = 200 * time.Millisecond
 const soon = 5
 
 // report tells control what was counted, and the spans that are worth keeping, until ctx ends. While control is away counts grow on; spans of
-// that time are lost.
-func report(ctx context.Context, c *wire.Client, m *telemetry.Meter, source string) {
+// that time are lost. Allowed calls go to the ledger as a says.
+func report(ctx context.Context, c *wire.Client, m *telemetry.Meter, a *allowed) {
 	t := time.NewTicker(tailEvery)
 	defer t.Stop()
+	source := a.process
 	tail := telemetry.NewTail(m, source)
+	tail.Each = a.see
 	var told []telemetry.TraceID
 	away := false // control, since the last report
 	heard := func(err error) {
@@ -43,6 +45,9 @@ func report(ctx context.Context, c *wire.Client, m *telemetry.Meter, source stri
 		var s wire.Spans
 		s.Spans, s.Fresh = tail.Round(told, now)
 		told = nil
+		if n%allowedRounds == 0 {
+			heard(a.send(ctx, c, now))
+		}
 		// Once a second even without news of its own: others may have some.
 		if len(s.Spans) > 0 || len(s.Fresh) > 0 || n%5 == 0 {
 			wanted, err := c.ReportSpans(ctx, s)

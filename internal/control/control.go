@@ -115,6 +115,7 @@ func New(c Config) (*Control, error) {
 	if k.state.Plan != nil {
 		k.watch.SetPlan(k.state.Plan)
 		k.found.SetPlan(k.state.Plan)
+		k.keepLedger(k.state.Plan)
 	}
 	if err := k.loadUsers(); err != nil {
 		return nil, err
@@ -227,6 +228,7 @@ func (k *Control) setPlan(ctx context.Context, s wire.PlanState) error {
 	k.usage.expect(s.Plan, k.config.Clock.Now())
 	k.watch.SetPlan(s.Plan)
 	k.found.SetPlan(s.Plan)
+	k.keepLedger(s.Plan)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.state = s
@@ -323,7 +325,7 @@ func forRole(p *plan.Plan, role string) *plan.Plan {
 	q.Secrets = nil
 	q.Watch.Rules, q.Watch.SLO = nil, model.SLO{}
 	if role == "gateway" {
-		q.Watch = model.Watch{}
+		q.Watch = model.Watch{Ledger: model.LedgerKeep{Allowed: p.Watch.Ledger.Allowed}}
 		q.Keys, q.Databases = nil, nil
 		u.Clients, u.Providers, u.Mail, u.SMS = nil, nil, model.Mail{}, model.SMS{}
 		q.Externals, q.CAs = nil, nil
@@ -357,6 +359,7 @@ func (k *Control) forAgent() http.Handler {
 	k.reports(mux, "agent")
 	k.traces(mux, "agent")
 	k.restricts(mux)
+	k.allowedCalls(mux, "agent")
 	k.follow(mux, true)
 	k.secretsForAgent(mux)
 	wire.Handle(mux, "POST /v1/svid/x509", func(_ context.Context, r wire.SignRequest) (wire.SignReply, error) {
@@ -392,6 +395,7 @@ func (k *Control) forGateway() http.Handler {
 	wire.Handle(mux, "POST /v1/sightings", func(ctx context.Context, s wire.Sightings) (none, error) {
 		return none{}, k.found.TakeSightings(ctx, s)
 	})
+	k.allowedCalls(mux, "gateway")
 	k.follow(mux, false)
 	k.signIn(mux)
 	wire.Handle(mux, "GET /v1/fingerprints", k.safe.SharedFingerprints)
@@ -472,35 +476,6 @@ func (k *Control) mayHaveIdentity(id string) error {
 		return fault.New(fault.Refused, "the service is in quarantine")
 	}
 	return nil
-}
-
-// serveAudit writes records as JSON lines; follow=1 goes on as they come.
-func (k *Control) serveAudit(w http.ResponseWriter, r *http.Request) {
-	from, _ := strconv.ParseInt(r.URL.Query().Get("from"), 10, 64) // absent: from the start
-	enc := json.NewEncoder(w)
-	flusher, _ := w.(http.Flusher)
-	for {
-		_, changed := k.ledger.Size()
-		err := k.ledger.Read(from, func(rec ledger.Record) bool {
-			from = rec.Index + 1
-			return enc.Encode(rec) == nil
-		})
-		if err != nil {
-			slog.Error("read ledger", "error", err)
-			return
-		}
-		if r.URL.Query().Get("follow") != "1" {
-			return
-		}
-		if flusher != nil {
-			flusher.Flush()
-		}
-		select {
-		case <-changed:
-		case <-r.Context().Done():
-			return
-		}
-	}
 }
 
 // Main is control's process.

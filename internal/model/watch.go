@@ -94,9 +94,12 @@ type ServiceSLO struct {
 	Objective
 }
 
+// AllServices, in LedgerKeep.Allowed, is every service.
+const AllServices = "all"
+
 // LedgerKeep is what the ledger keeps and how much.
 type LedgerKeep struct {
-	Allowed []string `json:",omitempty"` // services whose allowed calls are kept too; "all" for everybody's
+	Allowed []string `json:",omitempty"` // services whose allowed calls are kept too; AllServices for everybody's
 	Budget  int64    `json:",omitempty"` // bytes; 0 is 4 GB
 	Days    int      `json:",omitempty"` // 0 is 400
 }

@@ -70,6 +70,8 @@ type Tail struct {
 	came   []int                 // places in kept, of this round
 	again  bool                  // all of kept is to be looked through
 	wanted map[TraceID]time.Time // until when
+	// Each, if it isn't nil, sees every record.
+	Each func(*Record)
 	// Skipped counts traces that were of interest and had no room.
 	Skipped uint64
 }
@@ -95,6 +97,9 @@ func (t *Tail) Round(told []TraceID, now time.Time) (spans []SpanRecord, fresh [
 	}
 	for n := tailFresh; n == tailFresh; {
 		n = t.meter.Ring.Drain(tailFresh, func(r *Record) {
+			if t.Each != nil {
+				t.Each(r)
+			}
 			if t.keep(r); !t.interesting(r) {
 				return
 			}

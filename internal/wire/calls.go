@@ -41,3 +41,8 @@ func (c *Client) Bundle(ctx context.Context, have string) (Bundle, error) {
 func (c *Client) Record(ctx context.Context, events []Event) error {
 	return c.Call(ctx, http.MethodPost, "/v1/events", events, nil)
 }
+
+// RecordLater brings events to the ledger that may be lost: a crash takes at most those of the last second (agents and the gateway only).
+func (c *Client) RecordLater(ctx context.Context, events []Event) error {
+	return c.Call(ctx, http.MethodPost, "/v1/allowed", events, nil)
+}

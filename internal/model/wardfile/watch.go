@@ -186,7 +186,7 @@ func (p *parser) resolveWatch(names []string) {
 		known(s.Pos, string(s.Service))
 	}
 	for _, name := range w.Ledger.Allowed {
-		if name != "all" {
+		if name != model.AllServices {
 			known(model.Pos{}, name)
 		}
 	}
