@@ -2,6 +2,9 @@ package ledger
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -72,4 +75,30 @@ func (l *Ledger) waiting() int {
 	l.later.mu.Lock()
 	defer l.later.mu.Unlock()
 	return l.later.b.size()
+}
+
+// million is a ledger of so many records, made once for all benchmarks of a run.
+func million(b *testing.B) string {
+	b.Helper()
+	dir := filepath.Join(os.TempDir(), fmt.Sprint("ward-ledger-of-a-million-", os.Getpid()))
+	if _, err := os.Stat(dir); err == nil {
+		return dir
+	}
+	l, err := Open(dir, "test.ward", testKey)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for i := range 1000 {
+		events := make([]wire.Event, 1000)
+		for j := range events {
+			events[j] = denial(1000*i + j)
+		}
+		if err := l.Append(context.Background(), events); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return dir
 }

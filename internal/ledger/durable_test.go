@@ -33,7 +33,9 @@ func TestMain(m *testing.M) {
 	case "full":
 		os.Exit(fullChild(os.Getenv("LEDGER_DIR")))
 	default:
-		os.Exit(m.Run())
+		code := m.Run()
+		_ = os.RemoveAll(filepath.Join(os.TempDir(), fmt.Sprint("ward-ledger-of-a-million-", os.Getpid())))
+		os.Exit(code)
 	}
 }
 
