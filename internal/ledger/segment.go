@@ -246,3 +246,41 @@ func (l *Ledger) oldest() int64 {
 	defer l.mu.Unlock()
 	return l.segments[0].first
 }
+
+// Part is a segment for those who index it.
+type Part struct {
+	First int64 // record
+	End   int64 // record after the last one
+	Path  string
+	Bytes int64
+	// Blocks are, for the segment that is being written, where every BlockRecords-th record begins.
+	Blocks []int64
+	Sealed bool // nothing will be added
+}
+
+// BlockRecords is how many records lie between two blocks of a Part.
+const BlockRecords = indexEvery
+
+// Parts are the ledger's segments, oldest first. What is added later isn't in them.
+func (l *Ledger) Parts() []Part {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]Part, len(l.segments))
+	for i, s := range l.segments {
+		out[i] = Part{First: s.first, Path: l.file(s.file), Bytes: s.bytes, Sealed: true}
+		if i > 0 {
+			out[i-1].End = s.first
+		}
+	}
+	last := &out[len(out)-1]
+	last.End, last.Bytes, last.Blocks, last.Sealed = l.state.tree.n, l.bytes, l.offsets[:len(l.offsets):len(l.offsets)], false
+	return out
+}
+
+// IndexMAC seals what an index says of a segment, so that nobody hides a record by forging it.
+func (l *Ledger) IndexMAC(b []byte) []byte {
+	m := hmac.New(sha256.New, l.mac)
+	m.Write([]byte("ward ledger index v1\n"))
+	m.Write(b)
+	return m.Sum(nil)
+}
