@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"text/tabwriter"
 	"time"
 
@@ -54,25 +53,6 @@ func printStatus(w io.Writer, st *up.Status) error {
 		fmt.Fprintf(t, "ward %s\tready\t\t%d\t%d\t\n", r.Name, r.Restarts, r.PID)
 	}
 	return t.Flush()
-}
-
-func newLogsCommand(e cli.Env) *cobra.Command {
-	var follow bool
-	c := cli.Running("logs SERVICE", "Show what a service printed", 1, func(p up.Paths, c *cobra.Command, args []string) error {
-		path := "/v1/logs?service=" + url.QueryEscape(args[0])
-		if follow {
-			path += "&follow=1"
-		}
-		resp, err := p.Up().Do(cli.Background(c), http.MethodGet, path, nil)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		_, err = io.Copy(e.Out, resp.Body)
-		return err
-	})
-	c.Flags().BoolVar(&follow, "follow", false, "go on as more comes")
-	return c
 }
 
 func newRestartCommand(cli.Env) *cobra.Command {

@@ -28,6 +28,8 @@ func (k *Control) traces(mux *http.ServeMux, role string) {
 // watched is what the supervisor reports, and what the administrator may look at.
 func (k *Control) watched(mux *http.ServeMux) {
 	wire.Handle(mux, "POST /v1/processes", func(_ context.Context, all []watch.Process) (none, error) { return none{}, k.watch.TakeProcesses(all) })
+	wire.Handle(mux, "POST /v1/logs", func(_ context.Context, all []wire.LogLine) (none, error) { return none{}, k.watch.TakeLogs(all) })
+	wire.Handle(mux, "POST /v1/logs/search", k.watch.Logs)
 	wire.Handle(mux, "GET /v1/edges", func(_ context.Context, w wire.Window) ([]watch.Edge, error) {
 		return k.watch.Edges(time.Duration(w.Seconds) * time.Second), nil
 	})

@@ -37,17 +37,21 @@ type cleaner struct {
 	prints *leak.Fingerprints
 	finder *leak.Finder
 	tokens leak.Tokens
+	within bool // a line
 }
 
 func (l *leaks) cleaner(who string) *cleaner { return &cleaner{leaks: l, who: who} }
 
-// clean returns the line with asterisks in place of what must not be in it.
-func (c *cleaner) clean(line []byte) []byte {
-	if now := c.leaks.prints.Load(); c.finder == nil || now != c.prints {
+// clean returns the line with asterisks in place of what must not be in it. Where more of it follows, its end may come then.
+func (c *cleaner) clean(line []byte, more bool) []byte {
+	if now := c.leaks.prints.Load(); c.finder == nil || now != c.prints && !c.within {
 		c.prints = now
 		c.finder = now.Finder(true, func(f leak.Finding) { c.leaks.found(c.who, f) })
 	}
-	out := c.finder.Flush(c.finder.Mask(make([]byte, 0, len(line)), line))
+	out := c.finder.Mask(make([]byte, 0, len(line)), line)
+	if c.within = more; !more {
+		out = c.finder.Flush(out)
+	}
 	c.tokens.Mask(out, func(kind string) { c.leaks.shown(c.who, kind) })
 	return out
 }

@@ -17,6 +17,7 @@ import (
 // Bounds on what services print.
 const (
 	maxLine    = 16 << 10 // bytes; longer lines are cut into several
+	maxCleaned = 64 << 10 // bytes of a line that are looked at for credentials at once, before it is cut
 	maxLogFile = 8 << 20  // bytes; then the file becomes <name>.log.1
 )
 
@@ -43,7 +44,7 @@ func (p *printer) line(who, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.width = max(p.width, len(who))
-	text = printable(text)
+	text = Printable(text)
 	if !p.color {
 		fmt.Fprintf(p.out, "%-*s | %s\n", p.width, who, text)
 		return
@@ -55,8 +56,8 @@ func (p *printer) line(who, text string) {
 	fmt.Fprintf(p.out, "\x1b[38;5;%dm%-*s |\x1b[0m %s\n", colors[sum%len(colors)], p.width, who, text)
 }
 
-// printable takes away what would steer the reader's terminal.
-func printable(s string) string {
+// Printable takes away what would steer the reader's terminal.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) && r != '\t' {
 			return '�'
@@ -65,9 +66,9 @@ func printable(s string) string {
 	}, s)
 }
 
-// pipe returns a file whose lines are printed with who's name, and kept in log
-// if not nil; secrets in them become asterisks. The caller closes it once a process has it.
-func (p *printer) pipe(who string, log *logFile) *os.File {
+// pipe returns a file whose lines are printed with who's name, and kept by keep
+// if not nil; secrets in them become asterisks before. The caller closes it once a process has it.
+func (p *printer) pipe(who string, keep func(line string)) *os.File {
 	r, w, err := os.Pipe()
 	if err != nil {
 		// Out of descriptors: the service runs on without its log.
@@ -76,18 +77,26 @@ func (p *printer) pipe(who string, log *logFile) *os.File {
 	}
 	go func() {
 		defer r.Close()
-		b := bufio.NewReaderSize(r, maxLine)
+		b := bufio.NewReaderSize(r, maxCleaned)
 		c := p.leaks.cleaner(who)
+		say := func(line []byte) {
+			if keep != nil {
+				keep(string(line))
+			}
+			p.line(who, string(line))
+		}
 		for {
-			line, _, err := b.ReadLine()
+			line, more, err := b.ReadLine()
+			line = c.clean(line, more)
+			for ; len(line) > maxLine; line = line[maxLine:] {
+				say(line[:maxLine])
+			}
+			if err == nil && !more || len(line) > 0 {
+				say(line)
+			}
 			if err != nil {
 				return
 			}
-			line = c.clean(line)
-			if log != nil {
-				log.write(string(line))
-			}
-			p.line(who, string(line))
 		}
 	}()
 	return w

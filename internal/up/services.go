@@ -186,6 +186,12 @@ func (in *instance) label() string {
 	return fmt.Sprintf("%s.%d", in.service.Name, in.replica)
 }
 
+// keep keeps a line that the instance printed.
+func (in *instance) keep(line string) {
+	in.log.write(line)
+	in.up.logs.Add(string(in.service.Name), in.replica, time.Now(), line)
+}
+
 // refused tells whether the instance may not be started at all, and says so.
 func (in *instance) refused() bool {
 	if in.up.config.Refuse == nil {
@@ -312,7 +318,7 @@ func (in *instance) build(ctx context.Context) (*sandbox.Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := in.up.printer.pipe(in.label(), in.log)
+	out := in.up.printer.pipe(in.label(), in.keep)
 	defer out.Close()
 	box, err := in.up.launcher.Start(ctx, sandbox.Config{
 		Spec: spec, Stdout: out, Stderr: out, CgroupName: in.label(), CPU: in.service.Limits.CPU,

@@ -60,6 +60,7 @@ type Supervisor struct {
 	launcher *sandbox.Launcher
 	printer  *printer
 	leaks    *leaks
+	logs     *wire.LogSender
 	arena    *secret.Arena // the root key, while this runs
 	admin    *wire.Client
 	sockets  map[string]*os.File // by purpose; they outlive the roles that use them, and don't change once those run
@@ -108,6 +109,7 @@ func Run(ctx context.Context, c Config) error {
 	s.flags = newFlags(s.record)
 	s.leaks.found = s.foundInLog
 	s.leaks.shown = s.shownInLog
+	s.logs = wire.NewLogSender(func(ctx context.Context, all []wire.LogLine) error { return s.admin.ReportLogs(ctx, all) })
 	s.printer = newPrinter(c.Out, c.Color, s.leaks)
 	defer s.closeSockets()
 	if s.arena, err = secret.NewArena(1); err != nil {
@@ -136,12 +138,13 @@ func (s *Supervisor) run(ctx context.Context) error {
 	s.owned.Go(func() { s.sendEvents(roles) })
 	s.owned.Go(func() { s.followSecrets(ctx) })
 	s.owned.Go(func() { s.reportUse(ctx) })
+	s.owned.Go(func() { s.logs.Run(roles) })
 	s.owned.Go(func() { s.leaks.follow(ctx, s.admin) })
 	s.record(wire.Event{Kind: "ward.start", Subject: "up", Detail: map[string]string{"pid": fmt.Sprint(os.Getpid())}})
 	if err := s.serveAPI(roles); err != nil {
 		return err
 	}
-	defer s.stopServices()
+	defer func() { s.stopServices(); s.logs.Flush() }()
 	if err := s.startServices(ctx, s.currentPlan()); err != nil {
 		return err
 	}

@@ -44,6 +44,9 @@ func (w *Watch) Run(ctx context.Context) {
 			if err := w.history.Compact(w.clock.Now()); err != nil {
 				slog.Error("history isn't cleared up", "error", err)
 			}
+			if err := w.logs.Compact(w.clock.Now()); err != nil {
+				slog.Error("logs aren't cleared up", "error", err)
+			}
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/watch/internal/logs"
 	"github.com/wardhq/ward/internal/cap/watch/internal/series"
 	"github.com/wardhq/ward/internal/cap/watch/internal/spans"
 	"github.com/wardhq/ward/internal/plan"
@@ -48,13 +49,16 @@ type Watch struct {
 	spansLost uint64                                     // guarded by mu: that came in too quick a succession
 	spans     *spans.Store
 	history   *series.Store
+	logs      *logs.Store
+	searching chan struct{}                   // holds a place for each search of logs
 	sources   map[string][]telemetry.Snapshot // guarded by mu: oldest first
 }
 
 // names are what a report may tell of: parties of the plan, and its rules, without verdict.
 type names struct {
-	parties map[string]bool
-	rules   map[telemetry.Label]bool
+	parties  map[string]bool
+	services map[string]bool
+	rules    map[telemetry.Label]bool
 }
 
 // Open returns a Watch that keeps traces and history in a folder, and refuses all reports until SetPlan.
@@ -70,17 +74,22 @@ func Open(dir string, c clock.Clock) (*Watch, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	return &Watch{clock: c, spans: s, history: h, sources: map[string][]telemetry.Snapshot{}, ends: map[string]ends{}, skew: map[string]time.Duration{}, wanted: map[string]map[telemetry.TraceID]time.Time{}, rooms: map[string]roomAt{}}, nil
+	l, err := logs.Open(filepath.Join(dir, "logs"), logs.Defaults())
+	if err != nil {
+		return nil, errors.Join(err, s.Close(), h.Close())
+	}
+	return &Watch{clock: c, spans: s, history: h, logs: l, searching: make(chan struct{}, searchesAtOne), sources: map[string][]telemetry.Snapshot{}, ends: map[string]ends{}, skew: map[string]time.Duration{}, wanted: map[string]map[telemetry.TraceID]time.Time{}, rooms: map[string]roomAt{}}, nil
 }
 
 // Close ends keeping.
-func (w *Watch) Close() error { return errors.Join(w.spans.Close(), w.history.Close()) }
+func (w *Watch) Close() error { return errors.Join(w.spans.Close(), w.history.Close(), w.logs.Close()) }
 
 // SetPlan puts a plan into force; what was counted under the one before is still shown while it lasts.
 func (w *Watch) SetPlan(p *plan.Plan) {
-	n := names{parties: map[string]bool{"": true, plan.Outside: true, plan.Self: true}, rules: map[telemetry.Label]bool{{Caller: plan.Outside, Target: plan.Self, Route: SignIn}: true}}
+	n := names{services: map[string]bool{}, parties: map[string]bool{"": true, plan.Outside: true, plan.Self: true}, rules: map[telemetry.Label]bool{{Caller: plan.Outside, Target: plan.Self, Route: SignIn}: true}}
 	for i := range p.Services {
-		n.parties[string(p.Services[i].Name)] = true
+		name := string(p.Services[i].Name)
+		n.parties[name], n.services[name] = true, true
 	}
 	externals := map[string]bool{}
 	for i := range p.Externals {

@@ -215,6 +215,13 @@ func hasWord(text, word []byte) bool {
 	}
 }
 
+// Has tells whether something of a service is kept.
+func (s *Store) Has(service string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.services[service] != nil
+}
+
 // Services are those of which something is kept, by name, and the time of the oldest line.
 func (s *Store) Services() (names []string, oldest time.Time) {
 	s.mu.Lock()
