@@ -68,6 +68,7 @@ type Control struct {
 	usage   *usage         // has its own lock
 	watch   *watch.Watch   // has its own lock
 	found   *watch.Findings
+	way     watch.Way
 }
 
 // New opens the state of Dir.
@@ -77,6 +78,7 @@ func New(c Config) (*Control, error) {
 	}
 	k := &Control{config: c, changed: make(chan struct{}), events: make(chan wire.Event, 4096)}
 	var err error
+	k.way = watch.Way{Client: &http.Client{Transport: egressTransport()}, Version: version()}
 	if k.watch, err = watch.Open(filepath.Join(c.Dir, watchFolder), c.Clock); err != nil {
 		return nil, err
 	}
@@ -507,6 +509,7 @@ func Main() error {
 		r.owned.Go(func() { k.safe.Run(ctx) })
 		r.owned.Go(func() { k.watch.Run(ctx) })
 		r.owned.Go(func() { k.found.Run(ctx) })
+		r.owned.Go(func() { k.watch.Export(ctx, k.build) })
 		return r, nil
 	})
 }

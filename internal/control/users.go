@@ -61,6 +61,9 @@ func (k *Control) setUsers(ctx context.Context, s *wire.PlanState) error {
 	if err := k.users.SetPlan(ctx, s.Plan, files); err != nil {
 		return err
 	}
+	if err := k.watch.SetCollectors(s.Plan, files, k.way); err != nil {
+		return err
+	}
 	plain, err := json.Marshal(files)
 	if err != nil {
 		return fmt.Errorf("keep files of users: %w", err)
@@ -100,6 +103,9 @@ func (k *Control) loadUsers() error {
 		}
 	}
 	if err := k.safe.SetPlan(context.Background(), k.state.Plan, files); err != nil {
+		return err
+	}
+	if err := k.watch.SetCollectors(k.state.Plan, files, k.way); err != nil {
 		return err
 	}
 	return k.users.SetPlan(context.Background(), k.state.Plan, files)

@@ -3,7 +3,9 @@ package control
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
+	"path/filepath"
 	"runtime/debug"
 	"time"
 
@@ -37,13 +39,27 @@ func (k *Control) watched(mux *http.ServeMux) {
 	wire.Handle(mux, "POST /v1/traces", func(_ context.Context, q watch.TraceQuery) ([]watch.Summary, error) { return k.watch.Traces(q) })
 	wire.Handle(mux, "POST /v1/trace", func(_ context.Context, q traceQuery) ([]telemetry.SpanRecord, error) { return k.watch.Trace(q.Trace) })
 	mux.HandleFunc("GET /v1/metrics", func(w http.ResponseWriter, r *http.Request) {
-		records, _ := k.ledger.Size()
-		b := watch.Build{Version: version(), Records: records}
-		err := k.watch.Metrics(w, r.URL.Query().Get("accept"), b, func(kind string) { w.Header().Set("Content-Type", kind) })
+		err := k.watch.Metrics(w, r.URL.Query().Get("accept"), k.build(), func(kind string) { w.Header().Set("Content-Type", kind) })
 		if err != nil {
 			slog.Warn("write metrics", "error", err) // the reader has gone
 		}
 	})
+}
+
+// build is what metrics tell of Ward itself.
+func (k *Control) build() watch.Build {
+	records, _ := k.ledger.Size()
+	return watch.Build{Version: version(), Records: records}
+}
+
+// egressTransport is HTTP through the agent: control has no network.
+func egressTransport() *http.Transport {
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return wire.DialEgress(ctx, filepath.Join(wire.EgressDir, wire.EgressSocket), address)
+		},
+		MaxIdleConns: 16, IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 15 * time.Second, MaxResponseHeaderBytes: 64 << 10,
+	}
 }
 
 // traceQuery asks for one trace.

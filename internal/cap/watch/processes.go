@@ -61,14 +61,19 @@ type Build struct {
 // Metrics writes everything for Prometheus, in the form that an Accept field asks for, and returns its content type before the first byte is
 // written through begin.
 func (w *Watch) Metrics(out io.Writer, accept string, b Build, begin func(contentType string)) error {
-	s := exposition.State{Version: b.Version, Events: b.Records, Snapshots: w.Snapshots(), Processes: w.Processes()}
+	s, form := w.state(b), exposition.Negotiate(accept)
+	begin(form)
+	return exposition.Write(out, s, form)
+}
+
+// state is all that metrics tell.
+func (w *Watch) state(b Build) *exposition.State {
+	s := &exposition.State{Version: b.Version, Events: b.Records, Snapshots: w.Snapshots(), Processes: w.Processes(), Exports: w.collectors.totals(), Start: w.start}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	s.SpansLost = w.spansLost
 	for _, service := range slices.Sorted(maps.Keys(w.ends)) {
 		s.Identities = append(s.Identities, exposition.Identity{Service: service, Ends: w.ends[service].end})
 	}
-	w.mu.Unlock()
-	form := exposition.Negotiate(accept)
-	begin(form)
-	return exposition.Write(out, &s, form)
+	return s
 }

@@ -48,6 +48,7 @@ func (w *Watch) TakeSpans(role string, all []telemetry.SpanRecord, fresh []telem
 	if len(known) == 0 {
 		return out, nil
 	}
+	w.collectors.spans(known)
 	return out, w.spans.Append(now, known)
 }
 

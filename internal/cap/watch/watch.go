@@ -35,7 +35,9 @@ const (
 
 // Watch gathers reports. It is safe for concurrent use.
 type Watch struct {
-	clock clock.Clock
+	clock      clock.Clock
+	start      time.Time
+	collectors collectors // have their own lock
 
 	mu        sync.Mutex
 	known     names                                      // guarded by mu
@@ -78,7 +80,7 @@ func Open(dir string, c clock.Clock) (*Watch, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close(), h.Close())
 	}
-	return &Watch{clock: c, spans: s, history: h, logs: l, searching: make(chan struct{}, searchesAtOne), sources: map[string][]telemetry.Snapshot{}, ends: map[string]ends{}, skew: map[string]time.Duration{}, wanted: map[string]map[telemetry.TraceID]time.Time{}, rooms: map[string]roomAt{}}, nil
+	return &Watch{clock: c, start: c.Now(), spans: s, history: h, logs: l, searching: make(chan struct{}, searchesAtOne), sources: map[string][]telemetry.Snapshot{}, ends: map[string]ends{}, skew: map[string]time.Duration{}, wanted: map[string]map[telemetry.TraceID]time.Time{}, rooms: map[string]roomAt{}}, nil
 }
 
 // Close ends keeping.

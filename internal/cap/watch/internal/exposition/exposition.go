@@ -43,6 +43,16 @@ type State struct {
 	Events int64
 	// SpansLost counts spans that weren't kept, because they came in too quick a succession.
 	SpansLost uint64
+	Exports   []Export
+	Start     time.Time // when control began to count what it counts itself
+}
+
+// Export is what went to a collector.
+type Export struct {
+	Endpoint      string // its host
+	Signal        string // metrics or traces
+	Sent, Dropped uint64 // spans, or points of metrics
+	Failed        uint64 // requests
 }
 
 // Content types of the two forms.
@@ -89,6 +99,7 @@ func Write(w io.Writer, s *State, form string) error {
 	p.sample("ward_ledger_records_total", nil, strconv.FormatInt(s.Events, 10))
 	p.family("ward_spans_lost_total", "counter", "", "Spans that weren't kept, because too many came at once.")
 	p.sample("ward_spans_lost_total", nil, strconv.FormatUint(s.SpansLost, 10))
+	p.exports(s.Exports)
 	p.family("ward_build_info", "gauge", "", "The version of Ward, with the value 1.")
 	p.sample("ward_build_info", []string{"version", s.Version}, "1")
 	if p.open {
@@ -151,8 +162,8 @@ func (p *page) requests(all []telemetry.Snapshot) {
 	p.family("ward_requests_total", "counter", "", "Requests that ended, and connections at layer 4.")
 	each(func(x *telemetry.Sample, labels []string) {
 		for class, n := range x.Classes {
-			if n > 0 || x.Verdict == telemetry.Denied && class == 4 { // see Meter.Read
-				p.sample("ward_requests_total", append(labels[:len(labels):len(labels)], "class", className(class)), strconv.FormatUint(n, 10))
+			if ShowsClass(x, class) {
+				p.sample("ward_requests_total", append(labels[:len(labels):len(labels)], "class", ClassName(class)), strconv.FormatUint(n, 10))
 			}
 		}
 	})
@@ -176,8 +187,13 @@ func (p *page) requests(all []telemetry.Snapshot) {
 	}
 }
 
-// shown are the buckets whose bounds are written: each doubling, below a millisecond every other.
-func shown(i int) bool {
+// ShowsClass tells whether a class of answers is shown: those that there were, and refusals from 0 on (see telemetry.Meter.Read).
+func ShowsClass(x *telemetry.Sample, class int) bool {
+	return x.Classes[class] > 0 || x.Verdict == telemetry.Denied && class == 4
+}
+
+// ShowsBound tells whether the bound of a bucket of telemetry is shown: each doubling, below a millisecond every other.
+func ShowsBound(i int) bool {
 	const millisecond = 6 // doublings from the lowest bound to 1.024 ms, less one
 	octet, part := i/4, i%4
 	return part == 0 && (octet >= millisecond-1 || octet%2 == 1)
@@ -190,7 +206,7 @@ func (p *page) durations(x *telemetry.Sample, labels []string) {
 		if i < len(x.Took.Counts) {
 			n += x.Took.Counts[i]
 		}
-		if shown(i) {
+		if ShowsBound(i) {
 			le := strconv.FormatFloat(telemetry.Bound(i).Seconds(), 'g', -1, 64)
 			if p.open && !strings.ContainsAny(le, ".e") {
 				le += ".0" // OpenMetrics writes bounds as floats
@@ -208,11 +224,28 @@ func compare(a, b *telemetry.Label) int {
 	return slices.Compare([]string{a.Caller, a.Target, a.Route, a.Verdict.String()}, []string{b.Caller, b.Target, b.Route, b.Verdict.String()})
 }
 
-func className(class int) string {
+// ClassName is the label of a class of answers.
+func ClassName(class int) string {
 	if class == 0 {
 		return "none"
 	}
 	return strconv.Itoa(class) + "xx"
+}
+
+func (p *page) exports(all []Export) {
+	for _, f := range []struct {
+		name, help string
+		value      func(*Export) uint64
+	}{
+		{"ward_export_sent_total", "Spans and points of metrics that a collector has taken.", func(x *Export) uint64 { return x.Sent }},
+		{"ward_export_failed_total", "Requests to a collector that failed.", func(x *Export) uint64 { return x.Failed }},
+		{"ward_export_dropped_total", "Spans and points of metrics that a collector never got, or refused.", func(x *Export) uint64 { return x.Dropped }},
+	} {
+		p.family(f.name, "counter", "", f.help)
+		for i := range all {
+			p.sample(f.name, []string{"endpoint", all[i].Endpoint, "signal", all[i].Signal}, strconv.FormatUint(f.value(&all[i]), 10))
+		}
+	}
 }
 
 func (p *page) processes(all []Process) {
