@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -131,5 +132,25 @@ func TestCollectorsGetMetricsAndTraces(t *testing.T) {
 	})
 	if log := w.Log.String(); !strings.Contains(log, "a collector doesn't take what Ward sends") || !strings.Contains(log, "a collector takes what Ward sends again") || strings.Contains(log, "of the team") {
 		t.Error(log)
+	}
+}
+
+func TestTheExamplesForCollectorsAreRight(t *testing.T) {
+	page, err := os.ReadFile("../../docs/watch-otlp.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(page, -1)
+	if len(examples) < 8 {
+		t.Errorf("%d examples", len(examples))
+	}
+	for _, x := range examples {
+		file := filepath.Join(t.TempDir(), "ward.yaml")
+		if err := os.WriteFile(file, append([]byte("app: a\nservices: {s: {run: x}}\n"), x[1]...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := wardtest.Load(file); err != nil {
+			t.Errorf("%s%v", x[1], err)
+		}
 	}
 }
