@@ -48,7 +48,11 @@ func (c *collector) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	c.bodies = append(c.bodies, b)
-	return c.answers[min(len(c.came), len(c.answers))-1]()
+	resp, err := c.answers[min(len(c.came), len(c.answers))-1]()
+	if resp != nil {
+		resp.Request = r
+	}
+	return resp, err
 }
 
 func answer(status int, body string, header ...string) func() (*http.Response, error) {
@@ -241,13 +245,34 @@ func TestARefusalOfAPartIsCountedAndSaidOnce(t *testing.T) {
 
 func TestWhatACollectorSaysIsNotTrusted(t *testing.T) {
 	for name, body := range map[string]string{
-		"more than was sent": `{"partialSuccess":{"rejectedSpans":"9999999"}}`, "no JSON": "{", "a negative number": `{"partialSuccess":{"rejectedSpans":-7}}`, "without end": strings.Repeat(" ", 1<<20),
+		"more than was sent": `{"partialSuccess":{"rejectedSpans":"9999999"}}`, "no JSON": "{", "a negative number": `{"partialSuccess":{"rejectedSpans":-7}}`,
 	} {
 		c := &collector{answers: []func() (*http.Response, error){answer(200, body, "Content-Type", "application/json")}}
 		totals, _ := export(t, c, func(e *Exporter) { e.PutSpans(many(5)) })
-		if totals.Sent+totals.Dropped != 5 {
+		if totals.Sent > 5 || totals.Dropped > 5 || totals.Sent+totals.Dropped != 5 {
 			t.Errorf("%s: %+v", name, totals)
 		}
+	}
+}
+
+// flood is an answer that is a thousand times too long.
+type flood struct{ read int }
+
+func (f *flood) Read(b []byte) (int, error) {
+	if f.read += len(b); f.read > 1000*maxAnswer {
+		return 0, io.EOF
+	}
+	return len(b), nil
+}
+
+func TestAnAnswerIsReadUpToALimit(t *testing.T) {
+	var said flood
+	c := &collector{answers: []func() (*http.Response, error){func() (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Body: io.NopCloser(&said)}, nil
+	}}}
+	export(t, c, func(e *Exporter) { e.PutSpans(many(1)) })
+	if said.read > 2*maxAnswer {
+		t.Errorf("%d bytes were read", said.read)
 	}
 }
 
