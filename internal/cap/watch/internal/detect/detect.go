@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/finding"
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 )
 
@@ -78,7 +79,7 @@ func (d *Detector) SetPlan(p *plan.Plan) {
 		s := &p.Services[i]
 		d.known[string(s.Name)] = true
 		d.exposed[string(s.Name)] = len(s.Expose) > 0
-		d.sensitive[string(s.Name)] = s.Sensitivity >= 3
+		d.sensitive[string(s.Name)] = s.Sensitivity >= model.High
 	}
 }
 
