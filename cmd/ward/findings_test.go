@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/cap/watch"
+	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wardtest"
 )
 
@@ -232,5 +233,32 @@ func TestAnswersOutliveControl(t *testing.T) {
 	}
 	if got := found(t, w.File)["honey-path"]; got.ID != f.ID {
 		t.Errorf("finding %d became %d", f.ID, got.ID)
+	}
+}
+
+// TestTheTrapIsFound: a program in a sandbox uses what it finds in its environment.
+func TestTheTrapIsFound(t *testing.T) {
+	open := strings.Replace(twoServices, "GET /call,", "GET /call, GET /env,", 1)
+	for name, tt := range map[string]struct{ yaml, rule, answers string }{
+		"by default": {open, "canary", "web is in quarantine"},
+		"off":        {open + "watch: {canaries: off}\n", "undeclared-name", "nobody is blocked"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := wardtest.Start(t, tt.yaml, nil)
+			resp, err := wardtest.Client().Get(w.URL + "/env?name=" + plan.CanaryEnv)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			url, _ := io.ReadAll(resp.Body)
+			if tt.rule == "canary" != strings.Contains(string(url), "@"+plan.CanaryHost) || strings.Contains(string(url), "backup_admin:") && !strings.Contains(string(url), "backup_admin:****") {
+				t.Errorf("the environment, as it left: %s", url)
+			}
+			w.Get("/call?url=http://" + plan.CanaryHost + ":5432/")
+			wardtest.Eventually(t, "the lookup is found, and answered", func() bool {
+				_, out, _ := say("answers", "-f", w.File)
+				return found(t, w.File)[tt.rule].Count > 0 && strings.Contains(out, tt.answers)
+			})
+		})
 	}
 }

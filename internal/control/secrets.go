@@ -38,6 +38,7 @@ func (k *Control) secretsForAgent(mux *http.ServeMux) {
 // secretsForAdmin is what the supervisor and administrators may ask.
 func (k *Control) secretsForAdmin(mux *http.ServeMux) {
 	wire.Handle(mux, "POST /v1/deliver", k.safe.Deliver)
+	wire.Handle(mux, "POST /v1/canary", k.safe.Canary)
 	wire.Handle(mux, "GET /v1/secret-versions", k.safe.Versions)
 	wire.Handle(mux, "GET /v1/fingerprints", k.safe.Fingerprints)
 	for _, path := range []string{"/v1/keys", "/v1/keys/", "/v1/secrets", "/v1/secrets/", "/v1/secrets-import", "/v1/secrets-recipient"} {

@@ -8,10 +8,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/wardhq/ward/internal/demo/shop"
+	"github.com/wardhq/ward/internal/plan"
 )
 
 // Names of secrets, as in the model.
@@ -70,6 +72,9 @@ func readPassword(ctx context.Context, w *world) Result {
 	return Result{Evidence: words(all)}
 }
 
+// trap is what Ward lays into every service's environment; its password is masked on the way out.
+var trap = regexp.MustCompile(plan.CanaryEnv + `=\S* ?`)
+
 // provoke has the shop pay with what is no card, and reads in its error what a service has. It is stopped if the service tells
 // all it has, and the secret isn't there because it never had it.
 func (w *world) provoke(ctx context.Context, role, secret, layer string) Result {
@@ -85,6 +90,7 @@ func (w *world) provoke(ctx context.Context, role, secret, layer string) Result 
 		return Result{Succeeded: true, Evidence: words(found(r.body, value))}
 	}
 	_, has, ok := strings.Cut(r.body, role+" has: ")
+	has = trap.ReplaceAllString(has, "")
 	if !ok || strings.Contains(has, "***") || !strings.Contains(has, "PATH=") {
 		return Result{Evidence: words(err.Error() + r.body)}
 	}

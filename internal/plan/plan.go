@@ -68,6 +68,17 @@ type Service struct {
 	StartAfter []string `json:"start_after"`
 }
 
+// The trap that every service finds in its environment, unless watch: canaries: is off: the URL of a database that there is none of. Whoever
+// looks its host up, signs in with its user, or shows its password has taken it from there.
+const (
+	CanaryEnv  = "BACKUP_DATABASE_URL"
+	CanaryHost = "backup-db.internal"
+	CanaryUser = "backup_admin"
+)
+
+// CanaryName is what the password of a service's trap is called where it is found.
+func CanaryName(service string) string { return "the canary of " + service }
+
 // Plan is everything that control hands to gateway and agents.
 type Plan struct {
 	App         string           `json:"app"`

@@ -314,7 +314,9 @@ func (in *instance) build(ctx context.Context) (*sandbox.Sandbox, error) {
 	h := in.up.host(in.uid)
 	h.WorkloadDir = in.dir
 	h.Hide = in.up.paths.Hidden()
-	spec, err := sandbox.Prepare(&in.service, h)
+	service := in.service
+	service.Env = in.trapped(ctx)
+	spec, err := sandbox.Prepare(&service, h)
 	if err != nil {
 		return nil, err
 	}
@@ -338,6 +340,23 @@ func (in *instance) build(ctx context.Context) (*sandbox.Sandbox, error) {
 	defer in.mu.Unlock()
 	in.box, in.listeners, in.run = box, box.Listeners, run
 	return box, nil
+}
+
+// trapped is the service's environment with the trap that has no use; without it where the service has a variable of this name itself.
+func (in *instance) trapped(ctx context.Context) []model.EnvVar {
+	all := in.service.Env
+	if slices.ContainsFunc(all, func(v model.EnvVar) bool { return v.Name == plan.CanaryEnv }) {
+		return all
+	}
+	c, err := in.up.admin.Canary(ctx, wire.DeliveryRequest{Service: string(in.service.Name)})
+	switch {
+	case err != nil:
+		slog.Warn("no trap is laid", "service", in.service.Name, "error", err)
+		return all
+	case c.URL == "":
+		return all
+	}
+	return append(slices.Clone(all), model.EnvVar{Name: plan.CanaryEnv, Value: c.URL})
 }
 
 // cleanUp tells the agent that the run has ended.

@@ -17,6 +17,17 @@ type Delivery struct {
 	Versions map[string]int64  `json:"versions"`
 }
 
+// Canary is a trap: the URL of a database that there is none of, "" for none.
+type Canary struct {
+	URL string `json:"url,omitempty"`
+}
+
+// Canary returns a service's trap (supervisor only).
+func (c *Client) Canary(ctx context.Context, r DeliveryRequest) (Canary, error) {
+	var out Canary
+	return out, c.Call(ctx, http.MethodPost, "/v1/canary", r, &out)
+}
+
 // SecretVersions are the current versions of the secrets that have a value.
 type SecretVersions struct {
 	Sequence uint64           `json:"sequence"`

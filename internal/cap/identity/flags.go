@@ -3,11 +3,13 @@ package identity
 import (
 	"context"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/wardhq/ward/internal/cap/identity/internal/account"
 	"github.com/wardhq/ward/internal/cap/identity/internal/flag"
 	"github.com/wardhq/ward/internal/cap/identity/internal/message"
+	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -29,6 +31,9 @@ func (x *parts) flag(ctx context.Context, f account.Flag) account.Response {
 			Detail: map[string]string{"severity": flag.High.String(), "reason": "its person says that a sign-in wasn't theirs", "response": "end-sessions, reset, record"},
 		})
 		return account.Response{EndSessions: true}
+	}
+	if name, _, _ := strings.Cut(f.Who, "@"); name == plan.CanaryUser && f.Person == "" {
+		x.users.config.Record(wire.Event{Time: f.At, Kind: "flag.canary-user", Detail: map[string]string{"network": wire.Network(f.Visitor.IP)}})
 	}
 	d, err := x.flags.See(ctx, observation(&f))
 	if err != nil {

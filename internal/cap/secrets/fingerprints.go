@@ -2,9 +2,12 @@ package secrets
 
 import (
 	"context"
+	"encoding/base32"
 	"slices"
+	"strings"
 	"sync"
 
+	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/secrets/internal/values"
 	"github.com/wardhq/ward/internal/leak"
@@ -58,8 +61,31 @@ func (s *Safe) makeFingerprints(ctx context.Context, sequence uint64) (*leak.Fin
 	if err != nil {
 		return nil, err
 	}
+	if p != nil && !p.plan.Watch.NoCanaries {
+		for name := range p.services {
+			all = append(all, leak.Secret{Name: plan.CanaryName(name), Value: secret.New([]byte(s.canary(name))), Canary: true})
+		}
+	}
 	s.prints.sequence, s.prints.made = sequence, leak.Make(all)
 	return s.prints.made, nil
+}
+
+// Canary is the URL that a service finds in its environment, and has no use; "" where none is laid.
+func (s *Safe) Canary(_ context.Context, r wire.DeliveryRequest) (wire.Canary, error) {
+	p := s.plan.Load()
+	if p == nil || p.services[r.Service] == nil {
+		return wire.Canary{}, fault.New(fault.Refused, "the plan has no service of this name")
+	}
+	if p.plan.Watch.NoCanaries {
+		return wire.Canary{}, nil
+	}
+	return wire.Canary{URL: "postgres://" + plan.CanaryUser + ":" + s.canary(r.Service) + "@" + plan.CanaryHost + ":5432/backup"}, nil
+}
+
+// canary is the password of a service's trap: the same at each start, and for nobody else to guess.
+func (s *Safe) canary(service string) string {
+	k := secret.Derive(s.config.Root, "ward canary v1 "+service)
+	return strings.ToLower(base32.StdEncoding.EncodeToString(k.Reveal()[:20]))
 }
 
 func isCanary(p *plan.Plan, name string) bool {

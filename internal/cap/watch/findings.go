@@ -86,7 +86,7 @@ func OpenFindings(ctx context.Context, c FindingsConfig) (*Findings, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Findings{config: c, inbox: b, detector: detect.New(c.Clock.Now()), spared: private(), checks: checks{started: map[string]time.Time{}}}, nil
+	return &Findings{config: c, inbox: b, detector: detect.New(), spared: private(), checks: checks{started: map[string]time.Time{}}}, nil
 }
 
 // private are the networks that aren't closed out by accident: this machine, and those behind which a whole company may be.
@@ -228,7 +228,7 @@ func (f *Findings) answer(ctx context.Context, s *detect.Signal, found *Finding)
 	f.mu.Lock()
 	observes, spared, known := f.observed[s.Rule], f.spares(s.Client), f.services[s.Service]
 	f.mu.Unlock()
-	if observes || !found.Silenced.IsZero() {
+	if observes || s.Held || !found.Silenced.IsZero() {
 		return
 	}
 	r := wire.Restriction{Reason: rule.Title, Finding: found.ID}
@@ -237,6 +237,8 @@ func (f *Findings) answer(ctx context.Context, s *detect.Signal, found *Finding)
 		r.Client, r.Slow = s.Client, rule.Answer == detect.Slow
 	case rule.Answer == detect.Quarantine && known:
 		r.Service = s.Service
+	case rule.Answer == detect.Quarantine && s.Client.IsValid() && !spared: // who used a trap from outside
+		r.Client = s.Client
 	default:
 		return
 	}

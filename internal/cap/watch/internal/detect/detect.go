@@ -26,6 +26,7 @@ type Signal struct {
 	Client   netip.Prefix     // of the outside, if it is known
 	Service  string           // that an answer may be about, if any
 	Person   string           // as Service
+	Held     bool             // the answer of the rule is for a person to give
 	What     string           // what happened, in a sentence
 	Evidence string           // one example, as it was seen
 	Record   int64            // of the ledger that shows it, -1 for none
@@ -53,7 +54,7 @@ type Detector struct {
 	exposed   map[string]bool // services with a route to the outside
 	sensitive map[string]bool // services that hold what mustn't be lost
 	known     map[string]bool // services of the plan
-	since     time.Time       // when it began, for what is far from habit
+	traps     bool            // canaries are laid
 }
 
 // Sizes of the tables, in entries.
@@ -65,15 +66,16 @@ const (
 )
 
 // New returns a Detector that knows no plan yet.
-func New(now time.Time) *Detector {
+func New() *Detector {
 	return &Detector{
-		since: now, clients: table[netip.Prefix, client]{most: maxClients}, exits: table[string, times]{most: maxServices},
+		clients: table[netip.Prefix, client]{most: maxClients}, exits: table[string, times]{most: maxServices},
 		usual: table[string, habit]{most: maxHabits}, places: table[string, place]{most: maxPlaces},
 	}
 }
 
 // SetPlan tells what is declared.
 func (d *Detector) SetPlan(p *plan.Plan) {
+	d.traps = !p.Watch.NoCanaries
 	d.exposed, d.sensitive, d.known = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for i := range p.Services {
 		s := &p.Services[i]

@@ -19,7 +19,7 @@ func epoch() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
 
 // detector knows web, which faces the Internet, api, and the sensitive vault.
 func detector() *Detector {
-	d := New(epoch())
+	d := New()
 	d.SetPlan(&plan.Plan{Services: []plan.Service{
 		{Service: model.Service{Name: "web", Expose: []model.Expose{{}}}}, {Service: model.Service{Name: "api"}}, {Service: model.Service{Name: "vault", Sensitivity: model.High}},
 	}})

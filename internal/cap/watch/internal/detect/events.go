@@ -19,7 +19,7 @@ func flagRules() map[string]string {
 		"brute-force": "failed-sign-ins", "credential-stuffing": "password-spraying", "password-spraying": "password-spraying", "enumeration": "failed-sign-ins",
 		"refresh-reuse": "replay", "passkey-clone": "replay", "session-moved": "replay", "factor-fatigue": "factor-fatigue", "factors-removed": "factors-removed",
 		"new-device": "new-device", "impossible-travel": "new-device", "sign-in-denied": "replay",
-		"secret-in-log": "leak", "card-in-log": "leak", "token-in-log": "leak", "canary": "canary", "dns": "undeclared-name", "bind": "new-listener",
+		"secret-in-log": "leak", "card-in-log": "leak", "token-in-log": "leak", "canary": "canary", "canary-user": "canary", "dns": "undeclared-name", "bind": "new-listener",
 		"connect": "direct-connect", "exec": "undeclared-program", "listen": "new-listener", "syscall": "denied-write", "write": "denied-write", "bypass": "bypass",
 	}
 }
@@ -45,8 +45,8 @@ func (d *Detector) Event(index int64, e *wire.Event) []Signal {
 	case e.Kind == "request.leak", e.Kind == "secret.echo":
 		s.Rule, s.What = "leak", fmt.Sprintf("A secret was in an answer of %s, and was masked: %s.", e.Object, detail(e, "secret", "form", "where"))
 	case e.Kind == "request.canary":
-		s.Rule, s.Service = "canary", e.Object
-		s.What = fmt.Sprintf("The canary %s was in an answer of %s.", e.Detail["secret"], e.Object)
+		s.Rule, s.Service, s.Held = "canary", e.Object, true // who got it is to be asked first
+		s.What = fmt.Sprintf("An answer of %s showed %s, which nobody uses. It was masked.", e.Object, e.Detail["secret"])
 	case e.Kind == "ledger.lost":
 		s.Rule = "ledger-gap"
 		s.What = fmt.Sprintf("%d events of %s were lost before they reached the audit trail.", max(e.Count, 1), e.Source)
@@ -74,6 +74,14 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 	if s.Rule = flagRules()[name]; s.Rule == "" {
 		return nil
 	}
+	if name == "canary-user" {
+		s.What = "Somebody tried to sign in as " + plan.CanaryUser + ", whom only the trap in a service's environment names."
+		s.Subject, s.Object = e.Detail["network"], ""
+		if p, err := netip.ParsePrefix(e.Detail["network"]); err == nil {
+			s.Client = p
+		}
+		return []Signal{s}
+	}
 	if e.Detail["reason"] != "" { // identity's
 		s.Severity, s.Person = finding.SeverityOf(e.Detail["severity"]), e.Object
 		s.Subject, s.Object = e.Object, name
@@ -97,8 +105,15 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 		s.Object = what
 		s.What = fmt.Sprintf("%s printed %s; it was masked.", service, what)
 	case "canary":
-		s.What = fmt.Sprintf("%s printed a canary: %s.", service, what)
+		s.What, s.Held = fmt.Sprintf("%s printed a canary: %s.", service, what), true // shown, and not used: it may have come with somebody's error
+		if strings.HasPrefix(what, plan.CanaryName(service)+" ") { // it has shown its own environment
+			s.Rule, s.Object = "leak", what
+		}
 	case "undeclared-name":
+		if d.traps && what == plan.CanaryHost {
+			s.Rule, s.What = "canary", fmt.Sprintf("A program in %s tried to reach the database of its trap.", service)
+			return []Signal{s}
+		}
 		s.Object = what
 		s.What = fmt.Sprintf("%s looked up %s.", service, what)
 	default:
