@@ -79,7 +79,7 @@ func TestSearch(t *testing.T) {
 			s := open(t, dir, Limits{})
 			put(t, s,
 				line("web", 1, `{"level":"info","msg":"Started","trace_id":"`+traceID+`"}`), line("db", 2, "ERROR disk is full"), line("web", 3, "level=warn msg=slow order=ab12cd34ef"),
-				line("web", 4, ""), line("db", 5, "[error] Ünïcode \xff\x00 and \x1b[31mred"), line("web", 6, "x"+traceID+" is another word"))
+				line("web", 4, ""), line("db", 5, "[error] Ünïcode \xff\x00 of dis\u212a and \x1b[31mred"), line("web", 6, "x"+traceID+" is another word"))
 			if where != "head" {
 				sealed(t, s)
 			}
@@ -103,7 +103,8 @@ func TestSearch(t *testing.T) {
 				{"regexp", Query{Regexp: `order=[a-z0-9]+$`}, []int{3}},
 				{"regexp minds case", Query{Regexp: `started`}, []int{}},
 				{"regexp in any case", Query{Regexp: `(?i)started`}, []int{1}},
-				{"regexp with kelvin", Query{Regexp: `(?i)dis\x{212a}`}, []int{2}},
+				{"regexp with kelvin", Query{Regexp: `(?i)dis\x{212a}`}, []int{5, 2}},
+				{"regexp that finds kelvin", Query{Regexp: `(?i)disk`}, []int{5, 2}},
 				{"regexp of choices", Query{Regexp: `^(ERROR|level)`}, []int{3, 2}},
 				{"regexp of empty lines", Query{Regexp: `^$`}, []int{4}},
 				{"level", Query{Level: Warn}, []int{5, 3, 2}},
@@ -136,7 +137,7 @@ func TestSearch(t *testing.T) {
 func TestBadQuestionsAreRefused(t *testing.T) {
 	s := open(t, t.TempDir(), Limits{})
 	for name, q := range map[string]Query{
-		"regexp": {Regexp: "("}, "large regexp": {Regexp: "((a{100}){100}){10}"}, "nested": {Regexp: "(x{500}){500}"}, "long": {Text: strings.Repeat("x", 2000)},
+		"regexp": {Regexp: "("}, "large regexp": {Regexp: "((a{100}){100}){10}"}, "nested": {Regexp: "(x{500}){500}"}, "long regexp": {Regexp: "[a-z]{1000}[a-z]{1000}[a-z]{1000}"}, "long": {Text: strings.Repeat("x", 2000)},
 		"trace": {Trace: "abc"}, "limit": {Limit: -1}, "level": {Level: 9},
 	} {
 		if _, err := s.Search(context.Background(), q); err == nil {
