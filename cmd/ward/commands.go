@@ -41,7 +41,7 @@ func commands(e cli.Env) []*cobra.Command {
 		newHistoryCommand(e),
 		newMetricsCommand(e),
 		newExportCommand(e),
-		newLogsCommand(e),
+		watching.Logs(e),
 		newRestartCommand(e),
 		newApplyCommand(e),
 		newDownCommand(e),

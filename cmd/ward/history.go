@@ -87,7 +87,7 @@ func spark(values []*float64) (line string, most, last float64) {
 func measured(measure string, v float64) string {
 	switch measure {
 	case watch.P99:
-		return short(time.Duration(v * float64(time.Second)))
+		return cli.Took(time.Duration(v * float64(time.Second)))
 	case watch.Memory:
 		return fmt.Sprintf("%.0f MB", v/1e6)
 	case watch.CPU:

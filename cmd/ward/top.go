@@ -79,7 +79,7 @@ func (t *top) print(w io.Writer, all []watch.Edge) error {
 	fmt.Fprintln(out, "\tCALLER\tTARGET\tROUTE\tPER S\tERRORS\tP50\tP99\tTOTAL\t")
 	for i := range all[:min(len(all), t.lines)] {
 		x := &all[i]
-		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%.1f\t%.1f%%\t%s\t%s\t%d\t\n", x.Verdict, party(x.Caller), party(x.Target), x.Route, x.Rate, 100*x.Errors, short(x.P50), short(x.P99), x.Total)
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%.1f\t%.1f%%\t%s\t%s\t%d\t\n", x.Verdict, party(x.Caller), party(x.Target), x.Route, x.Rate, 100*x.Errors, cli.Took(x.P50), cli.Took(x.P99), x.Total)
 	}
 	if n := len(all) - t.lines; n > 0 {
 		fmt.Fprintf(out, "\t… and %d more\t\t\t\t\t\t\t\t\n", n)
@@ -98,17 +98,4 @@ func party(name string) string {
 		return "-"
 	}
 	return name
-}
-
-// short is a duration in three figures.
-func short(d time.Duration) string {
-	switch {
-	case d == 0:
-		return "-"
-	case d < 10*time.Millisecond:
-		return fmt.Sprintf("%.1f ms", d.Seconds()*1e3)
-	case d < time.Second:
-		return fmt.Sprintf("%.0f ms", d.Seconds()*1e3)
-	}
-	return fmt.Sprintf("%.1f s", d.Seconds())
 }

@@ -53,7 +53,7 @@ func printTraces(w io.Writer, all []watch.Summary) error {
 	fmt.Fprintln(t, "TRACE\tAT\tTOOK\tHOPS\tWORST\tSTATUS\t")
 	for i := range all {
 		x := &all[i]
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s %s → %s %s\t%s\t\n", x.Trace, x.Start.Local().Format("01-02 15:04:05"), short(x.Took), x.Spans, x.Worst.Verdict, party(x.Worst.Caller), party(x.Worst.Target), x.Worst.Route, statusWord(x.Status))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s %s → %s %s\t%s\t\n", x.Trace, x.Start.Local().Format("01-02 15:04:05"), cli.Took(x.Took), x.Spans, x.Worst.Verdict, party(x.Worst.Caller), party(x.Worst.Target), x.Worst.Route, statusWord(x.Status))
 	}
 	return t.Flush()
 }
@@ -89,7 +89,7 @@ func printTrace(w io.Writer, all []telemetry.SpanRecord) error {
 		}
 		below[at] = append(below[at], &all[i])
 	}
-	fmt.Fprintf(w, "trace %s, %s, took %s\n\n", all[0].Trace, time.Unix(0, first).Local().Format(time.RFC3339), short(time.Duration(last-first)))
+	fmt.Fprintf(w, "trace %s, %s, took %s\n\n", all[0].Trace, time.Unix(0, first).Local().Format(time.RFC3339), cli.Took(time.Duration(last-first)))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	const width = 40
 	var show func(parent telemetry.SpanID, depth int)
@@ -99,7 +99,7 @@ func printTrace(w io.Writer, all []telemetry.SpanRecord) error {
 		for _, s := range of {
 			from := int((s.Start - first) * width / (last - first))
 			bar := strings.Repeat(" ", from) + strings.Repeat("▬", max(1, int(int64(s.Took)*width/(last-first))))
-			fmt.Fprintf(t, "%s%s → %s %s\t%s\t%s\t%s\t%s\t\n", strings.Repeat("  ", min(depth, 20)), party(s.Label.Caller), party(s.Label.Target), s.Label.Route, s.Label.Verdict, statusWord(s.Status), short(s.Took), bar)
+			fmt.Fprintf(t, "%s%s → %s %s\t%s\t%s\t%s\t%s\t\n", strings.Repeat("  ", min(depth, 20)), party(s.Label.Caller), party(s.Label.Target), s.Label.Route, s.Label.Verdict, statusWord(s.Status), cli.Took(s.Took), bar)
 			show(s.ID, depth+1)
 		}
 	}

@@ -114,3 +114,14 @@ func TestFlushWaitsForWhatWaits(t *testing.T) {
 		<-done
 	})
 }
+
+func TestManyNoisyServicesStayWithinTheBound(t *testing.T) {
+	h := NewLogSender(nil)
+	long := strings.Repeat("x", 10_000)
+	for i := range 4000 {
+		h.Add(fmt.Sprint("s", i%40), 0, time.Time{}, long)
+	}
+	if h.size > maxWaiting || len(h.lost) != 40 {
+		t.Errorf("%d bytes wait; lines of %d services are lost", h.size, len(h.lost))
+	}
+}

@@ -50,3 +50,16 @@ func Background(c *cobra.Command) context.Context {
 
 // Today is the day on which observe rules are judged, in UTC as everywhere in Ward.
 func Today() string { return time.Now().UTC().Format(time.DateOnly) }
+
+// Took is how long something took, for people; "-" for 0.
+func Took(d time.Duration) string {
+	switch {
+	case d == 0:
+		return "-"
+	case d < 10*time.Millisecond:
+		return fmt.Sprintf("%.1f ms", d.Seconds()*1e3)
+	case d < time.Second:
+		return fmt.Sprintf("%.0f ms", d.Seconds()*1e3)
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}

@@ -1,4 +1,4 @@
-package main
+package watching
 
 import (
 	"bufio"
@@ -22,7 +22,7 @@ import (
 // followEvery is how often control is asked for more.
 const followEvery = 500 * time.Millisecond
 
-// logsCommand is `ward logs`.
+// logsCommand is a call of `ward logs`.
 type logsCommand struct {
 	e            cli.Env
 	q            watch.LogQuery
@@ -33,7 +33,8 @@ type logsCommand struct {
 	width        int
 }
 
-func newLogsCommand(e cli.Env) *cobra.Command {
+// Logs is `ward logs`.
+func Logs(e cli.Env) *cobra.Command {
 	l := &logsCommand{e: e}
 	c := cli.Running("logs [SERVICE...]", "Show what services printed, and search it", 0, func(p up.Paths, c *cobra.Command, args []string) error {
 		if err := l.read(args, time.Now()); err != nil {
