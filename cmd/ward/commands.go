@@ -39,6 +39,7 @@ func commands(e cli.Env) []*cobra.Command {
 		watching.Answers(e),
 		newTracesCommand(e),
 		newHistoryCommand(e),
+		watching.SLO(e),
 		newMetricsCommand(e),
 		newExportCommand(e),
 		watching.Logs(e),

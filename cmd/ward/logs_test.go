@@ -73,4 +73,7 @@ func TestLogsAreSearched(t *testing.T) {
 			t.Errorf("%v: %d %s", args, code, errs)
 		}
 	}
+	if code, out, errs := say("slo", "-f", w.File); code != 0 || !strings.Contains(out, "PROMISED") && !strings.Contains(out, "nothing was asked for") {
+		t.Errorf("slo: %d %s %s", code, out, errs)
+	}
 }

@@ -32,6 +32,7 @@ func (k *Control) watched(mux *http.ServeMux) {
 	wire.Handle(mux, "POST /v1/processes", func(_ context.Context, all []watch.Process) (none, error) { return none{}, k.watch.TakeProcesses(all) })
 	wire.Handle(mux, "POST /v1/logs", func(_ context.Context, all []wire.LogLine) (none, error) { return none{}, k.watch.TakeLogs(all) })
 	wire.Handle(mux, "POST /v1/logs/search", k.watch.Logs)
+	wire.Handle(mux, "GET /v1/slo", func(context.Context, none) ([]watch.SLO, error) { return k.watch.SLOs() })
 	wire.Handle(mux, "GET /v1/edges", func(_ context.Context, w wire.Window) ([]watch.Edge, error) {
 		return k.watch.Edges(time.Duration(w.Seconds) * time.Second), nil
 	})

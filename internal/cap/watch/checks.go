@@ -47,6 +47,7 @@ func (f *Findings) check() []detect.Signal {
 	all := f.config.Watch.trouble(now)
 	all = append(all, diskTrouble(f.config.Dir, now)...)
 	all = append(all, f.slower(now)...)
+	all = append(all, f.promises(now)...)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	sent := f.config.Watch.sent()

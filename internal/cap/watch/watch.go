@@ -18,6 +18,7 @@ import (
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/watch/internal/logs"
 	"github.com/wardhq/ward/internal/cap/watch/internal/series"
+	"github.com/wardhq/ward/internal/cap/watch/internal/slo"
 	"github.com/wardhq/ward/internal/cap/watch/internal/spans"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/telemetry"
@@ -52,6 +53,7 @@ type Watch struct {
 	spans     *spans.Store
 	history   *series.Store
 	logs      *logs.Store
+	judged    judged                          // has its own lock
 	searching chan struct{}                   // holds a place for each search of logs
 	sources   map[string][]telemetry.Snapshot // guarded by mu: oldest first
 }
@@ -60,6 +62,7 @@ type Watch struct {
 type names struct {
 	parties  map[string]bool
 	services map[string]bool
+	promised map[string]slo.Objective // of each service
 	rules    map[telemetry.Label]bool
 }
 
@@ -93,6 +96,7 @@ func (w *Watch) SetPlan(p *plan.Plan) {
 		name := string(p.Services[i].Name)
 		n.parties[name], n.services[name] = true, true
 	}
+	n.promised = promises(&p.Watch.SLO, n.services)
 	externals := map[string]bool{}
 	for i := range p.Externals {
 		n.parties[string(p.Externals[i].Name)], externals[string(p.Externals[i].Name)] = true, true
