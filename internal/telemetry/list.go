@@ -11,6 +11,7 @@ type (
 	Samples     []Sample
 	SpanRecords []SpanRecord
 	TraceIDs    []TraceID
+	AppCounts   []AppCount
 )
 
 // Limits of lists.
@@ -29,6 +30,9 @@ func (s *SpanRecords) UnmarshalJSON(b []byte) error {
 
 // UnmarshalJSON reads a list of at most MaxSpans.
 func (s *TraceIDs) UnmarshalJSON(b []byte) error { return readList(b, MaxSpans, (*[]TraceID)(s)) }
+
+// UnmarshalJSON reads a list of at most MaxSpans.
+func (a *AppCounts) UnmarshalJSON(b []byte) error { return readList(b, MaxSpans, (*[]AppCount)(a)) }
 
 func readList[T any](b []byte, most int, to *[]T) error {
 	d := json.NewDecoder(bytes.NewReader(b))

@@ -49,6 +49,8 @@ type Snapshot struct {
 	Samples Samples   `json:"samples"`
 	// Lost counts records that the ring had no room for.
 	Lost uint64 `json:"lost,omitempty"`
+	// Apps counts spans that services sent, by service.
+	Apps AppCounts `json:"apps,omitempty"`
 }
 
 // Read returns all series that counted something or have requests under way, and those of refusals from the start: who watches for the first

@@ -19,6 +19,7 @@ type SpanRecord struct {
 	Status uint16        `json:"status,omitempty"`
 	In     int64         `json:"in,omitempty"`
 	Out    int64         `json:"out,omitempty"`
+	App    *App          `json:"app,omitempty"` // nil for Ward's own
 }
 
 // String is lower-case hex.

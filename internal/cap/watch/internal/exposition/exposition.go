@@ -43,6 +43,7 @@ type State struct {
 	Events int64
 	// SpansLost counts spans that weren't kept, because they came in too quick a succession.
 	SpansLost uint64
+	AppsLost  []telemetry.AppCount // of spans that services sent, at control
 	Exports   []Export
 	Start     time.Time // when control began to count what it counts itself
 }
@@ -99,6 +100,7 @@ func Write(w io.Writer, s *State, form string) error {
 	p.sample("ward_ledger_records_total", nil, strconv.FormatInt(s.Events, 10))
 	p.family("ward_spans_lost_total", "counter", "", "Spans that weren't kept, because too many came at once.")
 	p.sample("ward_spans_lost_total", nil, strconv.FormatUint(s.SpansLost, 10))
+	p.apps(s)
 	p.exports(s.Exports)
 	p.family("ward_build_info", "gauge", "", "The version of Ward, with the value 1.")
 	p.sample("ward_build_info", []string{"version", s.Version}, "1")
@@ -230,6 +232,24 @@ func ClassName(class int) string {
 		return "none"
 	}
 	return strconv.Itoa(class) + "xx"
+}
+
+func (p *page) apps(s *State) {
+	p.family("ward_application_spans_total", "counter", "", "Spans that services sent.")
+	for i := range s.Snapshots {
+		for _, x := range s.Snapshots[i].Apps {
+			p.sample("ward_application_spans_total", []string{"source", s.Snapshots[i].Source, "service", x.Service}, strconv.FormatUint(x.Taken, 10))
+		}
+	}
+	p.family("ward_application_spans_lost_total", "counter", "", "Of those, spans for which the service's own budget had no room.")
+	for i := range s.Snapshots {
+		for _, x := range s.Snapshots[i].Apps {
+			p.sample("ward_application_spans_lost_total", []string{"source", s.Snapshots[i].Source, "service", x.Service}, strconv.FormatUint(x.Lost, 10))
+		}
+	}
+	for _, x := range s.AppsLost {
+		p.sample("ward_application_spans_lost_total", []string{"source", "control", "service", x.Service}, strconv.FormatUint(x.Lost, 10))
+	}
 }
 
 func (p *page) exports(all []Export) {

@@ -24,6 +24,18 @@ func Metrics(s *exposition.State, o Origin, now time.Time) (m *pb.MetricsData, p
 	p.gauge("ward_identity_expiry_timestamp_seconds", "s", "When the certificate of a service ends, in Unix time.", ends)
 	p.sum("ward_ledger_records", "{record}", "Records in the ledger.", []*pb.NumberDataPoint{p.integer(time.Time{}, s.Events)})
 	p.sum("ward_spans_lost", "{span}", "Spans that weren't kept, because too many came at once.", []*pb.NumberDataPoint{p.integer(s.Start, int64(s.SpansLost))})
+	var taken, appsLost []*pb.NumberDataPoint
+	for i := range s.Snapshots {
+		for _, x := range s.Snapshots[i].Apps {
+			of := []*common.KeyValue{text("source", s.Snapshots[i].Source), text("service", x.Service)}
+			taken, appsLost = append(taken, p.integer(s.Snapshots[i].Start, int64(x.Taken), of...)), append(appsLost, p.integer(s.Snapshots[i].Start, int64(x.Lost), of...))
+		}
+	}
+	for _, x := range s.AppsLost {
+		appsLost = append(appsLost, p.integer(s.Start, int64(x.Lost), text("source", "control"), text("service", x.Service)))
+	}
+	p.sum("ward_application_spans", "{span}", "Spans that services sent.", taken)
+	p.sum("ward_application_spans_lost", "{span}", "Of those, spans for which the service's own budget had no room.", appsLost)
 	var sent, failed, dropped []*pb.NumberDataPoint
 	for _, x := range s.Exports {
 		to := []*common.KeyValue{text("endpoint", x.Endpoint), text("signal", x.Signal)}

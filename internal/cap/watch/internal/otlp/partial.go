@@ -2,6 +2,7 @@ package otlp
 
 import (
 	"encoding/json"
+	"fmt"
 	"mime"
 	"strconv"
 
@@ -84,4 +85,20 @@ func partialJSON(b []byte) (refused uint64, why string) {
 		}
 	}
 	return refused, r.PartialSuccess.ErrorMessage
+}
+
+// Answer is an ExportTraceServiceResponse that says how many spans were refused; none is full success.
+func Answer(refused int, f Format) []byte {
+	const why = "an ID or a time isn't one"
+	switch {
+	case f == JSON && refused > 0:
+		return fmt.Appendf(nil, `{"partialSuccess":{"rejectedSpans":"%d","errorMessage":%q}}`, refused, why)
+	case f == JSON:
+		return []byte("{}")
+	case refused == 0:
+		return nil
+	}
+	inner := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), uint64(refused))
+	inner = protowire.AppendString(protowire.AppendTag(inner, 2, protowire.BytesType), why)
+	return protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), inner)
 }

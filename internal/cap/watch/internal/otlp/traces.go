@@ -27,6 +27,9 @@ func Traces(all []telemetry.SpanRecord, o Origin, f Format) *pb.TracesData {
 
 // owner is the service.name of a span.
 func owner(r *telemetry.SpanRecord) string {
+	if r.App != nil {
+		return r.App.Service
+	}
 	if r.Source != "agent" || r.Label.Target == "" {
 		return "ward-" + r.Source
 	}
@@ -40,6 +43,16 @@ func span(r *telemetry.SpanRecord, f Format) *pb.Span {
 	}
 	if r.Parent != (telemetry.SpanID{}) {
 		s.ParentSpanId = id(r.Parent[:], f)
+	}
+	if r.App != nil {
+		s.Name, s.Kind, s.Status.Message = r.App.Name, pb.Span_SpanKind(r.App.Kind), r.App.Message
+		for _, a := range r.App.Attributes {
+			s.Attributes = append(s.Attributes, text(a.Key, a.Value))
+		}
+		if s.DroppedAttributesCount = uint32(r.App.Cut); r.App.Failed {
+			s.Status.Code = pb.Status_STATUS_CODE_ERROR
+		}
+		return s
 	}
 	s.Attributes = append(s.Attributes, text("http.route", r.Label.Route), text("ward.caller", r.Label.Caller), text("ward.target", r.Label.Target),
 		text("ward.verdict", r.Label.Verdict.String()), text("ward.source", r.Source), number("http.request.body.size", r.In), number("http.response.body.size", r.Out))

@@ -72,15 +72,17 @@ func (s *Store) Append(now time.Time, all []telemetry.SpanRecord) error {
 			return err
 		}
 	}
+	var line bytes.Buffer
+	enc := json.NewEncoder(&line) // ends each with a new line
+	enc.SetEscapeHTML(false)      // which would make a line six times as long as what it holds
 	for i := range all {
-		b, err := json.Marshal(&all[i])
-		if err != nil {
+		line.Reset()
+		if err := enc.Encode(&all[i]); err != nil {
 			return fmt.Errorf("keep span: %w", err)
 		}
-		if len(b) < maxLine {
-			s.out.Write(b) // its error stays until Flush
-			s.out.WriteByte('\n')
-			s.size += int64(len(b)) + 1
+		if line.Len() <= maxLine {
+			s.out.Write(line.Bytes()) // its error stays until Flush
+			s.size += int64(line.Len())
 		}
 	}
 	if err := s.out.Flush(); err != nil {
