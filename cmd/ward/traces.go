@@ -75,12 +75,27 @@ func showTrace(c *cobra.Command, e cli.Env, p up.Paths, id string, asJSON bool) 
 	return printTrace(e.Out, all)
 }
 
+// frame is from when to when Ward's hops were: what applications say of their times doesn't move it.
+func frame(all []telemetry.SpanRecord) (first, last int64) {
+	for i := range all {
+		if x := &all[i]; x.App == nil && (last == 0 || x.Start < first) {
+			first, last = x.Start, max(last, x.Start+1)
+		}
+	}
+	for i := range all {
+		if x := &all[i]; x.App == nil {
+			last = max(last, x.Start+int64(x.Took))
+		}
+	}
+	return first, max(last, first+1)
+}
+
 // printTrace prints spans below the ones that they came from, with bars for when.
 func printTrace(w io.Writer, all []telemetry.SpanRecord) error {
-	first, last := all[0].Start, all[0].Start+1
+	first, last := frame(all)
 	known, below := map[telemetry.SpanID]bool{}, map[telemetry.SpanID][]*telemetry.SpanRecord{}
 	for i := range all {
-		known[all[i].ID], last = true, max(last, all[i].Start+int64(all[i].Took))
+		known[all[i].ID] = true
 	}
 	for i := range all {
 		at := all[i].Parent
@@ -97,8 +112,17 @@ func printTrace(w io.Writer, all []telemetry.SpanRecord) error {
 		of := below[parent]
 		delete(below, parent) // in a circle each is shown once
 		for _, s := range of {
-			from := int((s.Start - first) * width / (last - first))
-			bar := strings.Repeat(" ", from) + strings.Repeat("▬", max(1, int(int64(s.Took)*width/(last-first))))
+			at := func(t int64) int { return int((max(first, min(t, last)) - first) * width / (last - first)) }
+			bar := strings.Repeat(" ", at(s.Start)) + strings.Repeat("▬", max(1, at(s.Start+int64(s.Took))-at(s.Start)))
+			if a := s.App; a != nil {
+				came := a.Kind.String()
+				if a.Failed {
+					came = "failed"
+				}
+				fmt.Fprintf(t, "%s%s: %s\t%s\t-\t%s\t%s\t\n", strings.Repeat("  ", min(depth, 20)), a.Service, a.Name, came, cli.Took(s.Took), bar)
+				show(s.ID, depth+1)
+				continue
+			}
 			fmt.Fprintf(t, "%s%s → %s %s\t%s\t%s\t%s\t%s\t\n", strings.Repeat("  ", min(depth, 20)), party(s.Label.Caller), party(s.Label.Target), s.Label.Route, s.Label.Verdict, statusWord(s.Status), cli.Took(s.Took), bar)
 			show(s.ID, depth+1)
 		}

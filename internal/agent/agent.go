@@ -25,6 +25,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/cap/mesh"
 	"github.com/wardhq/ward/internal/cap/sandbox"
+	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wire"
@@ -43,6 +44,7 @@ type Agent struct {
 	mesh        *mesh.Mesh
 	meter       *telemetry.Meter
 	allowed     *allowed
+	intake      *watch.Intake
 	owned       sync.WaitGroup
 
 	mu      sync.Mutex
@@ -81,11 +83,13 @@ func New(ctx context.Context, c *wire.Client, role *wire.RoleConfig, spoolDir st
 	a.accounts = newAccounts(c, a.clock)
 	a.meter = telemetry.NewMeter(a.clock.Now())
 	a.allowed = newAllowed("agent", a.meter)
+	a.intake = watch.NewIntake(a.clock)
 	a.mesh = mesh.New(mesh.Config{
 		ServerTLS:   pki.Server(a.clock, trustDomain, bundles.Roots, a.choose),
 		PeerService: a.peerService,
 		Record:      spool.Append,
 		Self:        &mesh.Self{Dial: c.Dial, Target: a.keys.target},
+		Traces:      a.intake.Handler,
 		Accounts:    a.accounts,
 		Meter:       a.meter,
 		Learn:       newLearner(role.LearnUntil, a.clock, spool.Append),
@@ -273,7 +277,7 @@ func Main() error {
 		a.owned.Go(func() { a.bundles.Follow(ctx) })
 		a.owned.Go(func() { a.spool.Send(ctx, a.control) })
 		a.owned.Go(func() { a.tick(ctx) })
-		a.owned.Go(func() { report(ctx, a.control, a.meter, a.allowed) })
+		a.owned.Go(func() { report(ctx, a.control, a.meter, a.allowed, a.intake) })
 		a.owned.Go(func() { FollowPlan(ctx, a.control, a.setPlan, ready) })
 		a.owned.Go(func() { FollowUsers(ctx, a.control, a.setUsers) })
 		a.owned.Go(func() { a.followSecrets(ctx) })

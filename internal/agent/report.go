@@ -16,9 +16,9 @@ const tailEvery = 200 * time.Millisecond
 // soon is the round after which counts are told for the first time: who has just started looks whether anything passes.
 const soon = 5
 
-// report tells control what was counted, and the spans that are worth keeping, until ctx ends. While control is away counts grow on; spans of
-// that time are lost. Allowed calls go to the ledger as a says.
-func report(ctx context.Context, c *wire.Client, m *telemetry.Meter, a *allowed) {
+// report tells control what was counted, and the spans that are worth keeping, with those of applications that in took (nil for none), until ctx ends.
+// While control is away counts grow on; spans of that time are lost. Allowed calls go to the ledger as a says.
+func report(ctx context.Context, c *wire.Client, m *telemetry.Meter, a *allowed, in *watch.Intake) {
 	t := time.NewTicker(tailEvery)
 	defer t.Stop()
 	source := a.process
@@ -44,6 +44,9 @@ func report(ctx context.Context, c *wire.Client, m *telemetry.Meter, a *allowed)
 		}
 		var s wire.Spans
 		s.Spans, s.Fresh = tail.Round(told, now)
+		if in != nil {
+			s.Spans = append(s.Spans, in.Round(s.Spans, now)...)
+		}
 		told = nil
 		if n%allowedRounds == 0 {
 			heard(a.send(ctx, c, now))
@@ -55,7 +58,11 @@ func report(ctx context.Context, c *wire.Client, m *telemetry.Meter, a *allowed)
 			heard(err)
 		}
 		if n == soon || n%int(watch.Every/tailEvery) == 0 {
-			heard(c.Report(ctx, m.Read(source, now.UTC())))
+			read := m.Read(source, now.UTC())
+			if in != nil {
+				read.Apps = in.Counts()
+			}
+			heard(c.Report(ctx, read))
 		}
 	}
 }

@@ -53,6 +53,8 @@ func (b *builder) upstreams(s *model.Service) []Upstream {
 const (
 	Self     = "WARD"
 	selfHost = "ward"
+	// TracesPort is where Ward takes a service's own spans, on 127.0.0.1 inside: where OpenTelemetry's libraries send them if nothing else is said.
+	TracesPort = 4318
 )
 
 // pagesExternal is the way of services that are OAuth clients to the token endpoint, which is at the gateway.

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,6 +61,8 @@ type Config struct {
 	Accounts Accounts
 	// Self is what services may ask Ward itself; nil for nothing but the keys of transaction tokens.
 	Self *Self
+	// Traces takes the spans that a service sends by OTLP over HTTP; nil for nobody.
+	Traces func(service string) http.Handler
 	// Meter counts requests; nil for one that nobody reads.
 	Meter *telemetry.Meter
 }
@@ -357,7 +360,11 @@ func (s *state) has(name string) bool {
 func (m *Mesh) serveUpstream(in *instance, u *plan.Upstream, ln net.Listener) {
 	defer ln.Close()
 	if u.Target == plan.Self {
-		m.serveSelf(in.Service, ln)
+		if u.Port == plan.TracesPort {
+			m.serveTraces(in.Service, ln)
+		} else {
+			m.serveSelf(in.Service, ln)
+		}
 		return
 	}
 	proxy.Accept(ln, func(c net.Conn) {

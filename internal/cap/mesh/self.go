@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -59,6 +60,22 @@ func (m *Mesh) serveSelf(service string, ln net.Listener) {
 			m.self.engine.ServeConn(context.Background(), c, proxy.ConnInfo{Peer: peer, AllowH1: true, Host: "ward"})
 		})
 	})
+}
+
+// maxTracing bounds the connections on which one instance sends its spans.
+const maxTracing = 16
+
+// serveTraces takes a service's own spans, until ln is closed.
+func (m *Mesh) serveTraces(service string, ln net.Listener) {
+	if m.config.Traces == nil {
+		return
+	}
+	s := &http.Server{
+		Handler: m.config.Traces(service), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // what a service gets wrong there is its own
+	}
+	_ = s.Serve(netutil.LimitListener(ln, maxTracing)) // until ln is closed
+	s.Close()
 }
 
 // decideSelf lets a service ask for the tokens' keys, and for what Config.Self says.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"debug/elf"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -374,8 +375,8 @@ func (b *builder) share(path string, write bool) error {
 	return b.own(path, write)
 }
 
-// ListenerOrder is what the listeners of a service's sandbox are for, in their order: its upstreams, and then
-// some of them once more on 127.0.0.1, for programs that were written for one machine.
+// ListenerOrder is what the listeners of a service's sandbox are for, in their order: its upstreams; then some of them once more on 127.0.0.1, for
+// programs that were written for one machine; and what takes the service's own spans.
 func ListenerOrder(s *plan.Service) []plan.Upstream {
 	all := slices.Clone(s.Upstreams)
 	for _, u := range s.Upstreams {
@@ -384,7 +385,28 @@ func ListenerOrder(s *plan.Service) []plan.Upstream {
 			all = append(all, u)
 		}
 	}
+	if takesTraces(s) {
+		all = append(all, plan.Upstream{Target: plan.Self, IP: "127.0.0.1", Port: plan.TracesPort, TargetPort: plan.TracesPort, Protocol: model.HTTP})
+	}
 	return all
+}
+
+// takesTraces tells whether the port for spans is free inside: a service may be a collector itself, or call one.
+func takesTraces(s *plan.Service) bool {
+	return !slices.ContainsFunc(s.Listen, func(l model.Listen) bool { return l.Port == plan.TracesPort }) &&
+		!slices.ContainsFunc(s.Upstreams, func(u plan.Upstream) bool { return u.Localhost && u.Port == plan.TracesPort })
+}
+
+// tracing is how OpenTelemetry's libraries in a service find the port for spans, and that every request is worth some: which traces are kept shows later,
+// and what isn't kept goes no further than the agent. Who has settings of his own for the exporter keeps to them.
+func tracing(s *plan.Service) map[string]string {
+	if !takesTraces(s) || slices.ContainsFunc(s.Env, func(e model.EnvVar) bool { return strings.HasPrefix(e.Name, "OTEL_EXPORTER_OTLP_") }) {
+		return nil
+	}
+	return map[string]string{
+		"OTEL_EXPORTER_OTLP_ENDPOINT": fmt.Sprintf("http://127.0.0.1:%d", plan.TracesPort), "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+		"OTEL_SERVICE_NAME": string(s.Name), "OTEL_TRACES_SAMPLER": "always_on", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none",
+	}
 }
 
 func (b *builder) network(s *plan.Service) {
@@ -436,6 +458,7 @@ func (b *builder) environment(s *plan.Service) {
 		b.mount(spec.Mount{Source: dir, Target: workloadInside, Socket: true, OwnerUID: -1, OwnerGID: -1})
 		env["SPIFFE_ENDPOINT_SOCKET"] = "unix://" + workloadInside + "/workload.sock"
 	}
+	maps.Copy(env, tracing(s))
 	for _, e := range s.Env {
 		env[e.Name] = e.Value
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/watch/internal/exposition"
+	"github.com/wardhq/ward/internal/telemetry"
 )
 
 // Process is what a running instance of a service uses.
@@ -72,6 +73,9 @@ func (w *Watch) state(b Build) *exposition.State {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s.SpansLost = w.spansLost
+	for _, service := range slices.Sorted(maps.Keys(w.appsLost)) {
+		s.AppsLost = append(s.AppsLost, telemetry.AppCount{Service: service, Lost: w.appsLost[service]})
+	}
 	for _, service := range slices.Sorted(maps.Keys(w.ends)) {
 		s.Identities = append(s.Identities, exposition.Identity{Service: service, Ends: w.ends[service].end})
 	}

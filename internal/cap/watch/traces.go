@@ -1,6 +1,9 @@
 package watch
 
 import (
+	"cmp"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
@@ -31,8 +34,15 @@ func (w *Watch) TakeSpans(role string, all []telemetry.SpanRecord, fresh []telem
 	}
 	now := w.clock.Now()
 	w.mu.Lock()
-	known, room := make([]telemetry.SpanRecord, 0, len(all)), w.room(role, now)
+	known, room := make([]telemetry.SpanRecord, 0, len(all)), w.room(role, now, maxReported, spanRate)
+	var apps []telemetry.SpanRecord
 	for i := range all {
+		if all[i].App != nil {
+			if role != "gateway" {
+				apps = w.takeApp(apps, all[i], now)
+			}
+			continue
+		}
 		if x := all[i]; w.known.hasLabel(&x.Label) && isPlausible(&x, now) && (role != "gateway" || x.Label.Caller == plan.Outside) {
 			x.Source = role
 			if len(known) >= room {
@@ -45,11 +55,12 @@ func (w *Watch) TakeSpans(role string, all []telemetry.SpanRecord, fresh []telem
 	w.rooms[role] = roomAt{room - len(known), now}
 	out := w.want(role, fresh, now)
 	w.mu.Unlock()
-	if len(known) == 0 {
-		return out, nil
+	w.collectors.spans(slices.Concat(known, apps))
+	err := w.apps.keep(now, apps)
+	if len(known) > 0 {
+		err = errors.Join(err, w.spans.Append(now, known))
 	}
-	w.collectors.spans(known)
-	return out, w.spans.Append(now, known)
+	return out, err
 }
 
 // roomAt is how many spans a process could report at a time.
@@ -58,13 +69,13 @@ type roomAt struct {
 	at    time.Time
 }
 
-// room is how many spans of a process may be kept now: a report of the largest size, and what its rate gives back. It needs mu.
-func (w *Watch) room(role string, now time.Time) int {
-	r, known := w.rooms[role]
+// room is how many spans of a process, or a service, may be kept now: most at once, and what its rate a second gives back. It needs mu.
+func (w *Watch) room(of string, now time.Time, most, rate int) int {
+	r, known := w.rooms[of]
 	if !known {
-		return maxReported
+		return most
 	}
-	return min(maxReported, r.spans+int(min(now.Sub(r.at), time.Hour).Seconds()*spanRate))
+	return min(most, r.spans+int(min(now.Sub(r.at), time.Hour).Seconds()*float64(rate)))
 }
 
 // want notes which traces have become of interest to a process, and returns all that are. It needs mu.
@@ -122,11 +133,18 @@ func (w *Watch) Traces(q TraceQuery) ([]Summary, error) {
 	})
 }
 
-// Trace returns a trace's spans in the order of their starts; fault.NotFound if it isn't kept.
+// Trace returns a trace's spans in the order of their starts: Ward's hops, and what the services that took part say of themselves;
+// fault.NotFound if it isn't kept.
 func (w *Watch) Trace(id telemetry.TraceID) ([]telemetry.SpanRecord, error) {
-	all, err := w.spans.Trace(id)
-	if err == nil && len(all) == 0 {
+	hops, err := w.spans.Trace(id)
+	if err != nil {
+		return nil, err
+	}
+	if len(hops) == 0 {
 		return nil, fault.New(fault.NotFound, "no such trace is kept: of what was refused, failed or slow all are, for three days, and of the rest one in a thousand")
 	}
+	apps, err := w.apps.trace(id, hops)
+	all := append(hops, apps...)
+	slices.SortStableFunc(all, func(a, b telemetry.SpanRecord) int { return cmp.Compare(a.Start, b.Start) })
 	return all, err
 }

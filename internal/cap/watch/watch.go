@@ -8,6 +8,7 @@ package watch
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -50,7 +51,9 @@ type Watch struct {
 	wanted    map[string]map[telemetry.TraceID]time.Time // guarded by mu: by process, traces of interest to it, until when
 	rooms     map[string]roomAt                          // guarded by mu: by process
 	spansLost uint64                                     // guarded by mu: that came in too quick a succession
+	appsLost  map[string]uint64                          // guarded by mu: of spans that services sent, by service
 	spans     *spans.Store
+	apps      applications
 	history   *series.Store
 	logs      *logs.Store
 	judged    judged                          // has its own lock
@@ -83,11 +86,17 @@ func Open(dir string, c clock.Clock) (*Watch, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close(), h.Close())
 	}
-	return &Watch{clock: c, start: c.Now(), spans: s, history: h, logs: l, searching: make(chan struct{}, searchesAtOne), sources: map[string][]telemetry.Snapshot{}, ends: map[string]ends{}, skew: map[string]time.Duration{}, wanted: map[string]map[telemetry.TraceID]time.Time{}, rooms: map[string]roomAt{}}, nil
+	return &Watch{
+		clock: c, start: c.Now(), spans: s, history: h, logs: l, apps: applications{dir: filepath.Join(dir, "applications"), by: map[string]*spans.Store{}},
+		searching: make(chan struct{}, searchesAtOne), sources: map[string][]telemetry.Snapshot{}, ends: map[string]ends{}, skew: map[string]time.Duration{},
+		wanted: map[string]map[telemetry.TraceID]time.Time{}, rooms: map[string]roomAt{}, appsLost: map[string]uint64{},
+	}, nil
 }
 
 // Close ends keeping.
-func (w *Watch) Close() error { return errors.Join(w.spans.Close(), w.history.Close(), w.logs.Close()) }
+func (w *Watch) Close() error {
+	return errors.Join(w.spans.Close(), w.apps.close(), w.history.Close(), w.logs.Close())
+}
 
 // SetPlan puts a plan into force; what was counted under the one before is still shown while it lasts.
 func (w *Watch) SetPlan(p *plan.Plan) {
@@ -104,6 +113,9 @@ func (w *Watch) SetPlan(p *plan.Plan) {
 	for i := range p.Rules {
 		r := &p.Rules[i]
 		n.rules[telemetry.Label{Caller: r.Caller, Target: r.Target, Route: r.Grant.String()}] = true
+	}
+	if err := w.apps.setPlan(n.services); err != nil {
+		slog.Error("spans of services that are gone stay", "error", err)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -135,6 +147,14 @@ func (w *Watch) Take(role string, s telemetry.Snapshot) error {
 			seen[x.Label] = true
 		}
 		return bad || twice
+	}))
+	last := ""
+	s.Apps = slices.Clip(slices.DeleteFunc(s.Apps, func(x telemetry.AppCount) bool {
+		bad := role == "gateway" || !w.known.services[x.Service] || x.Service <= last // in order, each once
+		if !bad {
+			last = x.Service
+		}
+		return bad
 	}))
 	if whole > 0 && len(s.Samples) == 0 {
 		return fault.New(fault.Refused, fmt.Sprintf("none of the report's %d series is of the plan in force", whole))

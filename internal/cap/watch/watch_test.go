@@ -14,14 +14,14 @@ type hand struct{ now time.Time }
 
 func (h *hand) Now() time.Time { return h.now }
 
-// shop is a Watch of two services.
+// shop is a Watch of two services, and of one that nobody calls.
 func shop(t *testing.T) (*Watch, *hand, telemetry.Label) {
 	t.Helper()
 	g, err := model.ParseGrant("GET /books")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &plan.Plan{Services: []plan.Service{{Service: model.Service{Name: "web"}}, {Service: model.Service{Name: "catalog"}}}, Rules: []plan.Rule{{Caller: "web", Target: "catalog", Grant: g}}}
+	p := &plan.Plan{Services: []plan.Service{{Service: model.Service{Name: "web"}}, {Service: model.Service{Name: "catalog"}}, {Service: model.Service{Name: "lonely"}}}, Rules: []plan.Rule{{Caller: "web", Target: "catalog", Grant: g}}}
 	h := &hand{time.Unix(1_000_000, 0)}
 	w, err := Open(t.TempDir(), h)
 	if err != nil {

@@ -1,0 +1,180 @@
+package watch
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/telemetry"
+)
+
+const (
+	itsTrace = "4bf92f3577b34da6a3ce929d0e0e4736"
+	foreign  = "11111111111111111111111111111111"
+)
+
+var at = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+// spansJSON is a request with a span of each trace, which says that it is of billing.
+func spansJSON(ids ...string) string {
+	var all []string
+	for i, id := range ids {
+		all = append(all, fmt.Sprintf(`{"traceId":"%s","spanId":"%016x","name":"work","startTimeUnixNano":"%d","endTimeUnixNano":"%d","attributes":[{"key":"service.name","value":{"stringValue":"billing"}}]}`, id, i+1, at.UnixNano(), at.UnixNano()+7))
+	}
+	return `{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"billing"}}]},"scopeSpans":[{"spans":[` + strings.Join(all, ",") + `]}]}]}`
+}
+
+func post(in *Intake, service, body string, header ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, "/v1/traces", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	in.Handler(service).ServeHTTP(w, r)
+	return w
+}
+
+func hop(trace, caller, target string) telemetry.SpanRecord {
+	r := telemetry.SpanRecord{Source: "agent", Label: telemetry.Label{Caller: caller, Target: target}}
+	if err := r.Trace.UnmarshalText([]byte(trace)); err != nil {
+		panic(err)
+	}
+	return r
+}
+
+func newIntake() (*Intake, *time.Time) {
+	now := at.Add(time.Second)
+	return NewIntake(clock.Func(func() time.Time { return now })), &now
+}
+
+// what are spans as "service trace name".
+func what(all []telemetry.SpanRecord) (out []string) {
+	for i := range all {
+		out = append(out, all[i].App.Service+" "+all[i].Trace.String()[:4]+" "+all[i].App.Name+" "+all[i].Label.Verdict.String())
+	}
+	return out
+}
+
+func TestAnApplicationsSpansGoWithTheHopsThatAreKept(t *testing.T) {
+	in, now := newIntake()
+	if w := post(in, "web", spansJSON(itsTrace)); w.Code != 200 || w.Body.String() != "{}" || w.Header().Get("Content-Type") != "application/json" {
+		t.Fatal(w.Code, w.Body)
+	}
+	if got := in.Round(nil, *now); got != nil {
+		t.Error("before anybody keeps the trace:", what(got))
+	}
+	// Who sent it is who it is of, whatever it says of itself.
+	if d := cmp.Diff([]string{"web 4bf9 work allow"}, what(in.Round([]telemetry.SpanRecord{hop(itsTrace, "GATEWAY", "web")}, *now))); d != "" {
+		t.Error(d)
+	}
+	post(in, "web", spansJSON(itsTrace)) // later, in the next batch
+	if d := cmp.Diff([]string{"web 4bf9 work allow"}, what(in.Round(nil, *now))); d != "" {
+		t.Error(d)
+	}
+	if got := in.Round([]telemetry.SpanRecord{hop(itsTrace, "GATEWAY", "web")}, *now); got != nil {
+		t.Error("twice:", what(got))
+	}
+}
+
+func TestAForeignTraceGetsNothing(t *testing.T) {
+	in, now := newIntake()
+	post(in, "web", spansJSON(itsTrace, foreign))
+	// The trace is kept, but web had no part in it.
+	if got := in.Round([]telemetry.SpanRecord{hop(foreign, "orders", "billing")}, *now); got != nil {
+		t.Error(what(got))
+	}
+	*now = now.Add(heldFor + time.Second)
+	in.Round(nil, *now)
+	if got := in.Round([]telemetry.SpanRecord{hop(itsTrace, "GATEWAY", "web"), hop(foreign, "web", "billing")}, *now); got != nil || in.by["web"].bytes != 0 {
+		t.Error("held for ever:", what(got), in.by["web"].bytes)
+	}
+	post(in, "web", spansJSON(itsTrace))
+	*now = now.Add(keptFor + time.Second)
+	if got := in.Round(nil, *now); got != nil || len(in.kept) != 0 {
+		t.Error("kept for ever:", what(got))
+	}
+}
+
+func TestAServiceThatFloodsLosesItsOwn(t *testing.T) {
+	in, now := newIntake()
+	post(in, "orders", spansJSON(itsTrace))
+	one := strings.Repeat(","+foreign, 999)[1:]
+	for range 10 {
+		post(in, "web", spansJSON(strings.Split(one, ",")...))
+	}
+	if s := in.by["web"]; s.bytes > heldBytes || len(s.held) > heldBytes/spanBytes || s.count.Lost == 0 || s.count.Taken != 9990 || s.count.Lost != 9990-uint64(len(s.held)) {
+		t.Errorf("%d bytes, %+v", s.bytes, s.count)
+	}
+	if got := in.Round([]telemetry.SpanRecord{hop(itsTrace, "web", "orders"), hop(foreign, "GATEWAY", "web")}, *now); len(got) != 1+maxLeaving/2 || got[0].App.Service != "orders" {
+		t.Errorf("%d spans leave", len(got))
+	}
+	want := telemetry.AppCounts{{Service: "orders", Taken: 1}, {Service: "web", Taken: 9990, Lost: in.by["web"].count.Lost}}
+	if d := cmp.Diff(want, in.Counts()); d != "" {
+		t.Error(d)
+	}
+}
+
+func zipped(t *testing.T, size int) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := io.CopyN(w, zeroes{}, int64(size)); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	return b.String()
+}
+
+type zeroes struct{}
+
+func (zeroes) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+func TestBadRequestsAreRefused(t *testing.T) {
+	in, _ := newIntake()
+	for name, x := range map[string]struct {
+		body   string
+		header []string
+		want   int
+	}{
+		"a gzip bomb":                {zipped(t, 200<<20), []string{"Content-Encoding", "gzip"}, 413},
+		"too long":                   {strings.Repeat(" ", 5<<20), nil, 413},
+		"not gzip":                   {"{}", []string{"Content-Encoding", "gzip"}, 400},
+		"torn gzip":                  {zipped(t, 1000)[:20], []string{"Content-Encoding", "gzip"}, 400},
+		"another coding":             {"{}", []string{"Content-Encoding", "br"}, 415},
+		"gzip twice":                 {"{}", []string{"Content-Encoding", "gzip, gzip"}, 415},
+		"another type":               {"{}", []string{"Content-Type", "text/plain"}, 415},
+		"no JSON":                    {"{", nil, 400},
+		"no protobuf":                {"\x0a\xff", []string{"Content-Type", "application/x-protobuf"}, 400},
+		"deep JSON":                  {strings.Repeat(`{"resourceSpans":[`, 10000), nil, 400},
+		"protobuf in the place of…":  {spansJSON(itsTrace), []string{"Content-Type", "application/x-protobuf"}, 400},
+		"a wrong ID among good ones": {spansJSON(itsTrace, "12"), nil, 200},
+	} {
+		w := post(in, "web", x.body, x.header...)
+		if w.Code != x.want {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+		if x.want == 200 && !strings.Contains(w.Body.String(), `"rejectedSpans":"1"`) {
+			t.Error(w.Body)
+		}
+	}
+	if got := in.Counts(); len(got) != 1 || got[0].Taken != 1 {
+		t.Error(got)
+	}
+	for _, path := range []string{"/v1/metrics", "/v1/logs", "/", "/v1/keys"} {
+		w := httptest.NewRecorder()
+		in.Handler("web").ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, http.NoBody))
+		if w.Code != 404 {
+			t.Errorf("%s: %d", path, w.Code)
+		}
+	}
+}
