@@ -78,9 +78,10 @@ func (a *App) IsPlain() bool {
 	return a.Size() <= MaxApp
 }
 
-// AppCount is how many spans of a service were looked at, and how many of them there was no room for.
+// AppCount is how many spans of a service were looked at, how many of them there was no room for, and how many requests with spans were refused.
 type AppCount struct {
 	Service string `json:"service"`
 	Taken   uint64 `json:"taken"`
 	Lost    uint64 `json:"lost"`
+	Refused uint64 `json:"refused,omitempty"`
 }

@@ -28,8 +28,13 @@ func TestOpenTelemetrysOwnClientIsUnderstood(t *testing.T) {
 		x := &all[i]
 		seen[x.App.Name]++
 		want := &telemetry.App{Service: "web", Name: x.App.Name, Kind: telemetry.KindClient, Failed: true, Message: "failed", Attributes: []telemetry.Attribute{
-			{Key: "exception.type", Value: "TypeError"}, {Key: "exception.message", Value: "no such table"},
-			{Key: "db.system", Value: "postgresql"}, {Key: "n", Value: "7"}, {Key: "list", Value: "[a, b]"}, {Key: "on", Value: "true"}, {Key: "f", Value: "0.5"},
+			{Key: "exception.type", Value: "TypeError"},
+			{Key: "exception.message", Value: "no such table"},
+			{Key: "db.system", Value: "postgresql"},
+			{Key: "n", Value: "7"},
+			{Key: "list", Value: "[a, b]"},
+			{Key: "on", Value: "true"},
+			{Key: "f", Value: "0.5"},
 		}}
 		if d := cmp.Diff(want, x.App); d != "" || x.Parent.String() != parent || x.Trace.String() != itsTrace || time.Since(time.Unix(0, x.Start)) > time.Minute {
 			t.Errorf("%+v %s", x, d)

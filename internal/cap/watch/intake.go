@@ -25,6 +25,8 @@ const (
 	keptFor    = time.Minute      // after a hop was kept, spans of its services may still come
 	maxKept    = 1 << 14          // traces that are kept at once
 	maxLeaving = 1000             // spans that leave in a round
+	readRate   = 1 << 20          // bytes of one service in a second, over time: to read them costs the agent processor time
+	readAhead  = 8 * time.Second  // that much of it at once
 )
 
 // Intake takes the spans that the services of this host send (OTLP over HTTP), and lets those go on that belong to a trace that Ward keeps, and that
@@ -43,6 +45,7 @@ type sender struct {
 	held  []heldSpan // oldest first
 	bytes int        // of held
 	fresh bool       // held has spans that weren't looked at
+	free  time.Time  // when what was read is paid for
 	count telemetry.AppCount
 }
 
@@ -85,7 +88,13 @@ func (in *Intake) Handler(service string) http.Handler {
 		case <-r.Context().Done():
 			return
 		}
-		in.traces(w, r, service)
+		if status, err := in.traces(w, r, s); err != nil {
+			in.mu.Lock()
+			s.count.Refused++
+			in.mu.Unlock()
+			w.Header().Set("Retry-After", "5") // where it is one that may be sent again
+			http.Error(w, err.Error(), status)
+		}
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "Ward takes traces, at POST /v1/traces, and no metrics or logs", http.StatusNotFound)
@@ -93,7 +102,8 @@ func (in *Intake) Handler(service string) http.Handler {
 	return mux
 }
 
-func (in *Intake) traces(w http.ResponseWriter, r *http.Request, service string) {
+// traces takes a request, or says why not.
+func (in *Intake) traces(w http.ResponseWriter, r *http.Request, s *sender) (status int, err error) {
 	format := otlp.Unknown
 	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind {
 	case otlp.Protobuf.ContentType():
@@ -101,22 +111,41 @@ func (in *Intake) traces(w http.ResponseWriter, r *http.Request, service string)
 	case otlp.JSON.ContentType():
 		format = otlp.JSON
 	default:
-		http.Error(w, "spans come as application/x-protobuf or application/json", http.StatusUnsupportedMediaType)
-		return
+		return http.StatusUnsupportedMediaType, errors.New("spans come as application/x-protobuf or application/json")
+	}
+	if !in.mayRead(s) {
+		return http.StatusTooManyRequests, errors.New("more than 1 MB of spans in a second, over time")
 	}
 	b, status, err := body(w, r)
+	in.pay(s, len(b))
 	if err != nil {
-		http.Error(w, err.Error(), status)
-		return
+		return status, err
 	}
 	all, refused, err := otlp.DecodeTraces(b, format)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
+		return http.StatusBadRequest, err
 	}
-	in.take(service, all)
+	in.take(s.count.Service, all)
 	w.Header().Set("Content-Type", format.ContentType())
 	_, _ = w.Write(otlp.Answer(refused, format)) // the service has gone
+	return http.StatusOK, nil
+}
+
+// mayRead tells whether a service has sent little enough of late.
+func (in *Intake) mayRead(s *sender) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return s.free.Sub(in.clock.Now()) <= readAhead
+}
+
+// pay notes that bytes of a service were read.
+func (in *Intake) pay(s *sender, bytes int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if now := in.clock.Now(); s.free.Before(now) {
+		s.free = now
+	}
+	s.free = s.free.Add(time.Duration(bytes) * time.Second / readRate)
 }
 
 // body reads a request's, at most otlp.MaxRequest bytes before and after it is unpacked.
@@ -137,9 +166,9 @@ func body(w http.ResponseWriter, r *http.Request) (b []byte, status int, err err
 	var large *http.MaxBytesError
 	switch {
 	case len(b) > otlp.MaxRequest, errors.As(err, &large):
-		return nil, http.StatusRequestEntityTooLarge, errors.New("a request has at most 4 MB, also when it is unpacked")
+		return b, http.StatusRequestEntityTooLarge, errors.New("a request has at most 4 MB, also when it is unpacked")
 	case err != nil:
-		return nil, http.StatusBadRequest, errors.New("the body can't be read to its end")
+		return b, http.StatusBadRequest, errors.New("the body can't be read to its end")
 	}
 	return b, 0, nil
 }
@@ -240,7 +269,7 @@ func (in *Intake) Counts() (out telemetry.AppCounts) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for _, service := range slices.Sorted(maps.Keys(in.by)) {
-		if c := in.by[service].count; c.Taken > 0 {
+		if c := in.by[service].count; c.Taken+c.Refused > 0 {
 			out = append(out, c)
 		}
 	}

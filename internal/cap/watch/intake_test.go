@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +125,66 @@ func TestAServiceThatFloodsLosesItsOwn(t *testing.T) {
 	}
 }
 
+// TestReadingIsRationed: of good requests and of bad ones, for each service apart.
+func TestReadingIsRationed(t *testing.T) {
+	for name, x := range map[string]struct {
+		body   string
+		header []string
+	}{"good ones": {spansJSON(itsTrace) + strings.Repeat(" ", 3<<20), nil}, "bombs": {zipped(t, 200<<20), []string{"Content-Encoding", "gzip"}}} {
+		t.Run(name, func(t *testing.T) {
+			in, now := newIntake()
+			late := 0
+			for range 20 {
+				if post(in, "web", x.body, x.header...).Code == http.StatusTooManyRequests {
+					late++
+				}
+			}
+			if late < 16 || late > 18 {
+				t.Errorf("%d of 20 were too many", late)
+			}
+			if w := post(in, "orders", spansJSON(itsTrace)); w.Code != 200 {
+				t.Error("another service had to wait:", w.Code)
+			}
+			*now = now.Add(10 * time.Second)
+			if w := post(in, "web", spansJSON(itsTrace)); w.Code != 200 {
+				t.Error("for ever:", w.Code)
+			}
+		})
+	}
+}
+
+func TestATimeThatCannotBeIsNotHeld(t *testing.T) {
+	in, now := newIntake()
+	*now = now.Add(-time.Hour)
+	if post(in, "web", spansJSON(itsTrace)); in.by["web"].bytes != 0 || in.by["web"].count.Lost != 1 {
+		t.Errorf("%+v", in.by["web"].count)
+	}
+}
+
+func TestKeptTracesAreBounded(t *testing.T) {
+	in, now := newIntake()
+	var hops []telemetry.SpanRecord
+	for i := range maxKept + 10 {
+		hops = append(hops, hop(fmt.Sprintf("%032x", i+1), "GATEWAY", "web"))
+	}
+	if in.Round(hops, *now); len(in.kept) != maxKept {
+		t.Error(len(in.kept))
+	}
+}
+
+// TestABombIsNotUnpacked: what it takes is a few times the limit.
+func TestABombIsNotUnpacked(t *testing.T) {
+	in, _ := newIntake()
+	bomb := zipped(t, 500<<20)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	post(in, "web", bomb, "Content-Encoding", "gzip")
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 60<<20 {
+		t.Errorf("%d MB", n>>20)
+	}
+}
+
 func zipped(t *testing.T, size int) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -140,13 +201,14 @@ type zeroes struct{}
 func (zeroes) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 func TestBadRequestsAreRefused(t *testing.T) {
-	in, _ := newIntake()
+	in, now := newIntake()
 	for name, x := range map[string]struct {
 		body   string
 		header []string
 		want   int
 	}{
 		"a gzip bomb":                {zipped(t, 200<<20), []string{"Content-Encoding", "gzip"}, 413},
+		"empty gzip without end":     {strings.Repeat(zipped(t, 0), 6<<20/len(zipped(t, 0))), []string{"Content-Encoding", "gzip"}, 413},
 		"too long":                   {strings.Repeat(" ", 5<<20), nil, 413},
 		"not gzip":                   {"{}", []string{"Content-Encoding", "gzip"}, 400},
 		"torn gzip":                  {zipped(t, 1000)[:20], []string{"Content-Encoding", "gzip"}, 400},
@@ -160,6 +222,7 @@ func TestBadRequestsAreRefused(t *testing.T) {
 		"a wrong ID among good ones": {spansJSON(itsTrace, "12"), nil, 200},
 	} {
 		w := post(in, "web", x.body, x.header...)
+		*now = now.Add(time.Minute)
 		if w.Code != x.want {
 			t.Errorf("%s: %d %s", name, w.Code, w.Body)
 		}
@@ -167,7 +230,7 @@ func TestBadRequestsAreRefused(t *testing.T) {
 			t.Error(w.Body)
 		}
 	}
-	if got := in.Counts(); len(got) != 1 || got[0].Taken != 1 {
+	if got := in.Counts(); len(got) != 1 || got[0].Taken != 1 || got[0].Refused != 12 {
 		t.Error(got)
 	}
 	for _, path := range []string{"/v1/metrics", "/v1/logs", "/", "/v1/keys"} {

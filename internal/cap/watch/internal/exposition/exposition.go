@@ -235,20 +235,25 @@ func ClassName(class int) string {
 }
 
 func (p *page) apps(s *State) {
-	p.family("ward_application_spans_total", "counter", "", "Spans that services sent.")
-	for i := range s.Snapshots {
-		for _, x := range s.Snapshots[i].Apps {
-			p.sample("ward_application_spans_total", []string{"source", s.Snapshots[i].Source, "service", x.Service}, strconv.FormatUint(x.Taken, 10))
+	for _, f := range []struct {
+		name, help string
+		value      func(*telemetry.AppCount) uint64
+		more       []telemetry.AppCount
+	}{
+		{"ward_application_spans_total", "Spans that services sent.", func(x *telemetry.AppCount) uint64 { return x.Taken }, nil},
+		{"ward_application_spans_lost_total", "Of those, spans for which the service's own budget had no room.", func(x *telemetry.AppCount) uint64 { return x.Lost }, s.AppsLost},
+		{"ward_application_requests_refused_total", "Requests with spans that were malformed, too large, or too many.", func(x *telemetry.AppCount) uint64 { return x.Refused }, nil},
+	} {
+		p.family(f.name, "counter", "", f.help)
+		for i := range s.Snapshots {
+			for j := range s.Snapshots[i].Apps {
+				x := &s.Snapshots[i].Apps[j]
+				p.sample(f.name, []string{"source", s.Snapshots[i].Source, "service", x.Service}, strconv.FormatUint(f.value(x), 10))
+			}
 		}
-	}
-	p.family("ward_application_spans_lost_total", "counter", "", "Of those, spans for which the service's own budget had no room.")
-	for i := range s.Snapshots {
-		for _, x := range s.Snapshots[i].Apps {
-			p.sample("ward_application_spans_lost_total", []string{"source", s.Snapshots[i].Source, "service", x.Service}, strconv.FormatUint(x.Lost, 10))
+		for i := range f.more {
+			p.sample(f.name, []string{"source", "control", "service", f.more[i].Service}, strconv.FormatUint(f.value(&f.more[i]), 10))
 		}
-	}
-	for _, x := range s.AppsLost {
-		p.sample("ward_application_spans_lost_total", []string{"source", "control", "service", x.Service}, strconv.FormatUint(x.Lost, 10))
 	}
 }
 

@@ -312,11 +312,20 @@ func (d *reader) mask(s string) string {
 	line := []byte(s)
 	var tokens leak.Tokens
 	tokens.Mask(line, func(string) {})
-	if len(line) >= shortestCard {
+	if digits(line) >= shortestCard {
 		f := d.prints.Finder(true, func(leak.Finding) {})
 		line = f.Flush(f.Mask(nil, line))
 	}
 	return string(line)
+}
+
+func digits(b []byte) (n int) {
+	for _, c := range b {
+		if c >= '0' && c <= '9' {
+			n++
+		}
+	}
+	return n
 }
 
 // shortestCard is how many digits the number of a payment card has at least (ISO/IEC 7812).

@@ -24,18 +24,7 @@ func Metrics(s *exposition.State, o Origin, now time.Time) (m *pb.MetricsData, p
 	p.gauge("ward_identity_expiry_timestamp_seconds", "s", "When the certificate of a service ends, in Unix time.", ends)
 	p.sum("ward_ledger_records", "{record}", "Records in the ledger.", []*pb.NumberDataPoint{p.integer(time.Time{}, s.Events)})
 	p.sum("ward_spans_lost", "{span}", "Spans that weren't kept, because too many came at once.", []*pb.NumberDataPoint{p.integer(s.Start, int64(s.SpansLost))})
-	var taken, appsLost []*pb.NumberDataPoint
-	for i := range s.Snapshots {
-		for _, x := range s.Snapshots[i].Apps {
-			of := []*common.KeyValue{text("source", s.Snapshots[i].Source), text("service", x.Service)}
-			taken, appsLost = append(taken, p.integer(s.Snapshots[i].Start, int64(x.Taken), of...)), append(appsLost, p.integer(s.Snapshots[i].Start, int64(x.Lost), of...))
-		}
-	}
-	for _, x := range s.AppsLost {
-		appsLost = append(appsLost, p.integer(s.Start, int64(x.Lost), text("source", "control"), text("service", x.Service)))
-	}
-	p.sum("ward_application_spans", "{span}", "Spans that services sent.", taken)
-	p.sum("ward_application_spans_lost", "{span}", "Of those, spans for which the service's own budget had no room.", appsLost)
+	p.apps(s)
 	var sent, failed, dropped []*pb.NumberDataPoint
 	for _, x := range s.Exports {
 		to := []*common.KeyValue{text("endpoint", x.Endpoint), text("signal", x.Signal)}
@@ -145,6 +134,25 @@ func (p *page) durations(start time.Time, d *telemetry.Durations, bounds []float
 	}
 	sum := float64(d.Sum) / 1e6
 	return &pb.HistogramDataPoint{Attributes: labels, StartTimeUnixNano: nanos(start), TimeUnixNano: p.now, Count: d.Count(), Sum: &sum, BucketCounts: counts, ExplicitBounds: bounds}
+}
+
+func (p *page) apps(s *exposition.State) {
+	var taken, lost, refused []*pb.NumberDataPoint
+	for i := range s.Snapshots {
+		from := &s.Snapshots[i]
+		for _, x := range from.Apps {
+			of := []*common.KeyValue{text("source", from.Source), text("service", x.Service)}
+			taken = append(taken, p.integer(from.Start, int64(x.Taken), of...))
+			lost = append(lost, p.integer(from.Start, int64(x.Lost), of...))
+			refused = append(refused, p.integer(from.Start, int64(x.Refused), of...))
+		}
+	}
+	for _, x := range s.AppsLost {
+		lost = append(lost, p.integer(s.Start, int64(x.Lost), text("source", "control"), text("service", x.Service)))
+	}
+	p.sum("ward_application_spans", "{span}", "Spans that services sent.", taken)
+	p.sum("ward_application_spans_lost", "{span}", "Of those, spans for which the service's own budget had no room.", lost)
+	p.sum("ward_application_requests_refused", "{request}", "Requests with spans that were malformed, too large, or too many.", refused)
 }
 
 func (p *page) processes(all []exposition.Process) {
