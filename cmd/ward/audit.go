@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"maps"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,21 +19,15 @@ import (
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/ledger"
+	"github.com/wardhq/ward/internal/ledger/search"
 	"github.com/wardhq/ward/internal/plan/words"
 	"github.com/wardhq/ward/internal/up"
 )
 
-// auditQuery says which records are wanted.
-type auditQuery struct {
-	kind, service string
-	since         time.Time
-	follow        bool
-}
-
 func newAuditCommand(e cli.Env) *cobra.Command {
-	var file, since string
-	var q auditQuery
-	var asJSON bool
+	var file, since, until string
+	var q search.Query
+	var asJSON, follow bool
 	c := &cobra.Command{
 		Use:   "audit",
 		Short: "Show what happened: starts, denials, plan changes, certificates",
@@ -42,12 +35,19 @@ func newAuditCommand(e cli.Env) *cobra.Command {
 once, then counts), changes of the plan, certificates. While nothing runs, the ledger's folder is read.`,
 		Example: `  ward audit --kind request.denied --since 1h
   ward audit --service payments --follow
+  ward audit --subject web --object payments --newest --limit 20
   ward audit verify`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
-			if q.since, err = sinceTime(since, time.Now()); err != nil {
+			if q.Since, err = auditTime("--since", since, time.Now()); err != nil {
 				return err
+			}
+			if q.Until, err = auditTime("--until", until, time.Now()); err != nil {
+				return err
+			}
+			if q.Limit < 0 || follow && (q.Newest || q.Limit > 0) {
+				return fault.New(fault.Usage, "--limit takes a number of records; what goes on (--follow) has no newest one and no limit")
 			}
 			p, err := up.FindPaths(file)
 			if err != nil {
@@ -59,21 +59,28 @@ once, then counts), changes of the plan, certificates. While nothing runs, the l
 				enc.SetEscapeHTML(false)
 				show = func(r ledger.Record) error { return enc.Encode(r) }
 			}
-			return readAudit(cli.Background(c), p, q, show)
+			return readAudit(cli.Background(c), p, q, follow, show)
 		},
 	}
 	c.Flags().StringVarP(&file, "file", "f", cli.DefaultFile, "the model that runs")
-	c.Flags().StringVar(&q.kind, "kind", "", "only this kind of event, or those that begin so: request.denied, service")
-	c.Flags().StringVar(&q.service, "service", "", "only events of or about this service")
+	c.Flags().StringVar(&q.Kind, "kind", "", "only this kind of event, or those that begin so: request.denied, service")
+	c.Flags().StringVar(&q.Service, "service", "", "only events of or about this service")
+	c.Flags().StringVar(&q.Subject, "subject", "", "only what this one did")
+	c.Flags().StringVar(&q.Object, "object", "", "only what was done to this one")
+	c.Flags().StringVar(&q.ID, "id", "", "only the denial, or the trace, of this identifier")
+	c.Flags().StringVar(&q.Text, "text", "", "only what has this text in it, as it is written; alone it reads everything")
 	c.Flags().StringVar(&since, "since", "", "only what is younger: 30m, 24h, 7d, or a date as 2026-01-31")
-	c.Flags().BoolVar(&q.follow, "follow", false, "go on as more comes")
+	c.Flags().StringVar(&until, "until", "", "only what is older, as --since")
+	c.Flags().BoolVar(&q.Newest, "newest", false, "the newest first")
+	c.Flags().IntVar(&q.Limit, "limit", 0, "at most so many records; all if 0")
+	c.Flags().BoolVar(&follow, "follow", false, "go on as more comes")
 	c.Flags().BoolVar(&asJSON, "json", false, "print records as JSON, one a line")
 	c.AddCommand(newAuditVerifyCommand(e))
 	return c
 }
 
-// sinceTime reads a duration (with d for days), a date or a time; the zero time for "".
-func sinceTime(s string, now time.Time) (time.Time, error) {
+// auditTime reads a duration (with d for days), a date or a time; the zero time for "".
+func auditTime(flag, s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
@@ -91,32 +98,17 @@ func sinceTime(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fault.New(fault.Usage, fmt.Sprintf("--since takes 30m, 24h, 7d or a date as 2026-01-31, not %q", s))
-}
-
-func (q *auditQuery) wants(r *ledger.Record) bool {
-	if q.kind != "" && r.Kind != q.kind && !strings.HasPrefix(r.Kind, q.kind+".") {
-		return false
-	}
-	if q.service != "" && !concerns(r.Subject, q.service) && !concerns(r.Object, q.service) {
-		return false
-	}
-	return !r.Time.Before(q.since)
-}
-
-// concerns tells whether an event's name is a service: by its name, its replica's or its SPIFFE ID.
-func concerns(name, service string) bool {
-	return name == service || strings.HasPrefix(name, service+".") || strings.HasSuffix(name, "/svc/"+service)
+	return time.Time{}, fault.New(fault.Usage, fmt.Sprintf("%s takes 30m, 24h, 7d or a date as 2026-01-31, not %q", flag, s))
 }
 
 // readAudit hands over records of the running control, or of the ledger's folder while nothing runs.
-func readAudit(ctx context.Context, p up.Paths, q auditQuery, show func(ledger.Record) error) error {
-	path := "/v1/audit"
-	if q.follow {
-		path += "?follow=1"
+func readAudit(ctx context.Context, p up.Paths, q search.Query, follow bool, show func(ledger.Record) error) error {
+	v := q.Values()
+	if follow {
+		v.Set("follow", "1")
 	}
-	resp, err := p.Admin().Do(ctx, http.MethodGet, path, nil)
-	if fault.KindOf(err) == fault.Unavailable && !q.follow {
+	resp, err := p.Admin().Do(ctx, http.MethodGet, "/v1/audit?"+v.Encode(), nil)
+	if fault.KindOf(err) == fault.Unavailable && !follow {
 		return readAuditFolder(p, q, show)
 	}
 	if err != nil {
@@ -133,22 +125,18 @@ func readAudit(ctx context.Context, p up.Paths, q auditQuery, show func(ledger.R
 		if err != nil {
 			return fmt.Errorf("read audit: %w", err)
 		}
-		if q.wants(&r) {
-			if err := show(r); err != nil {
-				return fmt.Errorf("write records: %w", err)
-			}
+		if err := show(r); err != nil {
+			return fmt.Errorf("write records: %w", err)
 		}
 	}
 }
 
 func ledgerFolder(p up.Paths) string { return filepath.Join(p.Control, "ledger") }
 
-func readAuditFolder(p up.Paths, q auditQuery, show func(ledger.Record) error) error {
+func readAuditFolder(p up.Paths, q search.Query, show func(ledger.Record) error) error {
 	var failed error
-	err := ledger.ReadDir(ledgerFolder(p), func(r ledger.Record) bool {
-		if q.wants(&r) {
-			failed = show(r)
-		}
+	err := search.Folder(ledgerFolder(p), q, func(r ledger.Record) bool {
+		failed = show(r)
 		return failed == nil
 	})
 	if errors.Is(err, fs.ErrNotExist) {
@@ -239,69 +227,4 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
-}
-
-func newAuditVerifyCommand(e cli.Env) *cobra.Command {
-	var file, key string
-	var asJSON bool
-	c := &cobra.Command{
-		Use:   "verify [DIR]",
-		Short: "Check that no record was changed, removed or reordered",
-		Long: `Check that no record of the ledger was changed, removed or reordered since it was signed. It reads
-the folder alone, so it works while nothing runs, and on a copy.
-
-Keep the printed key and root elsewhere: with --key, a folder that was exchanged as a whole is found too.
-
-Exit code 0: whole. 1: changed.`,
-		Example: `  ward audit verify
-  ward audit verify /backup/ledger --key "$(cat ledger.key)"`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return fault.New(fault.Usage, fmt.Sprintf("%s takes one DIR or none; see '%s --help'", c.CommandPath(), c.CommandPath()))
-			}
-			return nil
-		},
-		RunE: func(_ *cobra.Command, args []string) error {
-			p, err := up.FindPaths(file)
-			if err != nil {
-				return err
-			}
-			dir := ledgerFolder(p)
-			if len(args) == 1 {
-				dir = args[0]
-			}
-			return verifyLedger(e, dir, strings.TrimSpace(key), asJSON)
-		},
-	}
-	c.Flags().StringVarP(&file, "file", "f", cli.DefaultFile, "the model whose ledger is meant")
-	c.Flags().StringVar(&key, "key", "", "the ledger's public key, as kept elsewhere")
-	c.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
-	return c
-}
-
-func verifyLedger(e cli.Env, dir, key string, asJSON bool) error {
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.NotFound, "there is no ledger at "+dir+"; it begins with 'ward up'")
-	}
-	r, err := ledger.Verify(dir, key)
-	if err != nil {
-		if asJSON {
-			if werr := cli.WriteJSON(e.Out, map[string]any{"ok": false, "error": fault.PublicText(err)}); werr != nil {
-				return werr
-			}
-			return cli.ErrFindings
-		}
-		return err
-	}
-	if asJSON {
-		return cli.WriteJSON(e.Out, struct {
-			OK bool `json:"ok"`
-			ledger.Report
-		}{true, r})
-	}
-	text := fmt.Sprintf("whole: %s under a signed checkpoint\n", count(int(r.Records), "record"))
-	if r.Tail > 0 {
-		text += fmt.Sprintf("       %s after it, to be signed in a moment or at the next start\n", count(int(r.Tail), "record"))
-	}
-	return cli.WriteText(e.Out, text+fmt.Sprintf("root   %s\nkey    %s\n", r.Root, r.Key))
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/ledger"
+	"github.com/wardhq/ward/internal/ledger/search"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/explain"
 	"github.com/wardhq/ward/internal/up"
@@ -37,8 +38,8 @@ func explainDenial(ctx context.Context, e cli.Env, file, id string, asJSON bool)
 		return err
 	}
 	d := denial{ID: id}
-	if err := readAudit(ctx, p, auditQuery{kind: "request"}, func(r ledger.Record) error {
-		if r.Detail["id"] == id {
+	if err := readAudit(ctx, p, search.Query{Kind: "request", ID: id}, false, func(r ledger.Record) error {
+		if r.Detail["id"] == id { // and not its trace
 			d.take(&r)
 		}
 		return nil

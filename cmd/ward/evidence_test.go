@@ -106,7 +106,7 @@ func TestEvidenceOfARunningWard(t *testing.T) {
 	if code, _, errs := say("audit", "verify", dir, "--key", key); code != 0 {
 		t.Errorf("with the key: %d %s", code, errs)
 	}
-	path := filepath.Join(dir, "records.jsonl")
+	path := filepath.Join(dir, "records-0000000000000000.jsonl")
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/learn"
 	"github.com/wardhq/ward/internal/ledger"
+	"github.com/wardhq/ward/internal/ledger/search"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/edit"
 	"github.com/wardhq/ward/internal/model/wardfile"
@@ -131,7 +132,7 @@ func (l *lockedWriter) Write(b []byte) (int, error) {
 func proposeLearnt(ctx context.Context, e cli.Env, file string, p up.Paths, apply bool) error {
 	until := ""
 	var calls []learn.Call
-	err := readAudit(ctx, p, auditQuery{}, func(r ledger.Record) error {
+	err := readAudit(ctx, p, search.Query{}, false, func(r ledger.Record) error {
 		switch r.Kind {
 		case "learn.start":
 			if until != r.Detail["until"] { // else the agent was restarted

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wardhq/ward/internal/model"
@@ -25,13 +26,13 @@ type allowed struct {
 	process string // "agent" or "gateway"
 	meter   *telemetry.Meter
 
+	on       atomic.Bool // whether anything is wanted
 	mu       sync.Mutex
 	services []string // guarded by mu; model.AllServices for every one
 
 	// What follows is of the goroutine that reports.
 	source  string
 	seq     uint64
-	on      bool // whether anything is wanted
 	counts  map[group]*counted
 	pending []wire.Event // that control may or may not have; sent again as they are
 	lost    uint64       // of the ring, up to the last time
@@ -59,6 +60,7 @@ func (a *allowed) set(p *plan.Plan) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.services = p.Watch.Ledger.Allowed
+	a.on.Store(len(a.services) > 0)
 }
 
 func (a *allowed) wanted() []string {
@@ -69,7 +71,7 @@ func (a *allowed) wanted() []string {
 
 // see counts a record.
 func (a *allowed) see(r *telemetry.Record) {
-	if !a.on {
+	if !a.on.Load() {
 		return
 	}
 	g := group{r.Series, r.Status / 100}
@@ -85,7 +87,7 @@ func (a *allowed) see(r *telemetry.Record) {
 // send brings what was counted to control.
 func (a *allowed) send(ctx context.Context, c *wire.Client, now time.Time) error {
 	services, lost := a.wanted(), a.meter.Ring.Lost()
-	if a.on = len(services) > 0; !a.on {
+	if len(services) == 0 {
 		clear(a.counts)
 		a.pending, a.lost = nil, lost
 		return nil

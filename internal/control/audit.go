@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"strconv"
+	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/ledger"
+	"github.com/wardhq/ward/internal/ledger/search"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -37,30 +38,60 @@ func (k *Control) allowedCalls(mux *http.ServeMux, role string) {
 	})
 }
 
-// serveAudit writes records as JSON lines; follow=1 goes on as they come.
+// serveAudit writes the records that a query wants as JSON lines; follow=1 goes on as they come.
 func (k *Control) serveAudit(w http.ResponseWriter, r *http.Request) {
-	from, _ := strconv.ParseInt(r.URL.Query().Get("from"), 10, 64) // absent: from the start
+	q, err := search.ParseQuery(r.URL.Query())
+	follow := r.URL.Query().Get("follow") == "1"
+	if err == nil && follow && (q.Newest || q.Limit > 0) {
+		err = fault.New(fault.Invalid, "what goes on has no newest record and no limit")
+	}
+	if err != nil {
+		wire.WriteError(w, err)
+		return
+	}
 	enc := json.NewEncoder(w)
-	flusher, _ := w.(http.Flusher)
 	for {
-		_, changed := k.ledger.Size()
-		err := k.ledger.Read(from, func(rec ledger.Record) bool {
-			from = rec.Index + 1
+		size, changed := k.ledger.Size()
+		next := size
+		err := k.search.Search(r.Context(), q, func(rec ledger.Record) bool {
+			next = max(next, rec.Index+1)
 			return enc.Encode(rec) == nil
 		})
 		if err != nil {
-			slog.Error("read ledger", "error", err)
+			if r.Context().Err() == nil {
+				slog.Error("read ledger", "error", err)
+			}
+			panic(http.ErrAbortHandler) // nobody must take a part for all
+		}
+		if !follow {
 			return
 		}
-		if r.URL.Query().Get("follow") != "1" {
-			return
-		}
-		if flusher != nil {
-			flusher.Flush()
+		q.From = max(q.From, next)
+		if f, ok := w.(http.Flusher); ok {
+			f.Flush()
 		}
 		select {
 		case <-changed:
 		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// ledgerEvery is how often the ledger's indexes are looked after.
+const ledgerEvery = 10 * time.Second
+
+// runLedger looks after what lies beside the ledger until ctx ends.
+func (k *Control) runLedger(ctx context.Context) {
+	t := time.NewTicker(ledgerEvery)
+	defer t.Stop()
+	for {
+		if err := k.search.Refresh(ctx); err != nil && ctx.Err() == nil {
+			slog.Warn("index ledger", "error", err)
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
 			return
 		}
 	}

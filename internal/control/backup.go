@@ -22,6 +22,9 @@ import (
 // databaseFile is the database in the state's folder.
 const databaseFile = "ward.db"
 
+// ledgerFolder is the ledger's.
+const ledgerFolder = "ledger"
+
 // watchFolder holds traces and history. They aren't in backups: they are large, tell nothing that the ledger doesn't keep, and change under the reader.
 const watchFolder = "watch"
 
@@ -54,6 +57,11 @@ func (k *Control) Pack(ctx context.Context, w io.Writer) error {
 			return err
 		case d.IsDir() && (name == watchFolder || strings.HasPrefix(name, "backup-")):
 			return fs.SkipDir
+		case name == ledgerFolder:
+			if err := packLedger(t, path); err != nil {
+				return err
+			}
+			return fs.SkipDir
 		case !d.Type().IsRegular(), strings.HasPrefix(name, databaseFile), strings.HasSuffix(name, ".new"):
 			return nil
 		}
@@ -64,6 +72,36 @@ func (k *Control) Pack(ctx context.Context, w io.Writer) error {
 	}
 	if err != nil {
 		return fmt.Errorf("pack state: %w", err)
+	}
+	return nil
+}
+
+// packLedger packs a ledger while it goes on: the checkpoint as it was before the segments were listed, so that they hold all that it signs.
+// What can be made anew stays behind.
+func packLedger(t *tar.Writer, dir string) error {
+	const name = "checkpoint"
+	signed, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	if err := t.WriteHeader(&tar.Header{Name: ledgerFolder + "/" + name, Mode: 0o600, Size: int64(len(signed)), Typeflag: tar.TypeReg, Format: tar.FormatPAX}); err != nil {
+		return err
+	}
+	if _, err := t.Write(signed); err != nil {
+		return err
+	}
+	for _, d := range all {
+		n := d.Name()
+		if !d.Type().IsRegular() || n == name || n == "reserve" || strings.HasPrefix(n, "index-") || strings.HasSuffix(n, ".new") {
+			continue
+		}
+		if err := packFile(t, filepath.Join(dir, n), ledgerFolder+"/"+n); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/secrets"
 	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/ledger"
+	"github.com/wardhq/ward/internal/ledger/search"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/diff"
@@ -60,6 +61,7 @@ type Control struct {
 	users     *identity.Users
 	safe      *secrets.Safe
 	ledger    *ledger.Ledger
+	search    *search.Searcher
 	events    chan wire.Event
 
 	mu      sync.Mutex
@@ -82,9 +84,10 @@ func New(c Config) (*Control, error) {
 	if k.watch, err = watch.Open(filepath.Join(c.Dir, watchFolder), c.Clock); err != nil {
 		return nil, err
 	}
-	if k.ledger, err = ledger.Open(filepath.Join(c.Dir, "ledger"), c.TrustDomain+"/ledger", c.Key); err != nil {
+	if k.ledger, err = ledger.Open(filepath.Join(c.Dir, ledgerFolder), c.TrustDomain+"/ledger", c.Key); err != nil {
 		return nil, err
 	}
+	k.search = search.New(k.ledger)
 	k.authority, err = identity.OpenAuthority(identity.AuthorityConfig{
 		Dir: filepath.Join(c.Dir, "identity"), Key: c.Key, TrustDomain: c.TrustDomain, SVIDLife: c.SVIDLife, Clock: c.Clock,
 		Issued: func(id, serial string, end time.Time) {
@@ -510,6 +513,7 @@ func Main() error {
 		r.owned.Go(func() { k.watch.Run(ctx) })
 		r.owned.Go(func() { k.found.Run(ctx) })
 		r.owned.Go(func() { k.watch.Export(ctx, k.build) })
+		r.owned.Go(func() { k.runLedger(ctx) })
 		return r, nil
 	})
 }

@@ -9,9 +9,13 @@ package search
 import (
 	"bytes"
 	"encoding/json"
+	"math"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/ledger"
 )
 
@@ -28,6 +32,90 @@ type Query struct {
 	From    int64     // index
 	Limit   int       // at most so many; 0 is all
 	Newest  bool      // the newest first
+}
+
+// Values is the query as a URL has it; ParseQuery reads it.
+func (q *Query) Values() url.Values {
+	v := url.Values{}
+	put := func(key, value string) {
+		if value != "" {
+			v.Set(key, value)
+		}
+	}
+	number := func(key string, n int64) {
+		if n != 0 {
+			v.Set(key, strconv.FormatInt(n, 10))
+		}
+	}
+	moment := func(key string, t time.Time) {
+		if !t.IsZero() {
+			v.Set(key, t.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	for key, to := range q.texts() {
+		put(key, *to)
+	}
+	moment("since", q.Since)
+	moment("until", q.Until)
+	number("from", q.From)
+	number("limit", int64(q.Limit))
+	if q.Newest {
+		v.Set("newest", "1")
+	}
+	return v
+}
+
+func (q *Query) texts() map[string]*string {
+	return map[string]*string{"kind": &q.Kind, "service": &q.Service, "subject": &q.Subject, "object": &q.Object, "id": &q.ID, "text": &q.Text}
+}
+
+// maxText bounds what is asked for, in bytes.
+const maxText = 4096
+
+// ParseQuery reads a query from a URL. What it doesn't know is none of its own; what it can't read is fault.Invalid, never left out.
+func ParseQuery(v url.Values) (Query, error) {
+	var q Query
+	bad := func(key string) (Query, error) {
+		return Query{}, fault.New(fault.Invalid, key+" can't be read")
+	}
+	for key, to := range q.texts() {
+		if *to = v.Get(key); len(*to) > maxText {
+			return bad(key)
+		}
+	}
+	for key, to := range map[string]*time.Time{"since": &q.Since, "until": &q.Until} {
+		s := v.Get(key)
+		t, err := time.Parse(time.RFC3339Nano, s)
+		if s != "" && err != nil {
+			return bad(key)
+		}
+		if s != "" {
+			*to = t
+		}
+	}
+	for key, most := range map[string]int64{"from": math.MaxInt64, "limit": 1 << 30} {
+		s := v.Get(key)
+		if s == "" {
+			continue
+		}
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || n < 0 || n > most {
+			return bad(key)
+		}
+		if key == "from" {
+			q.From = n
+		} else {
+			q.Limit = int(n)
+		}
+	}
+	switch v.Get("newest") {
+	case "", "0":
+	case "1":
+		q.Newest = true
+	default:
+		return bad("newest")
+	}
+	return q, nil
 }
 
 // Match tells whether a record is wanted; Limit and Newest aside.

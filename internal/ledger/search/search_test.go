@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -215,6 +216,31 @@ func TestMorePartiesThanAreToldApart(t *testing.T) {
 			t.Errorf("subject %d isn't looked for in its block", n)
 		}
 	}
+}
+
+func FuzzParseQuery(f *testing.F) {
+	for _, q := range queries() {
+		f.Add(q.Values().Encode())
+	}
+	f.Add("since=yesterday&limit=-1")
+	f.Fuzz(func(t *testing.T, s string) {
+		v, err := url.ParseQuery(s)
+		if err != nil {
+			return
+		}
+		q, err := ParseQuery(v)
+		if err != nil {
+			return
+		}
+		again, err := ParseQuery(q.Values())
+		if err != nil || !again.Since.Equal(q.Since) || !again.Until.Equal(q.Until) {
+			t.Fatalf("%+v, %v", again, err)
+		}
+		again.Since, again.Until = q.Since, q.Until
+		if d := cmp.Diff(q, again); d != "" {
+			t.Fatal(d)
+		}
+	})
 }
 
 func FuzzParse(f *testing.F) {
