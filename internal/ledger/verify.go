@@ -220,3 +220,17 @@ func ReadDir(dir string, f func(Record) bool) error {
 	}
 	return nil
 }
+
+// ReadCheckpoint returns the signed checkpoint of a ledger's folder, checked with the key beside it.
+func ReadCheckpoint(dir string) ([]byte, tlog.Tree, error) {
+	pub, err := publicKey(dir)
+	if err != nil {
+		return nil, tlog.Tree{}, err
+	}
+	signed, err := os.ReadFile(filepath.Join(dir, checkpointFile))
+	if err != nil {
+		return nil, tlog.Tree{}, fmt.Errorf("read checkpoint: %w", err)
+	}
+	tree, err := ParseCheckpoint(signed, pub)
+	return signed, tree, err
+}
