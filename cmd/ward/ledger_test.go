@@ -2,7 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/wardhq/ward/internal/ledger"
@@ -65,5 +71,63 @@ func TestAllowedCallsAreKeptWhenAskedFor(t *testing.T) {
 	}
 	if code, _, errs := say("audit", "--follow", "--limit", "3", "-f", w.File); code != 2 {
 		t.Errorf("%d %s", code, errs)
+	}
+}
+
+// TestLedgerIsAnchoredAndProved: to a file that another host keeps, and to a webhook through the agent; an older ledger that is put back is found.
+func TestLedgerIsAnchoredAndProved(t *testing.T) {
+	var hooked atomic.Int64
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		if strings.HasPrefix(string(b), "test.internal/ledger\n") {
+			hooked.Add(1)
+		}
+	}))
+	defer hook.Close()
+	w := wardtest.Start(t, twoServices+"watch: {anchor: [{file: kept.checkpoint, every: 1s}, {webhook: \""+hook.URL+"\"}]}\n", nil)
+	older := filepath.Join(w.Dir, "older")
+	if err := os.CopyFS(older, os.DirFS(filepath.Join(w.Dir, ".ward", "control", "ledger"))); err != nil { // the checkpoint comes before the records
+		t.Fatal(err)
+	}
+	w.Get("/call?url=http://catalog:8080/admin")
+	kept := filepath.Join(w.Dir, "kept.checkpoint")
+	wardtest.Eventually(t, "both anchors have one", func() bool {
+		_, err := os.Stat(kept)
+		return err == nil && hooked.Load() > 0
+	})
+	wardtest.Eventually(t, "and it is said", func() bool {
+		_, out, _ := say("audit", "anchors", "-f", w.File)
+		return strings.Count(out, " records at ") == 2 && !strings.Contains(out, "failed")
+	})
+	denied := ""
+	wardtest.Eventually(t, "the denial is in the ledger", func() bool {
+		for _, r := range auditRecords(t, w.File, "--kind", "request.denied") {
+			denied = r.Detail["id"]
+		}
+		return denied != ""
+	})
+	var key string
+	wardtest.Eventually(t, "it is proved while it runs", func() bool {
+		code, out, _ := say("audit", "verify", "--anchor", kept, "-f", w.File)
+		_, key, _ = strings.Cut(out, "key    ")
+		if code != 0 || !strings.Contains(out, "goes on from the checkpoint") {
+			return false
+		}
+		code, _, _ = say("audit", "prove", "--event", denied, "--since", kept, "--out", filepath.Join(w.Dir, "proof"), "-f", w.File)
+		return code == 0
+	})
+	code, out, errs := say("audit", "prove", "--check", filepath.Join(w.Dir, "proof"), "--key", key)
+	if code != 0 || !strings.Contains(out, denied) || !strings.Contains(out, "goes on from its first") {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	if code, _, _ := say("audit", "prove", "--check", filepath.Join(w.Dir, "proof"), "--key", "test.internal/ledger+9e3ae3bd+AcvvXcN0oQxDoNzGVUjJXePdl2X+9xKIBRxGCXFzsQJx"); code == 0 {
+		t.Error("the proof holds with another key")
+	}
+	w.Stop()
+	if code, out, errs := say("audit", "verify", older); code != 0 {
+		t.Errorf("an older copy alone: %d %s %s", code, out, errs)
+	}
+	if code, _, errs := say("audit", "verify", older, "--anchor", kept); code != 1 || !strings.Contains(errs, "an older copy was put back") {
+		t.Errorf("an older copy, with the anchor: %d %s", code, errs)
 	}
 }

@@ -5,19 +5,62 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"path/filepath"
+	"sync"
 	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/ledger"
+	"github.com/wardhq/ward/internal/ledger/anchor"
 	"github.com/wardhq/ward/internal/ledger/search"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
 )
 
-// keepLedger tells the ledger how much a plan wants kept.
+// openLedger opens the ledger, and what goes with it.
+func (k *Control) openLedger() (err error) {
+	dir := filepath.Join(k.config.Dir, ledgerFolder)
+	if k.ledger, err = ledger.Open(dir, k.config.TrustDomain+"/ledger", k.config.Key); err != nil {
+		return err
+	}
+	k.search = search.New(k.ledger)
+	k.anchors, err = anchor.Open(anchor.Config{
+		Dir: filepath.Join(k.config.Dir, watchFolder, "anchors"), Ledger: dir, Transport: egressTransport(), Clock: k.config.Clock, Failed: k.anchored,
+	})
+	return err
+}
+
+// anchored notes that an anchor fails, that it contradicts the ledger, or that it works again.
+func (k *Control) anchored(s anchor.State) {
+	e := wire.Event{Kind: "anchor.works", Subject: "control", Object: s.To}
+	if s.Error != "" {
+		e.Kind, e.Detail = "anchor.failed", map[string]string{"error": s.Error}
+	}
+	if s.Contradicted {
+		e.Kind = "ledger.contradicted"
+	}
+	k.note(e)
+}
+
+// ledgerForAdmin tells how the ledger is, and takes what became of anchors in files, which the supervisor writes.
+func (k *Control) ledgerForAdmin(mux *http.ServeMux) {
+	mux.HandleFunc("GET /v1/audit", k.serveAudit)
+	wire.Handle(mux, "GET /v1/ledger", func(context.Context, none) (ledger.Status, error) { return k.ledger.Status(), nil })
+	wire.Handle(mux, "GET /v1/anchors", func(context.Context, none) ([]anchor.State, error) { return k.anchors.States(), nil })
+	wire.Handle(mux, "GET /v1/anchors/files", func(context.Context, none) ([]anchor.State, error) { return k.anchors.Due(anchor.File), nil })
+	wire.Handle(mux, "POST /v1/anchors/file", func(_ context.Context, r anchor.Report) (none, error) {
+		k.anchors.Done(r.State, tlog.Tree{N: r.Records, Hash: r.Root}, r.Err())
+		return none{}, nil
+	})
+}
+
+// keepLedger tells the ledger how much a plan wants kept, and where its checkpoints go.
 func (k *Control) keepLedger(p *plan.Plan) {
 	l := &p.Watch.Ledger
 	k.ledger.SetKeep(ledger.Keep{Bytes: l.Budget, Days: l.Days})
+	k.anchors.SetTargets(p.Watch.Anchor)
 }
 
 // allowedCalls takes the calls that were allowed, where the plan wants them kept. Nobody waits for the disk.
@@ -81,8 +124,11 @@ func (k *Control) serveAudit(w http.ResponseWriter, r *http.Request) {
 // ledgerEvery is how often the ledger's indexes are looked after.
 const ledgerEvery = 10 * time.Second
 
-// runLedger looks after what lies beside the ledger until ctx ends.
+// runLedger looks after what lies beside the ledger, and after its anchors, until ctx ends.
 func (k *Control) runLedger(ctx context.Context) {
+	var anchoring sync.WaitGroup
+	anchoring.Go(func() { k.anchors.Run(ctx) })
+	defer anchoring.Wait()
 	t := time.NewTicker(ledgerEvery)
 	defer t.Stop()
 	for {

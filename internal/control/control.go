@@ -30,6 +30,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/secrets"
 	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/ledger"
+	"github.com/wardhq/ward/internal/ledger/anchor"
 	"github.com/wardhq/ward/internal/ledger/search"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
@@ -62,6 +63,7 @@ type Control struct {
 	safe      *secrets.Safe
 	ledger    *ledger.Ledger
 	search    *search.Searcher
+	anchors   *anchor.Keeper
 	events    chan wire.Event
 
 	mu      sync.Mutex
@@ -84,10 +86,9 @@ func New(c Config) (*Control, error) {
 	if k.watch, err = watch.Open(filepath.Join(c.Dir, watchFolder), c.Clock); err != nil {
 		return nil, err
 	}
-	if k.ledger, err = ledger.Open(filepath.Join(c.Dir, ledgerFolder), c.TrustDomain+"/ledger", c.Key); err != nil {
+	if err = k.openLedger(); err != nil {
 		return nil, err
 	}
-	k.search = search.New(k.ledger)
 	k.authority, err = identity.OpenAuthority(identity.AuthorityConfig{
 		Dir: filepath.Join(c.Dir, "identity"), Key: c.Key, TrustDomain: c.TrustDomain, SVIDLife: c.SVIDLife, Clock: c.Clock,
 		Issued: func(id, serial string, end time.Time) {
@@ -454,7 +455,7 @@ func (k *Control) forAdmin() http.Handler {
 	wire.Handle(mux, "PUT /v1/plan", func(ctx context.Context, s wire.PlanState) (none, error) { return none{}, k.setPlan(ctx, s) })
 	wire.Handle(mux, "GET /v1/usage", func(context.Context, none) (wire.UsageReport, error) { return k.usage.report(), nil })
 	mux.HandleFunc("GET /v1/ca.pem", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(k.authority.RootPEM()) })
-	mux.HandleFunc("GET /v1/audit", k.serveAudit)
+	k.ledgerForAdmin(mux)
 	mux.HandleFunc("GET /v1/backup", k.serveBackup)
 	k.secretsForAdmin(mux)
 	k.watched(mux)

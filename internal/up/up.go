@@ -138,6 +138,7 @@ func (s *Supervisor) run(ctx context.Context) error {
 	s.owned.Go(func() { s.sendEvents(roles) })
 	s.owned.Go(func() { s.followSecrets(ctx) })
 	s.owned.Go(func() { s.reportUse(ctx) })
+	s.owned.Go(func() { s.anchorFiles(ctx) })
 	s.owned.Go(func() { s.logs.Run(roles) })
 	s.owned.Go(func() { s.leaks.follow(ctx, s.admin) })
 	s.record(wire.Event{Kind: "ward.start", Subject: "up", Detail: map[string]string{"pid": fmt.Sprint(os.Getpid())}})

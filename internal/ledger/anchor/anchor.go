@@ -58,7 +58,9 @@ type State struct {
 	Stamp   time.Time `json:"stamp,omitzero"`  // what the time-stamp server says of when
 	Error   string    `json:"error,omitempty"` // why the last try failed
 	Tried   time.Time `json:"tried,omitzero"`  // the last try
-	Kept    string    `json:"kept,omitempty"`  // the name of the files of checkpoint and token in the folder
+	// Contradicted tells that the ledger doesn't go on from what the anchor has.
+	Contradicted bool   `json:"contradicted,omitempty"`
+	Kept         string `json:"kept,omitempty"` // the name of the files of checkpoint and token in the folder
 }
 
 // Config is what a Keeper needs.
@@ -67,7 +69,7 @@ type Config struct {
 	Ledger    string            // the ledger's
 	Transport http.RoundTripper // the way out
 	Clock     clock.Clock
-	// Failed is told the first time that an anchor fails, and when it works again.
+	// Failed is told the first time that an anchor fails or is contradicted, and when it works again.
 	Failed func(State)
 }
 
@@ -230,9 +232,10 @@ func (k *Keeper) post(ctx context.Context, to, kind string, body []byte) ([]byte
 // Done takes note of how a try ended; tree is what was taken there.
 func (k *Keeper) Done(s State, tree tlog.Tree, err error) {
 	failed := s.Error != ""
-	s.Tried, s.Error = k.config.Clock.Now().UTC(), ""
+	was := s.Contradicted
+	s.Tried, s.Error, s.Contradicted = k.config.Clock.Now().UTC(), "", false
 	if err != nil {
-		s.Error = clip(err.Error())
+		s.Error, s.Contradicted = clip(err.Error()), fault.KindOf(err) == fault.Refused
 	} else {
 		s.Records, s.Root, s.Time = tree.N, tree.Hash.String(), s.Tried
 	}
@@ -246,7 +249,7 @@ func (k *Keeper) Done(s State, tree tlog.Tree, err error) {
 	if merr = errors.Join(merr, k.write(statesFile, b)); merr != nil {
 		slog.Warn("anchors not kept", "error", merr)
 	}
-	if failed != (err != nil) && k.config.Failed != nil {
+	if (failed != (err != nil) || was != s.Contradicted) && k.config.Failed != nil {
 		k.config.Failed(s)
 	}
 }
