@@ -78,9 +78,9 @@ func withEnded(file string, m *model.Model, problems model.Problems, day string)
 
 func checkText(w io.Writer, file string, m *model.Model, problems model.Problems) error {
 	text := problems.String()
-	warnings := count(problems.Count(model.Warning), "warning")
+	warnings := cli.Count(problems.Count(model.Warning), "warning")
 	if problems.HasErrors() {
-		text += fmt.Sprintf("%s, %s\n", count(problems.Count(model.Error), "error"), warnings)
+		text += fmt.Sprintf("%s, %s\n", cli.Count(problems.Count(model.Error), "error"), warnings)
 	} else {
 		services, calls, grants := len(m.Services), 0, 0
 		for i := range m.Services {
@@ -89,8 +89,8 @@ func checkText(w io.Writer, file string, m *model.Model, problems model.Problems
 				grants += len(c.Grants)
 			}
 		}
-		text += fmt.Sprintf("%s: %s, %s with %s, %s; %s\n", file, count(services, "service"), count(calls, "call"),
-			count(grants, "grant"), count(len(m.Externals), "external"), warnings)
+		text += fmt.Sprintf("%s: %s, %s with %s, %s; %s\n", file, cli.Count(services, "service"), cli.Count(calls, "call"),
+			cli.Count(grants, "grant"), cli.Count(len(m.Externals), "external"), warnings)
 	}
 	if _, err := io.WriteString(w, text); err != nil {
 		return fmt.Errorf("write findings: %w", err)
@@ -114,12 +114,4 @@ func checkJSON(w io.Writer, m *model.Model, problems model.Problems) error {
 		return fmt.Errorf("write findings: %w", err)
 	}
 	return nil
-}
-
-// count is "1 thing" or "n things".
-func count(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

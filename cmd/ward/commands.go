@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/auditing"
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/cmd/ward/internal/people"
 	"github.com/wardhq/ward/cmd/ward/internal/safe"
@@ -46,7 +47,7 @@ func commands(e cli.Env) []*cobra.Command {
 		newRestartCommand(e),
 		newApplyCommand(e),
 		newDownCommand(e),
-		newAuditCommand(e),
+		auditing.NewCommand(e),
 		newUnusedCommand(e),
 		newLearnCommand(e),
 		newCACommand(e),

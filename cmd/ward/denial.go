@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wardhq/ward/cmd/ward/internal/auditing"
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/ledger"
@@ -38,7 +39,7 @@ func explainDenial(ctx context.Context, e cli.Env, file, id string, asJSON bool)
 		return err
 	}
 	d := denial{ID: id}
-	if err := readAudit(ctx, p, search.Query{Kind: "request", ID: id}, false, func(r ledger.Record) error {
+	if err := auditing.Read(ctx, p, search.Query{Kind: "request", ID: id}, false, func(r ledger.Record) error {
 		if r.Detail["id"] == id { // and not its trace
 			d.take(&r)
 		}
@@ -88,18 +89,18 @@ func (d *denial) explain(p *plan.Plan, file string) {
 	var targets []string
 	switch {
 	case r.Kind == "request.malformed":
-		d.Explanation = "Refused before any rule was asked, because the request could be read in more than one way: " + clean(detail["malformed"]) + ".\nNo line of " + file + " would allow it; the caller has to send it in one clear form.\n"
+		d.Explanation = "Refused before any rule was asked, because the request could be read in more than one way: " + cli.Clean(detail["malformed"]) + ".\nNo line of " + file + " would allow it; the caller has to send it in one clear form.\n"
 		return
 	case r.Kind == "request.observed":
 		d.Explanation = "It was let pass, by an observe rule, which ends on its date.\n"
 	case detail["host"] != "" && r.Object != "":
-		d.Explanation = "The request named the host " + clean(detail["host"]) + ", which isn't the external's: Ward would have sent it astray.\n"
+		d.Explanation = "The request named the host " + cli.Clean(detail["host"]) + ", which isn't the external's: Ward would have sent it astray.\n"
 		return
 	case detail["method"] == "*" || detail["path"] == "" && detail["method"] != "TCP":
 		d.Explanation = "Too many different requests were denied at that moment to keep each one's path.\n"
 		return
 	case detail["status"] == "421":
-		d.Explanation = "The request was for the host " + clean(detail["host"]) + "; the gateway of " + file + " is " + p.Gateway.Host + ".\n"
+		d.Explanation = "The request was for the host " + cli.Clean(detail["host"]) + "; the gateway of " + file + " is " + p.Gateway.Host + ".\n"
 		return
 	}
 	if r.Object != "" {
@@ -116,7 +117,7 @@ func (d *denial) explain(p *plan.Plan, file string) {
 	for _, target := range targets {
 		res, err := explain.Explain(p, cli.Today(), explain.Query{Caller: r.Subject, Target: target, Port: port, Method: method, Path: strings.TrimSuffix(detail["path"], "…")})
 		if err != nil {
-			d.Explanation += clean(err.Error()) + "\n"
+			d.Explanation += cli.Clean(err.Error()) + "\n"
 			continue
 		}
 		d.Now = append(d.Now, res)
@@ -149,7 +150,7 @@ func (d *denial) text() string {
 	if d.Count > 1 {
 		when = fmt.Sprintf("%d times, from %s to %s", d.Count, when, d.Last.UTC().Format(time.DateTime))
 	}
-	text := fmt.Sprintf("%s  %s\n  when   %s UTC\n", d.ID, strings.TrimSuffix(requestText(r), "  "+d.ID), when)
+	text := fmt.Sprintf("%s  %s\n  when   %s UTC\n", d.ID, strings.TrimSuffix(auditing.RequestText(r), "  "+d.ID), when)
 	if end != "" {
 		text += "  where  " + end + "\n"
 	}

@@ -76,7 +76,7 @@ func initModel(e cli.Env, from, out string) error {
 		return err
 	}
 	marks := strings.Count(string(text), "# ward:") - 1
-	fmt.Fprintf(e.Out, "wrote %s from %s: %s to look at, marked with \"# ward:\"; then run 'ward check'\n", out, from, count(max(marks, 0), "place"))
+	fmt.Fprintf(e.Out, "wrote %s from %s: %s to look at, marked with \"# ward:\"; then run 'ward check'\n", out, from, cli.Count(max(marks, 0), "place"))
 	return nil
 }
 

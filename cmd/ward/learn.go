@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/wardhq/ward/cmd/ward/internal/auditing"
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/cmd/ward/internal/scanning"
 	"github.com/wardhq/ward/internal/base/fault"
@@ -132,7 +133,7 @@ func (l *lockedWriter) Write(b []byte) (int, error) {
 func proposeLearnt(ctx context.Context, e cli.Env, file string, p up.Paths, apply bool) error {
 	until := ""
 	var calls []learn.Call
-	err := readAudit(ctx, p, search.Query{}, false, func(r ledger.Record) error {
+	err := auditing.Read(ctx, p, search.Query{}, false, func(r ledger.Record) error {
 		switch r.Kind {
 		case "learn.start":
 			if until != r.Detail["until"] { // else the agent was restarted
@@ -164,9 +165,9 @@ func proposeLearnt(ctx context.Context, e cli.Env, file string, p up.Paths, appl
 	if err != nil {
 		return fault.Wrap(fault.Invalid, file+" can't be edited by machine; add the lines by hand", err)
 	}
-	text := fmt.Sprintf("\nlearnt %s from %s\n", count(len(edits), "grant"), count(len(calls), "kind")+" of calls")
+	text := fmt.Sprintf("\nlearnt %s from %s\n", cli.Count(len(edits), "grant"), cli.Count(len(calls), "kind")+" of calls")
 	for _, n := range notes {
-		text += fmt.Sprintf("  note: %s -> %s: %s\n", n.Caller, n.Target, clean(n.Text))
+		text += fmt.Sprintf("  note: %s -> %s: %s\n", n.Caller, n.Target, cli.Clean(n.Text))
 	}
 	if string(after) == string(src) {
 		return cli.WriteText(e.Out, text+file+" has them all\n")

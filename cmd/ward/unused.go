@@ -86,7 +86,7 @@ func unused(e cli.Env, file string, u wire.UsageReport, q unusedQuery) error {
 	limit := q.now.AddDate(0, 0, -q.days)
 	if u.Since.After(limit) {
 		return fault.New(fault.Refused, fmt.Sprintf("uses are counted since %s; nothing can be called unused for %s before %s",
-			u.Since.UTC().Format(time.DateTime), count(q.days, "day"), u.Since.AddDate(0, 0, q.days).UTC().Format(time.DateOnly)))
+			u.Since.UTC().Format(time.DateTime), cli.Count(q.days, "day"), u.Since.AddDate(0, 0, q.days).UTC().Format(time.DateOnly)))
 	}
 	src, err := readSource(e, file)
 	if err != nil {
@@ -150,12 +150,12 @@ func findUnused(m *model.Model, u *wire.UsageReport, limit time.Time) (found []u
 func unusedText(found []unusedGrant, young int, u *wire.UsageReport, q unusedQuery) string {
 	text := fmt.Sprintf("uses are counted since %s\n", u.Since.UTC().Format(time.DateTime))
 	if young > 0 {
-		text += fmt.Sprintf("%s not judged: in the plan for less than %s\n", count(young, "grant"), count(q.days, "day"))
+		text += fmt.Sprintf("%s not judged: in the plan for less than %s\n", cli.Count(young, "grant"), cli.Count(q.days, "day"))
 	}
 	if len(found) == 0 {
-		return text + fmt.Sprintf("every other grant was used within %s\n", count(q.days, "day"))
+		return text + fmt.Sprintf("every other grant was used within %s\n", cli.Count(q.days, "day"))
 	}
-	text += fmt.Sprintf("%s without a use for %s:\n", count(len(found), "grant"), count(q.days, "day"))
+	text += fmt.Sprintf("%s without a use for %s:\n", cli.Count(len(found), "grant"), cli.Count(q.days, "day"))
 	for _, g := range found {
 		last := "never used"
 		if !g.Last.IsZero() {

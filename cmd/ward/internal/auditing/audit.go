@@ -1,4 +1,8 @@
-package main
+// Package auditing is the commands that read the ledger: what happened, whether it is whole, proofs and anchors of it.
+//
+// Guarantee: what a record holds doesn't steer the reader's terminal. Not guaranteed: order by time; records come in the order in which the
+// ledger took them.
+package auditing
 
 import (
 	"context"
@@ -24,7 +28,8 @@ import (
 	"github.com/wardhq/ward/internal/up"
 )
 
-func newAuditCommand(e cli.Env) *cobra.Command {
+// NewCommand is ward audit.
+func NewCommand(e cli.Env) *cobra.Command {
 	var file, since, until string
 	var q search.Query
 	var asJSON, follow bool
@@ -37,7 +42,7 @@ once, then counts), changes of the plan, certificates. While nothing runs, the l
   ward audit --service payments --follow
   ward audit --subject web --object payments --newest --limit 20
   ward audit verify`,
-		Args: noArgs,
+		Args: cli.ExactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
 			if q.Since, err = auditTime("--since", since, time.Now()); err != nil {
@@ -59,7 +64,7 @@ once, then counts), changes of the plan, certificates. While nothing runs, the l
 				enc.SetEscapeHTML(false)
 				show = func(r ledger.Record) error { return enc.Encode(r) }
 			}
-			return readAudit(cli.Background(c), p, q, follow, show)
+			return Read(cli.Background(c), p, q, follow, show)
 		},
 	}
 	c.Flags().StringVarP(&file, "file", "f", cli.DefaultFile, "the model that runs")
@@ -75,7 +80,7 @@ once, then counts), changes of the plan, certificates. While nothing runs, the l
 	c.Flags().IntVar(&q.Limit, "limit", 0, "at most so many records; all if 0")
 	c.Flags().BoolVar(&follow, "follow", false, "go on as more comes")
 	c.Flags().BoolVar(&asJSON, "json", false, "print records as JSON, one a line")
-	c.AddCommand(newAuditVerifyCommand(e), newAuditProveCommand(e), newAuditAnchorsCommand(e))
+	c.AddCommand(newVerifyCommand(e), newProveCommand(e), newAnchorsCommand(e))
 	return c
 }
 
@@ -101,15 +106,15 @@ func auditTime(flag, s string, now time.Time) (time.Time, error) {
 	return time.Time{}, fault.New(fault.Usage, fmt.Sprintf("%s takes 30m, 24h, 7d or a date as 2026-01-31, not %q", flag, s))
 }
 
-// readAudit hands over records of the running control, or of the ledger's folder while nothing runs.
-func readAudit(ctx context.Context, p up.Paths, q search.Query, follow bool, show func(ledger.Record) error) error {
+// Read hands over records of the running control, or of the ledger's folder while nothing runs.
+func Read(ctx context.Context, p up.Paths, q search.Query, follow bool, show func(ledger.Record) error) error {
 	v := q.Values()
 	if follow {
 		v.Set("follow", "1")
 	}
 	resp, err := p.Admin().Do(ctx, http.MethodGet, "/v1/audit?"+v.Encode(), nil)
 	if fault.KindOf(err) == fault.Unavailable && !follow {
-		return readAuditFolder(p, q, show)
+		return readFolder(p, q, show)
 	}
 	if err != nil {
 		return cli.NotRunning(err)
@@ -131,11 +136,11 @@ func readAudit(ctx context.Context, p up.Paths, q search.Query, follow bool, sho
 	}
 }
 
-func ledgerFolder(p up.Paths) string { return filepath.Join(p.Control, "ledger") }
+func folder(p up.Paths) string { return filepath.Join(p.Control, "ledger") }
 
-func readAuditFolder(p up.Paths, q search.Query, show func(ledger.Record) error) error {
+func readFolder(p up.Paths, q search.Query, show func(ledger.Record) error) error {
 	var failed error
-	err := search.Folder(ledgerFolder(p), q, func(r ledger.Record) bool {
+	err := search.Folder(folder(p), q, func(r ledger.Record) bool {
 		failed = show(r)
 		return failed == nil
 	})
@@ -159,7 +164,7 @@ func recordText(r *ledger.Record) string {
 	d := r.Detail
 	switch r.Kind {
 	case "request.denied", "request.observed", "request.malformed", "request.learned", "request.failed":
-		return requestText(r)
+		return RequestText(r)
 	case "certificate.issued":
 		return fmt.Sprintf("%s until %s", r.Object, d["not_after"])
 	case "jwt.issued":
@@ -170,7 +175,7 @@ func recordText(r *ledger.Record) string {
 			text = fmt.Sprintf("%.12s in place of %.12s", d["revision"], d["from"])
 		}
 		for line := range strings.Lines(d["changes"]) {
-			text += "\n    " + clean(strings.TrimRight(line, "\n"))
+			text += "\n    " + cli.Clean(strings.TrimRight(line, "\n"))
 		}
 		return text
 	}
@@ -183,10 +188,11 @@ func recordText(r *ledger.Record) string {
 	for _, k := range slices.Sorted(maps.Keys(d)) {
 		parts = append(parts, k+"="+d[k])
 	}
-	return clean(strings.Join(parts, " ")) + times(r.Count)
+	return cli.Clean(strings.Join(parts, " ")) + times(r.Count)
 }
 
-func requestText(r *ledger.Record) string {
+// RequestText says in words what a record of a request holds.
+func RequestText(r *ledger.Record) string {
 	d := r.Detail
 	target := r.Object
 	if d["port"] != "" {
@@ -209,7 +215,7 @@ func requestText(r *ledger.Record) string {
 	if len(why) > 0 {
 		text += "  (" + strings.Join(why, ", ") + ")"
 	}
-	return strings.TrimRight(clean(text)+times(r.Count)+"  "+d["id"], " ")
+	return strings.TrimRight(cli.Clean(text)+times(r.Count)+"  "+d["id"], " ")
 }
 
 func times(n int64) string {
@@ -217,14 +223,4 @@ func times(n int64) string {
 		return fmt.Sprintf("  %d times", n)
 	}
 	return ""
-}
-
-// clean takes away what would steer the reader's terminal: an attacker chooses paths.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return '�'
-		}
-		return r
-	}, s)
 }

@@ -1,4 +1,4 @@
-package main
+package auditing
 
 import (
 	"encoding/json"
@@ -25,7 +25,7 @@ type proveFlags struct {
 	asJSON                              bool
 }
 
-func newAuditProveCommand(e cli.Env) *cobra.Command {
+func newProveCommand(e cli.Env) *cobra.Command {
 	var f proveFlags
 	c := &cobra.Command{
 		Use:   "prove [INDEX]",
@@ -68,7 +68,7 @@ func writeProof(e cli.Env, f *proveFlags, args []string) error {
 			return fault.New(fault.Usage, fmt.Sprintf("a record is named by its index, as 'ward audit --json' shows it, not %q", args[0]))
 		}
 	case len(args) == 0 && f.event != "":
-		if err := search.Folder(ledgerFolder(p), search.Query{ID: f.event, Limit: 1}, func(r ledger.Record) bool { index = r.Index; return true }); err != nil {
+		if err := search.Folder(folder(p), search.Query{ID: f.event, Limit: 1}, func(r ledger.Record) bool { index = r.Index; return true }); err != nil {
 			return err
 		}
 		if index == ledger.Nothing {
@@ -83,7 +83,7 @@ func writeProof(e cli.Env, f *proveFlags, args []string) error {
 			return err
 		}
 	}
-	proof, err := ledger.Prove(ledgerFolder(p), index, since)
+	proof, err := ledger.Prove(folder(p), index, since)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func checkProof(e cli.Env, f *proveFlags) error {
 	if f.asJSON {
 		return cli.WriteJSON(e.Out, claim)
 	}
-	text := fmt.Sprintf("holds, under a checkpoint of %s\n", count(int(claim.Records), "record"))
+	text := fmt.Sprintf("holds, under a checkpoint of %s\n", cli.Count(int(claim.Records), "record"))
 	if claim.Record != nil {
 		text += fmt.Sprintf("record %d: ", claim.Record.Index)
 		var line strings.Builder
@@ -129,12 +129,12 @@ func checkProof(e cli.Env, f *proveFlags) error {
 		text += line.String()
 	}
 	if proof.Since != "" {
-		text += fmt.Sprintf("the ledger goes on from its first %s\n", count(int(claim.Since), "record"))
+		text += fmt.Sprintf("the ledger goes on from its first %s\n", cli.Count(int(claim.Since), "record"))
 	}
 	return cli.WriteText(e.Out, text)
 }
 
-func newAuditAnchorsCommand(e cli.Env) *cobra.Command {
+func newAnchorsCommand(e cli.Env) *cobra.Command {
 	var asJSON bool
 	c := cli.Running("anchors", "List where checkpoints of the ledger are kept, and how that goes", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
 		var all []anchor.State
@@ -156,21 +156,21 @@ func anchorsText(all []anchor.State) string {
 	}
 	var text strings.Builder
 	for _, s := range all {
-		fmt.Fprintf(&text, "%-8s %s  ", s.Kind, clean(s.To))
+		fmt.Fprintf(&text, "%-8s %s  ", s.Kind, cli.Clean(s.To))
 		switch {
 		case s.Time.IsZero():
 			text.WriteString("not yet")
 		default:
-			fmt.Fprintf(&text, "%s at %s", count(int(s.Records), "record"), s.Time.UTC().Format(time.DateTime))
+			fmt.Fprintf(&text, "%s at %s", cli.Count(int(s.Records), "record"), s.Time.UTC().Format(time.DateTime))
 		}
 		if !s.Stamp.IsZero() {
 			fmt.Fprintf(&text, ", stamped %s", s.Stamp.UTC().Format(time.DateTime))
 		}
 		switch {
 		case s.Contradicted:
-			fmt.Fprintf(&text, "\n         IT CONTRADICTS THE LEDGER: %s", clean(s.Error))
+			fmt.Fprintf(&text, "\n         IT CONTRADICTS THE LEDGER: %s", cli.Clean(s.Error))
 		case s.Error != "":
-			fmt.Fprintf(&text, "\n         failed: %s", clean(s.Error))
+			fmt.Fprintf(&text, "\n         failed: %s", cli.Clean(s.Error))
 		}
 		text.WriteString("\n")
 	}

@@ -1,4 +1,4 @@
-package main
+package auditing
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ import (
 	"github.com/wardhq/ward/internal/up"
 )
 
-func newAuditVerifyCommand(e cli.Env) *cobra.Command {
+func newVerifyCommand(e cli.Env) *cobra.Command {
 	var file, key, anchored string
 	var asJSON bool
 	c := &cobra.Command{
@@ -43,7 +43,7 @@ Exit code 0: whole. 1: changed.`,
 			if err != nil {
 				return err
 			}
-			dir := ledgerFolder(p)
+			dir := folder(p)
 			if len(args) == 1 {
 				dir = args[0]
 			}
@@ -80,12 +80,12 @@ func verifyLedger(e cli.Env, dir, key, anchored string, asJSON bool) error {
 			ledger.Report
 		}{true, r})
 	}
-	text := fmt.Sprintf("whole: %s under a signed checkpoint\n", count(int(r.Records), "record"))
+	text := fmt.Sprintf("whole: %s under a signed checkpoint\n", cli.Count(int(r.Records), "record"))
 	if r.Tail > 0 {
-		text += fmt.Sprintf("       %s after it, to be signed in a moment or at the next start\n", count(int(r.Tail), "record"))
+		text += fmt.Sprintf("       %s after it, to be signed in a moment or at the next start\n", cli.Count(int(r.Tail), "record"))
 	}
 	if r.First > 0 {
-		text += fmt.Sprintf("       %s removed when their days had passed, and proved by their hashes\n", count(int(r.First), "record"))
+		text += fmt.Sprintf("       %s removed when their days had passed, and proved by their hashes\n", cli.Count(int(r.First), "record"))
 	}
 	if anchored != "" {
 		text += "       it goes on from the checkpoint in " + anchored + "\n"
