@@ -32,7 +32,7 @@ func (s *Supervisor) watch(ctx context.Context) {
 		}
 		last = now
 		if err := s.apply(context.WithoutCancel(ctx)); err != nil {
-			s.printer.say("%s has changed, but the plan in force stays: %s", s.paths.File, err)
+			s.printer.Say("%s has changed, but the plan in force stays: %s", s.paths.File, err)
 		}
 	}
 }
@@ -74,7 +74,7 @@ func (s *Supervisor) apply(ctx context.Context) error {
 		return err
 	}
 	s.changeServices(ctx, old, next)
-	s.printer.say("plan %.12s in force", next.Revision())
+	s.printer.Say("plan %.12s in force", next.Revision())
 	return nil
 }
 
@@ -105,7 +105,7 @@ func (s *Supervisor) changeServices(ctx context.Context, old, next *plan.Plan) {
 			continue
 		}
 		if err := s.startService(ctx, svc); err != nil {
-			s.printer.line(string(svc.Name), err.Error())
+			s.printer.Line(string(svc.Name), err.Error())
 		}
 	}
 }

@@ -1,106 +1,19 @@
 package up
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/wardhq/ward/internal/wire"
 )
 
 // Bounds on what services print.
 const (
-	maxLine    = 16 << 10 // bytes; longer lines are cut into several
-	maxCleaned = 64 << 10 // bytes of a line that are looked at for credentials at once, before it is cut
-	maxLogFile = 8 << 20  // bytes; then the file becomes <name>.log.1
+	maxLogFile = 8 << 20 // bytes; then the file becomes <name>.log.1
 )
-
-// printer writes whole lines with the name of who said them.
-type printer struct {
-	mu    sync.Mutex
-	out   io.Writer // guarded by mu
-	width int       // guarded by mu
-	color bool
-	leaks *leaks
-}
-
-func newPrinter(out io.Writer, color bool, l *leaks) *printer {
-	return &printer{out: out, width: 10, color: color, leaks: l}
-}
-
-// say prints a line of Ward's own.
-func (p *printer) say(format string, args ...any) { p.line("ward", fmt.Sprintf(format, args...)) }
-
-// colors are the terminal's 256-colour numbers that read well on dark and light.
-var colors = [...]int{33, 70, 136, 133, 37, 166, 61, 160}
-
-func (p *printer) line(who, text string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.width = max(p.width, len(who))
-	text = Printable(text)
-	if !p.color {
-		fmt.Fprintf(p.out, "%-*s | %s\n", p.width, who, text)
-		return
-	}
-	sum := 0
-	for _, b := range []byte(who) {
-		sum += int(b)
-	}
-	fmt.Fprintf(p.out, "\x1b[38;5;%dm%-*s |\x1b[0m %s\n", colors[sum%len(colors)], p.width, who, text)
-}
-
-// Printable takes away what would steer the reader's terminal.
-func Printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\t' {
-			return '�'
-		}
-		return r
-	}, s)
-}
-
-// pipe returns a file whose lines are printed with who's name, and kept by keep
-// if not nil; secrets in them become asterisks before. The caller closes it once a process has it.
-func (p *printer) pipe(who string, keep func(line string)) *os.File {
-	r, w, err := os.Pipe()
-	if err != nil {
-		// Out of descriptors: the service runs on without its log.
-		null, _ := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
-		return null
-	}
-	go func() {
-		defer r.Close()
-		b := bufio.NewReaderSize(r, maxCleaned)
-		c := p.leaks.cleaner(who)
-		say := func(line []byte) {
-			if keep != nil {
-				keep(string(line))
-			}
-			p.line(who, string(line))
-		}
-		for {
-			line, more, err := b.ReadLine()
-			line = c.clean(line, more)
-			for ; len(line) > maxLine; line = line[maxLine:] {
-				say(line[:maxLine])
-			}
-			if err == nil && !more || len(line) > 0 {
-				say(line)
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	return w
-}
 
 // logFile keeps a service's output, bounded to twice maxLogFile.
 type logFile struct {

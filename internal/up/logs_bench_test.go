@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/leak"
+	"github.com/wardhq/ward/internal/up/output"
 	"github.com/wardhq/ward/internal/wire"
 )
 
 // BenchmarkPrinting is how fast a service may print lines of 200 bytes: they are masked, kept in a file, brought to control, and shown.
 func BenchmarkPrinting(b *testing.B) {
-	l := &leaks{found: func(string, leak.Finding) {}, shown: func(string, string) {}}
-	p := newPrinter(io.Discard, false, l)
+	l := &output.Leaks{Found: func(string, leak.Finding) {}, Shown: func(string, string) {}}
+	p := output.NewPrinter(io.Discard, false, l)
 	log, err := openLog(b.TempDir(), "web")
 	if err != nil {
 		b.Fatal(err)
@@ -30,7 +31,7 @@ func BenchmarkPrinting(b *testing.B) {
 	go func() { defer close(done); sender.Run(ctx) }()
 	lines := 0
 	end := make(chan struct{})
-	w := p.pipe("web", func(line string) {
+	w := p.Pipe("web", func(line string) {
 		if line == "end" {
 			close(end)
 		}

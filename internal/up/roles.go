@@ -87,7 +87,7 @@ func (r *role) supervise(ctx context.Context) {
 		}
 		_, reason := box.Exit()
 		slog.Error("role ended", "role", r.name, "reason", reason)
-		r.up.printer.say("%s ended unexpectedly; starting it again", r.name)
+		r.up.printer.Say("%s ended unexpectedly; starting it again", r.name)
 		if time.Since(began) > calm {
 			pause = firstBackoff
 		}
@@ -157,7 +157,7 @@ func (r *role) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	logs := r.up.printer.pipe("ward/"+r.name, nil)
+	logs := r.up.printer.Pipe("ward/"+r.name, nil)
 	box, err := r.up.launcher.Start(ctx, sandbox.Config{Spec: spec, Stdin: theirs, Stdout: logs, Stderr: logs, CgroupName: "ward-" + r.name})
 	theirs.Close()
 	logs.Close()

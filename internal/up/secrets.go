@@ -74,7 +74,7 @@ func (s *Supervisor) renewAll(ctx context.Context, current map[string]int64) {
 		}
 	}
 	for service := range again {
-		s.printer.line(service, "a secret has a new value: starting again")
+		s.printer.Line(service, "a secret has a new value: starting again")
 		s.owned.Go(func() {
 			if err := s.restart(service); err != nil {
 				slog.Error("restart for new secrets", "service", service, "error", err)

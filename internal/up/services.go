@@ -205,7 +205,7 @@ func (in *instance) refused() bool {
 	in.failed = true
 	in.mu.Unlock()
 	in.set(Ended, "refused: "+why)
-	in.up.printer.line(in.label(), "isn't started: "+why)
+	in.up.printer.Line(in.label(), "isn't started: "+why)
 	in.up.record(wire.Event{Kind: "service.refused", Subject: "up", Object: string(in.service.Name), Detail: map[string]string{"reason": why}})
 	return true
 }
@@ -267,7 +267,7 @@ func (in *instance) sayEnd(exit sandbox.Exit, err error) {
 		reason = err.Error()
 	}
 	in.set(Backoff, reason)
-	in.up.printer.line(in.label(), "ended: "+reason)
+	in.up.printer.Line(in.label(), "ended: "+reason)
 	in.up.record(wire.Event{Kind: "service.exit", Subject: "up", Object: in.label(), Detail: map[string]string{"reason": reason}})
 }
 
@@ -294,7 +294,7 @@ func (in *instance) runOnce(ctx context.Context, ready func()) (sandbox.Exit, er
 	go func() {
 		if in.waitReady(probing, box) == nil {
 			in.set(Ready, "")
-			in.up.printer.line(in.label(), "ready")
+			in.up.printer.Line(in.label(), "ready")
 			ready()
 		}
 	}()
@@ -320,7 +320,7 @@ func (in *instance) build(ctx context.Context) (*sandbox.Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := in.up.printer.pipe(in.label(), in.keep)
+	out := in.up.printer.Pipe(in.label(), in.keep)
 	defer out.Close()
 	box, err := in.up.launcher.Start(ctx, sandbox.Config{
 		Spec: spec, Stdout: out, Stderr: out, CgroupName: in.label(), CPU: in.service.Limits.CPU,
@@ -330,7 +330,7 @@ func (in *instance) build(ctx context.Context) (*sandbox.Sandbox, error) {
 		return nil, err
 	}
 	if in.service.Limits.CPU > 0 && !box.CPULimited() {
-		in.up.printer.line(in.label(), "limits: cpu is not in force: this user may make no control group with it; see README of the sandbox")
+		in.up.printer.Line(in.label(), "limits: cpu is not in force: this user may make no control group with it; see README of the sandbox")
 	}
 	in.up.mu.Lock()
 	in.up.runs++
@@ -456,7 +456,7 @@ func (in *instance) waitReady(ctx context.Context, box *sandbox.Sandbox) error {
 		pause = min(pause*3/2, 250*time.Millisecond)
 		limit := time.Duration(max(r.TimeoutSeconds, 1)) * time.Second
 		if time.Since(began) > limit {
-			in.up.printer.line(in.label(), fmt.Sprintf("isn't ready after %s: does it listen on port %d?", limit, r.Port))
+			in.up.printer.Line(in.label(), fmt.Sprintf("isn't ready after %s: does it listen on port %d?", limit, r.Port))
 			began = time.Now()
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/sandbox"
 	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/up/output"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -58,8 +59,8 @@ type Supervisor struct {
 	paths    Paths
 	flags    *wire.Tally[flagged]
 	launcher *sandbox.Launcher
-	printer  *printer
-	leaks    *leaks
+	printer  *output.Printer
+	leaks    *output.Leaks
 	logs     *wire.LogSender
 	arena    *secret.Arena // the root key, while this runs
 	admin    *wire.Client
@@ -102,15 +103,15 @@ func Run(ctx context.Context, c Config) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	s := &Supervisor{
-		config: c, paths: paths, launcher: sandbox.NewLauncher(), leaks: &leaks{},
+		config: c, paths: paths, launcher: sandbox.NewLauncher(), leaks: &output.Leaks{},
 		sockets: map[string]*os.File{}, services: map[string][]*instance{}, slots: map[string]int{}, plan: p, stop: stop,
 		events: make(chan wire.Event, 1024), newValues: make(chan struct{}),
 	}
 	s.flags = newFlags(s.record)
-	s.leaks.found = s.foundInLog
-	s.leaks.shown = s.shownInLog
+	s.leaks.Found = s.foundInLog
+	s.leaks.Shown = s.shownInLog
 	s.logs = wire.NewLogSender(func(ctx context.Context, all []wire.LogLine) error { return s.admin.ReportLogs(ctx, all) })
-	s.printer = newPrinter(c.Out, c.Color, s.leaks)
+	s.printer = output.NewPrinter(c.Out, c.Color, s.leaks)
 	defer s.closeSockets()
 	if s.arena, err = secret.NewArena(1); err != nil {
 		return err
@@ -140,7 +141,7 @@ func (s *Supervisor) run(ctx context.Context) error {
 	s.owned.Go(func() { s.reportUse(ctx) })
 	s.owned.Go(func() { s.anchorFiles(ctx) })
 	s.owned.Go(func() { s.logs.Run(roles) })
-	s.owned.Go(func() { s.leaks.follow(ctx, s.admin) })
+	s.owned.Go(func() { s.leaks.Follow(ctx, s.admin) })
 	s.record(wire.Event{Kind: "ward.start", Subject: "up", Detail: map[string]string{"pid": fmt.Sprint(os.Getpid())}})
 	if err := s.serveAPI(roles); err != nil {
 		return err
@@ -153,7 +154,7 @@ func (s *Supervisor) run(ctx context.Context) error {
 		s.announce(ctx, began)
 	}
 	s.watch(ctx)
-	s.printer.say("stopping")
+	s.printer.Say("stopping")
 	s.record(wire.Event{Kind: "ward.stop", Subject: "up"})
 	return nil
 }
@@ -161,7 +162,7 @@ func (s *Supervisor) run(ctx context.Context) error {
 // announce says that everything is ready, or what isn't; then it goes on looking.
 func (s *Supervisor) announce(ctx context.Context, began time.Time) {
 	ready := func() {
-		s.printer.say("ready in %s: %s", time.Since(began).Round(10*time.Millisecond), s.url())
+		s.printer.Say("ready in %s: %s", time.Since(began).Round(10*time.Millisecond), s.url())
 		s.offerFirstAdmin(ctx)
 		if s.config.Ready != nil {
 			close(s.config.Ready)
@@ -172,7 +173,7 @@ func (s *Supervisor) announce(ctx context.Context, began time.Time) {
 		ready()
 		return
 	}
-	s.printer.say("started, but not ready: %s; what is ready answers at %s", strings.Join(missing, ", "), s.url())
+	s.printer.Say("started, but not ready: %s; what is ready answers at %s", strings.Join(missing, ", "), s.url())
 	s.owned.Go(func() {
 		tick := time.NewTicker(100 * time.Millisecond)
 		defer tick.Stop()
@@ -227,7 +228,7 @@ func (s *Supervisor) startRoles(ctx context.Context) error {
 		return err
 	}
 	if made {
-		s.printer.say("a new root key seals the state; it lies in a key file, for whoever reads that and the state: see 'ward seal status'")
+		s.printer.Say("a new root key seals the state; it lies in a key file, for whoever reads that and the state: see 'ward seal status'")
 		if err := s.firstKit(ctx); err != nil {
 			return err
 		}
@@ -275,7 +276,7 @@ func (s *Supervisor) startRoles(ctx context.Context) error {
 // firstKit shows the first recovery kit, or says that there is none.
 func (s *Supervisor) firstKit(ctx context.Context) error {
 	if s.config.FirstKit == nil {
-		s.printer.say("there is no recovery kit yet; make one with 'ward seal kit'")
+		s.printer.Say("there is no recovery kit yet; make one with 'ward seal kit'")
 		return nil
 	}
 	kit, err := s.paths.NewKit(ctx, s.config.Passphrase)

@@ -105,10 +105,10 @@ func (s *Supervisor) offerFirstAdmin(ctx context.Context) {
 	}
 	var first wire.FirstAdmin
 	if err := s.admin.Call(ctx, http.MethodGet, "/v1/first-admin", nil, &first); err != nil {
-		s.printer.say("there may be no administrator yet, and no link for the first one: %v", err)
+		s.printer.Say("there may be no administrator yet, and no link for the first one: %v", err)
 		return
 	}
 	if first.Link != "" {
-		s.printer.say("nobody administers people yet; this link makes the first administrator, once: %s", first.Link)
+		s.printer.Say("nobody administers people yet; this link makes the first administrator, once: %s", first.Link)
 	}
 }

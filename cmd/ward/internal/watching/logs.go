@@ -17,6 +17,7 @@ import (
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/up"
+	"github.com/wardhq/ward/internal/up/output"
 )
 
 // followEvery is how often control is asked for more.
@@ -175,7 +176,7 @@ func (l *logsCommand) print(all []watch.LogEntry) error {
 	}
 	for i := range all {
 		x := &all[i]
-		text := up.Printable(x.Text)
+		text := output.Printable(x.Text)
 		if x.Level.String() == "gap" {
 			text = "[ward: " + text + "]"
 		}
@@ -201,7 +202,7 @@ func (l *logsCommand) stream(ctx context.Context, p up.Paths, service string) er
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		if _, err := fmt.Fprintln(l.e.Out, up.Printable(lines.Text())); err != nil {
+		if _, err := fmt.Fprintln(l.e.Out, output.Printable(lines.Text())); err != nil {
 			return fmt.Errorf("print lines: %w", err)
 		}
 	}
