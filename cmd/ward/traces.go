@@ -72,7 +72,11 @@ func showTrace(c *cobra.Command, e cli.Env, p up.Paths, id string, asJSON bool) 
 	if asJSON {
 		return cli.WriteJSON(e.Out, all)
 	}
-	return printTrace(e.Out, all)
+	if err := printTrace(e.Out, all); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(e.Out, "\nwhat services printed of it: ward logs --trace %s\n", all[0].Trace)
+	return err
 }
 
 // frame is from when to when Ward's hops were: what applications say of their times doesn't move it.
