@@ -19,7 +19,7 @@ func Capability() capability.Capability {
 			{From: capability.Inside, Kind: "otlp-agent", Tries: "an agent that was taken over and tells of spans that can't be, or that print what they like", Test: "internal/cap/watch.TestWhatAnAgentSaysOfApplicationsIsChecked"},
 			{From: capability.Outside, Kind: "otlp-collector", Tries: "a collector that leads the keys of its headers elsewhere, or answers without end", Test: "internal/cap/watch/internal/otlp.TestWhatIsRefusedForGoodIsNotSentAgain"},
 			{From: capability.Inside, Kind: "log-flood", Tries: "a hundred thousand lines a second, to push out what other services printed", Test: "internal/cap/watch/internal/logs.TestANoisyServiceTakesFromNobody"},
-			{From: capability.Inside, Kind: "log-flood", Tries: "lines while control is away, to fill memory and take the others' place", Test: "internal/wire.TestLogsWaitForControlWithinBounds"},
+			{From: capability.Inside, Kind: "log-backlog", Tries: "lines while control is away, to fill memory and take the others' place", Test: "internal/wire.TestLogsWaitForControlWithinBounds"},
 			{From: capability.Inside, Kind: "log-lines", Tries: "lines that steer the reader's terminal, pass for another service's, or carry a credential across the cut of a long line", Test: "cmd/ward.TestLogsAreSearched"},
 			{From: capability.Outside, Kind: "search", Tries: "a regular expression that keeps control busy", Test: "internal/cap/watch/internal/logs.TestASearchEndsWithItsContext"},
 			{From: capability.Inside, Kind: "circle", Tries: "spans that hide another service's in a circle", Test: "cmd/ward.TestACircleOfSpansHidesNothing"},
