@@ -15,6 +15,7 @@ import (
 
 // printing prints what attacks a log and whoever reads it.
 const printing = `
+i=0; while [ $i -lt 60000 ]; do i=$((i+1)); echo "line $i of a flood"; done
 printf 'half of a token: ghp_ABCDEFGHIJKLM'; printf 'NOPQRSTUVWXYZ0123456789\n'
 x=xxxxxxxxxx; for i in 1 2 3 4 5 6 7 8 9 10; do x=$x$x; done # 10,240
 y=yyyyyy; for i in 1 2 3 4 5 6 7 8 9 10; do y=$y$y; done # 6,144: the token stands across 16,384
@@ -42,7 +43,7 @@ func TestLogsAreSearched(t *testing.T) {
 		return out
 	}
 	wardtest.Eventually(t, "all lines are kept", func() bool { return strings.Contains(logs("lonely", "--grep", "Flood"), "flood is over") })
-	all := logs()
+	all := logs("-n", "1000") + logs("catalog")
 	for _, want := range []string{"| toy service listens on", "| half of a token: *", "* long\n", "cleared", "binary ", " end\n"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is missing", want)
@@ -72,6 +73,9 @@ func TestLogsAreSearched(t *testing.T) {
 		if code, _, errs := say(append([]string{"logs", "-f", w.File}, args...)...); code == 0 || !strings.Contains(errs, want) {
 			t.Errorf("%v: %d %s", args, code, errs)
 		}
+	}
+	if out := logs("lonely", "--grep", "I/O error"); out != "" {
+		t.Errorf("a service that prints much is refused by its pipe: %.300s", out)
 	}
 	if code, out, errs := say("slo", "-f", w.File); code != 0 || !strings.Contains(out, "PROMISED") && !strings.Contains(out, "nothing was asked for") {
 		t.Errorf("slo: %d %s %s", code, out, errs)

@@ -54,6 +54,11 @@ func initMain(args []string) error {
 	for _, fd := range fds {
 		unix.CloseOnExec(fd)
 	}
+	for _, fd := range fds[2:5] { // received ones are non-blocking; programs expect to wait, and lose what they print to EAGAIN
+		if err := unix.SetNonblock(fd, false); err != nil {
+			return fmt.Errorf("make the service's streams wait: %w", err)
+		}
+	}
 	control, err := scm.Inherited(fds[0], "control")
 	if err != nil {
 		return err
