@@ -106,7 +106,7 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 		s.What = fmt.Sprintf("%s printed %s; it was masked.", service, what)
 	case "canary":
 		s.What, s.Held = fmt.Sprintf("%s printed a canary: %s.", service, what), true // shown, and not used: it may have come with somebody's error
-		if strings.HasPrefix(what, plan.CanaryName(service)+" ") { // it has shown its own environment
+		if strings.HasPrefix(what, plan.CanaryName(service)+" ") {                    // it has shown its own environment
 			s.Rule, s.Object = "leak", what
 		}
 	case "undeclared-name":
