@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/base/pki"
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/sandbox"
 	"github.com/wardhq/ward/internal/plan"
@@ -142,6 +143,7 @@ func (s *Supervisor) run(ctx context.Context) error {
 	s.owned.Go(func() { s.anchorFiles(ctx) })
 	s.owned.Go(func() { s.logs.Run(roles) })
 	s.owned.Go(func() { s.leaks.Follow(ctx, s.admin) })
+	s.owned.Go(func() { s.tellCertificate(ctx) })
 	s.record(wire.Event{Kind: "ward.start", Subject: "up", Detail: map[string]string{"pid": fmt.Sprint(os.Getpid())}})
 	if err := s.serveAPI(roles); err != nil {
 		return err
@@ -309,6 +311,27 @@ func (s *Supervisor) addCertificateFolder() error {
 		s.gateway.folders = append(s.gateway.folders, sandbox.Folder{Host: path, Inside: wire.GatewayTLS[i]})
 	}
 	return nil
+}
+
+// tellCertificate tells, now and twice a day, when the certificate ends that the model names: nobody renews it but people.
+func (s *Supervisor) tellCertificate(ctx context.Context) {
+	t := time.NewTicker(12 * time.Hour)
+	defer t.Stop()
+	for {
+		g := s.currentPlan().Gateway
+		if g.TLS == "files" {
+			if end, err := pki.FileEnds(s.inBase(g.CertFile)); err != nil {
+				slog.Warn("read the gateway's certificate", "error", err)
+			} else {
+				s.record(wire.Event{Kind: "certificate.in_use", Subject: "up", Object: g.Host, Detail: map[string]string{"not_after": end.UTC().Format(time.RFC3339)}})
+			}
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // record queues an event for the ledger; it never blocks the supervisor.

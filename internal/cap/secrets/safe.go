@@ -227,6 +227,11 @@ func (s *Safe) Deliver(ctx context.Context, r wire.DeliveryRequest) (wire.Delive
 	return out, nil
 }
 
+// Ending are the secrets whose value ends before a time.
+func (s *Safe) Ending(ctx context.Context, before time.Time) (map[string]time.Time, error) {
+	return s.values.Ending(ctx, before)
+}
+
 func noValue(name string) error {
 	return fault.New(fault.NotFound, fmt.Sprintf("secret %s has no value yet; set one with 'ward secrets set %s'", name, name))
 }

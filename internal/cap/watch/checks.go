@@ -1,7 +1,9 @@
 package watch
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -26,27 +28,39 @@ const (
 	compareSpan = 30 * time.Minute
 	slowerTimes = 2
 	slowerLeast = 50 * time.Millisecond
+	// What somebody has to renew is said so long before its end, and once an hour is looked.
+	endsSoon  = 14 * 24 * time.Hour
+	endsNow   = 2 * 24 * time.Hour
+	endsEvery = time.Hour
 )
 
 // checks is what is looked at every few seconds.
 type checks struct {
 	started map[string]time.Time // services that were started anew, and aren't compared yet
 	sent    map[way]uint64
+	ends    map[string]time.Time // certificates that somebody else has issued, by host
+	looked  time.Time            // at what ends
 }
 
 // event notes what is compared later.
 func (c *checks) event(e *wire.Event) {
-	if e.Kind == "service.start" && len(c.started) < 1000 {
+	switch {
+	case e.Kind == "service.start" && len(c.started) < 1000:
 		c.started[e.Object] = e.Time
+	case e.Kind == "certificate.in_use":
+		if t, err := time.Parse(time.RFC3339, e.Detail["not_after"]); err == nil {
+			c.ends = map[string]time.Time{e.Object: t} // there is one gateway
+		}
 	}
 }
 
 // check looks at everything that comes without an event.
-func (f *Findings) check() []detect.Signal {
+func (f *Findings) check(ctx context.Context) []detect.Signal {
 	now := f.config.Clock.Now()
 	all := f.config.Watch.trouble(now)
 	all = append(all, diskTrouble(f.config.Dir, now)...)
 	all = append(all, f.slower(now)...)
+	all = append(all, f.ending(ctx, now)...)
 	all = append(all, f.promises(now)...)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -128,6 +142,45 @@ func diskTrouble(dir string, now time.Time) []detect.Signal {
 		s.Severity = finding.Critical
 	}
 	return []detect.Signal{s}
+}
+
+// ending is what somebody has to renew.
+func (f *Findings) ending(ctx context.Context, now time.Time) []detect.Signal {
+	f.mu.Lock()
+	due := now.Sub(f.checks.looked) >= endsEvery
+	if due {
+		f.checks.looked = now
+	}
+	certificates := maps.Clone(f.checks.ends)
+	f.mu.Unlock()
+	if !due {
+		return nil
+	}
+	var out []detect.Signal
+	add := func(what, name string, end time.Time) {
+		if end.Sub(now) >= endsSoon {
+			return
+		}
+		s := detect.Signal{Rule: "expiring", Severity: finding.Medium, Subject: name, Object: what, Record: -1, Time: now, What: fmt.Sprintf("The %s %s ends at %s.", what, name, end.UTC().Format(time.DateTime))}
+		if end.Sub(now) < endsNow {
+			s.Severity = finding.High
+		}
+		out = append(out, s)
+	}
+	for host, end := range certificates {
+		add("certificate of", host, end)
+	}
+	if f.config.Ending == nil {
+		return out
+	}
+	secrets, err := f.config.Ending(ctx, now.Add(endsSoon))
+	if err != nil {
+		slog.Error("look for secrets that end", "error", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(secrets)) {
+		add("secret", name, secrets[name])
+	}
+	return out
 }
 
 // slower compares services that were started anew a while ago with what they were before.

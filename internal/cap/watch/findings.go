@@ -57,6 +57,8 @@ type FindingsConfig struct {
 	Watch  *Watch
 	Record func(wire.Event) // takes what is done to the ledger; must not block
 	Dir    string           // of control's state, whose disk is watched
+	// Ending are the secrets that end before a time; nil for none.
+	Ending func(ctx context.Context, before time.Time) (map[string]time.Time, error)
 	// Told hears of each finding that is new, or worse than before; nil for nobody.
 	Told func(Finding)
 }
@@ -144,7 +146,7 @@ func (f *Findings) Run(ctx context.Context) {
 			return
 		}
 		if n%int(checkEvery/time.Second) == 0 {
-			f.handle(ctx, f.check())
+			f.handle(ctx, f.check(ctx))
 		}
 		if err := f.inbox.Flush(ctx); err != nil && ctx.Err() == nil {
 			slog.Error("findings not kept", "error", err)

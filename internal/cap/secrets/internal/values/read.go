@@ -82,6 +82,33 @@ func (s *Store) peek(ctx context.Context, name string, stage Stage) (Value, erro
 	return v, nil
 }
 
+// Ending are the secrets whose current value ends before a time, and when; at most 1,000.
+func (s *Store) Ending(ctx context.Context, before time.Time) (map[string]time.Time, error) {
+	out := map[string]time.Time{}
+	err := s.db.Read(ctx, func(ctx context.Context, tx *store.Tx) error {
+		clear(out)
+		rows, err := tx.Query(ctx, `SELECT s.name, v.expires_at FROM values_secret AS s JOIN values_version AS v ON v.name = s.name AND v.version = s.current
+			WHERE s.deleted_at = 0 AND v.expires_at > 0 AND v.expires_at < ? ORDER BY v.expires_at LIMIT 1000`, before.UnixMicro())
+		if err != nil {
+			return err
+		}
+		defer func() { _ = rows.Close() }() // rows.Err says what is wrong
+		for rows.Next() {
+			var name string
+			var ends int64
+			if err := rows.Scan(&name, &ends); err != nil {
+				return err
+			}
+			out[name] = fromMicros(ends)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list secrets that end: %w", err)
+	}
+	return out, nil
+}
+
 // eachAtOnce is how many secrets Each reads at a time.
 const eachAtOnce = 250
 

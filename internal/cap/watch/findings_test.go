@@ -1,0 +1,197 @@
+package watch
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/ledger"
+	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/store"
+	"github.com/wardhq/ward/internal/telemetry"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// trail is an audit trail in memory.
+type trail struct{ all []ledger.Record }
+
+func (t *trail) Size() (int64, <-chan struct{}) { return int64(len(t.all)), nil }
+func (t *trail) Read(from int64, f func(ledger.Record) bool) error {
+	for _, r := range t.all[from:] {
+		if !f(r) {
+			break
+		}
+	}
+	return nil
+}
+
+func (t *trail) add(e wire.Event) {
+	t.all = append(t.all, ledger.Record{Index: int64(len(t.all)), Event: e})
+}
+
+// scene is Findings at a time that tests set.
+type scene struct {
+	*Findings
+	trail
+	now   time.Time
+	watch *Watch
+	done  []wire.Event
+}
+
+func newScene(t *testing.T, ending map[string]time.Time) *scene {
+	t.Helper()
+	s := &scene{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	c := clock.Func(func() time.Time { return s.now })
+	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db"), Clock: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	if s.watch, err = Open(t.TempDir(), c); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.watch.Close() })
+	s.Findings, err = OpenFindings(t.Context(), FindingsConfig{
+		DB: db, Clock: c, Ledger: &s.trail, Watch: s.watch, Record: func(e wire.Event) { s.done = append(s.done, e) }, Dir: t.TempDir(),
+		Ending: func(_ context.Context, before time.Time) (map[string]time.Time, error) {
+			out := map[string]time.Time{}
+			for name, end := range ending {
+				if end.Before(before) {
+					out[name] = end
+				}
+			}
+			return out, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &plan.Plan{Services: []plan.Service{{Service: model.Service{Name: "web"}}}, Externals: []model.External{{Name: "bank"}}}
+	s.watch.SetPlan(p)
+	s.SetPlan(p)
+	return s
+}
+
+// rules are those of which something is open.
+func (s *scene) rules(t *testing.T) map[string]Finding {
+	t.Helper()
+	s.read(t.Context())
+	s.handle(t.Context(), s.check(t.Context()))
+	all, err := s.List(t.Context(), FindingQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]Finding{}
+	for _, f := range all {
+		out[f.Rule] = f
+	}
+	return out
+}
+
+func TestASilentProcessIsFound(t *testing.T) {
+	s := newScene(t, nil)
+	report := func() {
+		if err := s.watch.Take("gateway", telemetry.Snapshot{Time: s.now, Start: s.now}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report()
+	s.now = s.now.Add(10 * time.Second)
+	if all := s.rules(t); len(all) != 0 {
+		t.Errorf("%+v", all)
+	}
+	s.now = s.now.Add(15 * time.Second)
+	if all := s.rules(t); all["silence"].Subject != "gateway" {
+		t.Errorf("%+v", all)
+	}
+	if err := s.watch.Take("gateway", telemetry.Snapshot{Time: s.now.Add(-time.Minute), Start: s.now}); err != nil {
+		t.Fatal(err)
+	}
+	if all := s.rules(t); all["clock-skew"].Subject != "gateway" {
+		t.Errorf("%+v", all)
+	}
+}
+
+func TestWhatEndsSoonIsFound(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		left     time.Duration
+		severity string
+	}{"in a month": {30 * 24 * time.Hour, ""}, "in a week": {7 * 24 * time.Hour, "medium"}, "tomorrow": {24 * time.Hour, "high"}} {
+		for _, what := range []string{"secret", "certificate"} {
+			ending := map[string]time.Time{}
+			if what == "secret" {
+				ending["api-key"] = now.Add(tt.left)
+			}
+			s := newScene(t, ending)
+			if what == "certificate" {
+				s.add(wire.Event{Kind: "certificate.in_use", Object: "shop.example", Time: s.now, Detail: map[string]string{"not_after": now.Add(tt.left).Format(time.RFC3339)}})
+			}
+			if f := s.rules(t)["expiring"]; (tt.severity == "") != (f.ID == 0) || tt.severity != "" && f.Severity.String() != tt.severity {
+				t.Errorf("%s of a %s: %+v", name, what, f)
+			}
+		}
+	}
+}
+
+func TestACertificateThatIsntRenewedIsFound(t *testing.T) {
+	s := newScene(t, nil)
+	s.watch.Issued("web", s.now.Add(time.Hour))
+	use := func() {
+		if err := s.watch.TakeProcesses([]Process{{Service: "web"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.now = s.now.Add(40 * time.Minute)
+	use()
+	if f := s.rules(t)["expiring"]; f.ID != 0 {
+		t.Errorf("%+v", f)
+	}
+	s.now = s.now.Add(10 * time.Minute)
+	use()
+	if f := s.rules(t)["expiring"]; f.Subject != "web" {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestOldNewsIsNone: after an upgrade the audit trail of years isn't gone through as if it were today's.
+func TestOldNewsIsNone(t *testing.T) {
+	s := newScene(t, nil)
+	s.add(wire.Event{Kind: "ledger.lost", Source: "agent", Time: s.now.Add(-25 * time.Hour)})
+	if all := s.rules(t); len(all) != 0 || s.inbox.Cursor() != 1 {
+		t.Errorf("%+v, read to %d", all, s.inbox.Cursor())
+	}
+	s.add(wire.Event{Kind: "ledger.lost", Source: "agent", Time: s.now})
+	if all := s.rules(t); all["ledger-gap"].ID == 0 {
+		t.Errorf("%+v", all)
+	}
+}
+
+// TestMuchMoreLeavesThanUsual simulates days of a service that sends a little to an external, and then much.
+func TestMuchMoreLeavesThanUsual(t *testing.T) {
+	s := newScene(t, nil)
+	start, sent := s.now, uint64(0)
+	hour := func(bytes uint64) {
+		for range 4 {
+			s.now = s.now.Add(15 * time.Minute)
+			sent += bytes / 4
+			if err := s.watch.Take("agent", telemetry.Snapshot{Time: s.now, Start: start, Samples: []telemetry.Sample{{Label: telemetry.Label{Caller: "web", Target: "bank", Route: telemetry.Undeclared}, In: sent}}}); err != nil {
+				t.Fatal(err)
+			}
+			s.handle(t.Context(), s.check(t.Context()))
+		}
+	}
+	for range 24 {
+		hour(20 << 20)
+	}
+	if f := s.rules(t)["egress-volume"]; f.ID != 0 {
+		t.Errorf("an ordinary day: %+v", f)
+	}
+	hour(400 << 20)
+	if f := s.rules(t)["egress-volume"]; f.Subject != "web" || f.Object != "bank" {
+		t.Errorf("%+v", f)
+	}
+}
