@@ -24,7 +24,7 @@ const (
 	heldFor    = 30 * time.Second // until it shows whether Ward keeps the trace
 	keptFor    = time.Minute      // after a hop was kept, spans of its services may still come
 	maxKept    = 1 << 14          // traces that are kept at once
-	maxLeaving = 1000             // spans that leave in a round
+	maxLeaving = 300              // spans that leave in a round: the report that they go with has room for 8 MB, and must hold the hops too
 	readRate   = 1 << 20          // bytes of one service in a second, over time: to read them costs the agent processor time
 	readAhead  = 8 * time.Second  // that much of it at once
 )

@@ -3,6 +3,7 @@ package watch
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -182,6 +183,25 @@ func TestABombIsNotUnpacked(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if n := after.TotalAlloc - before.TotalAlloc; n > 60<<20 {
 		t.Errorf("%d MB", n>>20)
+	}
+}
+
+// TestAServiceCannotMakeAReportTooLong: control would refuse it, with the hops of all that are in it.
+func TestAServiceCannotMakeAReportTooLong(t *testing.T) {
+	in, now := newIntake()
+	var all []telemetry.SpanRecord
+	for range 2 * maxLeaving {
+		x := said("web", at, nil)
+		for range telemetry.MaxAttributes {
+			x.App.Attributes = append(x.App.Attributes, telemetry.Attribute{Key: "<<<", Value: strings.Repeat("<", 39)}) // six bytes each on the wire
+		}
+		all = append(all, x)
+	}
+	in.take("web", all)
+	hop := telemetry.SpanRecord{Trace: telemetry.TraceID{1}, Label: telemetry.Label{Target: "web"}}
+	b, err := json.Marshal(in.Round([]telemetry.SpanRecord{hop}, *now))
+	if err != nil || len(b) < 1<<20 || len(b) > 4<<20 {
+		t.Error(len(b), err)
 	}
 }
 
