@@ -205,15 +205,16 @@ func TestAServiceCannotMakeAReportTooLong(t *testing.T) {
 	}
 }
 
+// zipped is a number of zeroes in gzip, in members of 1 MB at most (RFC 1952 §2.2), which are made once.
 func zipped(t *testing.T, size int) string {
 	t.Helper()
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
-	if _, err := io.CopyN(w, zeroes{}, int64(size)); err != nil {
+	if _, err := io.CopyN(w, zeroes{}, int64(min(size, 1<<20))); err != nil {
 		t.Fatal(err)
 	}
 	w.Close()
-	return b.String()
+	return strings.Repeat(b.String(), max(1, size>>20))
 }
 
 type zeroes struct{}
@@ -228,7 +229,7 @@ func TestBadRequestsAreRefused(t *testing.T) {
 		want   int
 	}{
 		"a gzip bomb":                {zipped(t, 200<<20), []string{"Content-Encoding", "gzip"}, 413},
-		"empty gzip without end":     {strings.Repeat(zipped(t, 0), 6<<20/len(zipped(t, 0))), []string{"Content-Encoding", "gzip"}, 413},
+		"empty gzip without end":     {strings.Repeat(zipped(t, 0), 250_000), []string{"Content-Encoding", "gzip"}, 413},
 		"too long":                   {strings.Repeat(" ", 5<<20), nil, 413},
 		"not gzip":                   {"{}", []string{"Content-Encoding", "gzip"}, 400},
 		"torn gzip":                  {zipped(t, 1000)[:20], []string{"Content-Encoding", "gzip"}, 400},

@@ -181,9 +181,11 @@ func TestTheQueueDropsTheOldestAndCounts(t *testing.T) {
 		for range 20 {
 			e.PutSpans(many(maxBatch))
 		}
+		e.mu.Lock()
 		if e.queued != maxQueued || len(e.queue) != maxQueued/maxBatch {
 			t.Errorf("%d spans in %d requests wait", e.queued, len(e.queue))
 		}
+		e.mu.Unlock()
 		time.Sleep(time.Hour)
 	})
 	if totals.Sent != maxQueued || totals.Dropped != 20*maxBatch-maxQueued {
