@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 )
@@ -204,6 +205,43 @@ s = socket.socket(); s.bind(("0.0.0.0", 4444)); print("bound", s.getsockname())
 	}
 	if !seen["dns evil.example"] || !seen["bind port"] {
 		t.Errorf("flags %v", seen)
+	}
+}
+
+// TestProgramsOfAnIntruderAreFlagged: those that aren't the service's. They fail as they did before, and its own run.
+func TestProgramsOfAnIntruderAreFlagged(t *testing.T) {
+	l := NewLauncher()
+	defer l.Close()
+	s := startService(t, l, service("broken-into", python(`
+import os, subprocess, sys, threading
+open("/tmp/dropped", "w").write("#!/bin/sh\n"); os.chmod("/tmp/dropped", 0o755)
+os.symlink("/tmp/dropped", "/tmp/link")
+for path in ["/bin/sh", "/tmp/dropped", "./link", "/nowhere/at/all", "/proc/self/fd/0"]:
+    try: subprocess.run([path, "-c", "id"], cwd="/tmp")
+    except OSError as e: print("exec", path, e.errno)
+def again(): print("again", subprocess.run([sys.executable, "-c", "print('child')"]).returncode)
+threads = [threading.Thread(target=again) for _ in range(4)]
+for t in threads: t.start()
+for t in threads: t.join()
+`)), testHost(t, workdir(t), 3))
+	text := s.text(t)
+	<-s.Done()
+	for _, want := range []string{"exec /bin/sh 2", "exec /tmp/dropped 13", "exec ./link 13", "exec /nowhere/at/all 2", "exec /proc/self/fd/0 "} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q isn't in what it printed: %q", want, text)
+		}
+	}
+	if n := strings.Count(text, "again 0"); n != 4 {
+		t.Errorf("its own program ran %d times of 4: %q", n, text)
+	}
+	seen := map[string]bool{}
+	for len(s.flags) > 0 {
+		f := <-s.flags
+		seen[f.Kind+" "+f.Detail] = true
+	}
+	want := map[string]bool{"exec /bin/sh": true, "exec /tmp/dropped": true, "exec /tmp/link": true, "exec /proc/self/fd/0": true}
+	if d := cmp.Diff(want, seen); d != "" {
+		t.Error(d)
 	}
 }
 

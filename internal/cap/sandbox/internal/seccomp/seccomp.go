@@ -37,6 +37,8 @@ type Options struct {
 	// NotifyBind hands every bind(2) to a supervisor; Install then returns its
 	// descriptor.
 	NotifyBind bool
+	// NotifyExec hands it every execve(2) too. It needs NotifyBind.
+	NotifyExec bool
 	// Allow lists further system calls, for Ward's own stages.
 	Allow []int
 }
@@ -80,6 +82,9 @@ func Program(o Options) ([]bpf.RawInstruction, error) {
 	}
 	if o.NotifyBind {
 		b.ifEqual(unix.SYS_BIND, retNotify)
+	}
+	if o.NotifyExec {
+		b.ifEqual(unix.SYS_EXECVE, retNotify)
 	}
 	b.rules(argumentRules)
 	b.rules(archRules)

@@ -177,19 +177,23 @@ func (p *initProcess) spawn(args []string, streams []*os.File) (int, error) {
 	}
 	pid := proc.Pid
 	_ = proc.Release() // reap waits for all
-	go p.supervise(ours)
+	go p.supervise(ours, args[0] == argvProbe)
 	return pid, nil
 }
 
-// supervise takes the notify descriptor of an exec stage and answers its binds.
-func (p *initProcess) supervise(c *scm.Conn) {
+// supervise takes the notify descriptor of an exec stage and answers for it.
+func (p *initProcess) supervise(c *scm.Conn, probe bool) {
 	var ok bool
 	files, err := c.Recv(&ok)
 	c.Close()
 	if err != nil || len(files) != 1 {
 		return // filter off, or the stage failed and says so on its standard error
 	}
-	superviseBind(files[0], p.spec.Binds, p.flag)
+	sup := supervisor{binds: p.spec.Binds, execs: p.spec.Execs, flag: p.flag}
+	if probe {
+		sup.execs = append(slices.Clone(sup.execs), Self)
+	}
+	sup.run(files[0])
 }
 
 // reap waits for every child, as process 1 must, and ends with the service.

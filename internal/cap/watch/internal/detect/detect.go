@@ -51,10 +51,11 @@ type Detector struct {
 	exits     table[string, times]
 	usual     table[string, habit]
 	places    table[string, place]
-	exposed   map[string]bool // services with a route to the outside
-	sensitive map[string]bool // services that hold what mustn't be lost
-	known     map[string]bool // services of the plan
-	traps     bool            // canaries are laid
+	exposed   map[string]bool      // services with a route to the outside
+	sensitive map[string]bool      // services that hold what mustn't be lost
+	known     map[string]bool      // services of the plan
+	probed    map[string]time.Time // services, when an attack on them was last made by 'ward attack'
+	traps     bool                 // canaries are laid
 }
 
 // Sizes of the tables, in entries.
@@ -68,7 +69,7 @@ const (
 // New returns a Detector that knows no plan yet.
 func New() *Detector {
 	return &Detector{
-		clients: table[netip.Prefix, client]{most: maxClients}, exits: table[string, times]{most: maxServices},
+		probed: map[string]time.Time{}, clients: table[netip.Prefix, client]{most: maxClients}, exits: table[string, times]{most: maxServices},
 		usual: table[string, habit]{most: maxHabits}, places: table[string, place]{most: maxPlaces},
 	}
 }

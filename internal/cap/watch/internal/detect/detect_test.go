@@ -162,6 +162,27 @@ func TestEventsAreSignals(t *testing.T) {
 	}
 }
 
+// TestWhatWardAttackDoesIsNoAlarm, for two minutes, and for the service that it probes.
+func TestWhatWardAttackDoesIsNoAlarm(t *testing.T) {
+	d := detector()
+	look := func(service string, after time.Duration) Signal {
+		e := event("flag.dns", service, "", "what", plan.CanaryHost)
+		e.Time = e.Time.Add(after)
+		return d.Event(1, &e)[0]
+	}
+	run := event("probe.run", "admin", "web")
+	d.Event(1, &run)
+	if s := look("web", time.Minute); s.Rating() != finding.Low || !s.Held || s.Object != "ward attack" {
+		t.Errorf("%+v", s)
+	}
+	if s := look("api", time.Minute); s.Rating() != finding.Critical || s.Held {
+		t.Errorf("another service: %+v", s)
+	}
+	if s := look("web", 3*time.Minute); s.Rating() != finding.Critical || s.Held {
+		t.Errorf("later: %+v", s)
+	}
+}
+
 func TestAServiceThatEndsAgainAndAgain(t *testing.T) {
 	d := detector()
 	exits := func(gap time.Duration) (at int) {

@@ -30,8 +30,27 @@ const (
 	crashSpan = 10 * time.Minute
 )
 
-// Event looks at one record of the ledger.
+// probing is how long what a service does may come from an attack that 'ward attack' makes in its sandbox.
+const probing = 2 * time.Minute
+
+// Event looks at one record of the ledger. What happens while 'ward attack' probes a service is said, as of low severity, and not answered.
 func (d *Detector) Event(index int64, e *wire.Event) []Signal {
+	if e.Kind == "probe.run" {
+		d.probed[e.Object] = e.Time
+		return nil
+	}
+	all := d.event(index, e)
+	for i := range all {
+		s := &all[i]
+		if t, ok := d.probed[s.Service]; ok && s.Time.Sub(t) < probing && s.Service != "" {
+			s.Severity, s.Held = finding.Low, true
+			s.Object, s.What = "ward attack", "While 'ward attack' probed "+s.Service+": "+s.What
+		}
+	}
+	return all
+}
+
+func (d *Detector) event(index int64, e *wire.Event) []Signal {
 	s := Signal{Record: index, Subject: e.Subject, Object: e.Object, Count: e.Count, Time: e.Time, Evidence: evidence(e)}
 	kind, _, _ := strings.Cut(e.Kind, ".")
 	switch {
