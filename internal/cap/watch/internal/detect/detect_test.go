@@ -1,8 +1,10 @@
 package detect
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -309,5 +311,27 @@ func BenchmarkEvent(b *testing.B) {
 	e := event("request.denied", "web", "api", "method", "GET", "path", "/x", "reason", "no-route")
 	for b.Loop() {
 		d.Event(1, &e)
+	}
+}
+
+// TestEveryRuleHasItsPage: docs/detection.md says of each rule what holds.
+func TestEveryRuleHasItsPage(t *testing.T) {
+	b, err := os.ReadFile("../../../../../docs/detection.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range Rules() {
+		_, section, ok := strings.Cut(string(b), "\n## "+r.Name+"\n")
+		section, _, _ = strings.Cut(section, "\n## ")
+		answer := cmp.Or(string(r.Answer), "none")
+		if r.Answer == "" && r.Offer != "" {
+			answer = "(" + string(r.Offer) + ")"
+		}
+		if want := fmt.Sprintf("%s. Severity %s, answer %s.", r.Title, r.Severity, answer); !ok || !strings.HasPrefix(section, want) || !strings.Contains(section, r.Why) || strings.Count(section, "\n- ") != 3 {
+			t.Errorf("the section of %s doesn't begin with %q and say why, by what, not by what, and what if it is right", r.Name, want)
+		}
+	}
+	if n := strings.Count(string(b), "\n## "); n != len(Rules()) {
+		t.Errorf("%d sections for %d rules", n, len(Rules()))
 	}
 }

@@ -111,6 +111,7 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 				s.Subject = text(p)
 			}
 		}
+		s.Held = !strings.Contains(e.Detail["response"], "block") // sign-in knows best whom it would close out
 		if did := strings.TrimSuffix(strings.TrimSuffix(e.Detail["response"], "record"), ", "); did != "" {
 			s.What += " Done: " + did + "."
 		}
