@@ -1,15 +1,20 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/wardtest"
@@ -129,5 +134,71 @@ func TestLedgerIsAnchoredAndProved(t *testing.T) {
 	}
 	if code, _, errs := say("audit", "verify", older, "--anchor", kept); code != 1 || !strings.Contains(errs, "an older copy was put back") {
 		t.Errorf("an older copy, with the anchor: %d %s", code, errs)
+	}
+}
+
+// TestLedgerIsExported: to a receiver, which gets each record once over two runs.
+func TestLedgerIsExported(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	events := make(chan string, 1000)
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			r := bufio.NewReader(c)
+			for {
+				n, err := r.ReadString(' ')
+				size, _ := strconv.Atoi(strings.TrimSpace(n))
+				b := make([]byte, size)
+				if _, rerr := io.ReadFull(r, b); err != nil || rerr != nil {
+					break
+				}
+				events <- string(b)
+			}
+			c.Close()
+		}
+	}()
+	w := wardtest.Start(t, twoServices, nil)
+	to, place := "tcp://"+ln.Addr().String(), filepath.Join(w.Dir, "place")
+	run := func() {
+		t.Helper()
+		if code, _, errs := say("audit", "export", "--format", "cef", "--to", to, "--state", place, "-f", w.File); code != 0 {
+			t.Fatalf("%d %s", code, errs)
+		}
+	}
+	run()
+	w.Get("/call?url=http://catalog:8080/admin")
+	wardtest.Eventually(t, "the denial is in the ledger", func() bool { return len(auditRecords(t, w.File, "--kind", "request.denied")) > 0 })
+	run()
+	w.Stop()
+	run() // from the folder
+	all := auditRecords(t, w.File)
+	for i := range all {
+		select {
+		case got := <-events:
+			if !strings.HasPrefix(got, "CEF:0|wardhq|ward|1|"+all[i].Kind+"|") || !strings.Contains(got, fmt.Sprintf(" externalId=%d ", i)) {
+				t.Fatalf("event %d: %s", i, got)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("event %d of %d didn't come", i, len(all))
+		}
+	}
+	if len(events) > 0 {
+		t.Errorf("%d events too many", len(events))
+	}
+	code, out, _ := say("audit", "export", "-f", w.File)
+	if code != 0 || strings.Count(out, "\n") != len(all) {
+		t.Errorf("%d, %d lines of %d", code, strings.Count(out, "\n"), len(all))
+	}
+	for _, args := range [][]string{{"--format", "xml"}, {"--to", "http://x"}, {"--since", "x"}} {
+		if code, _, errs := say(append([]string{"audit", "export", "-f", w.File}, args...)...); code != 2 {
+			t.Errorf("%v: %d %s", args, code, errs)
+		}
 	}
 }

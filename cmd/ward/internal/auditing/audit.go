@@ -80,7 +80,7 @@ once, then counts), changes of the plan, certificates. While nothing runs, the l
 	c.Flags().IntVar(&q.Limit, "limit", 0, "at most so many records; all if 0")
 	c.Flags().BoolVar(&follow, "follow", false, "go on as more comes")
 	c.Flags().BoolVar(&asJSON, "json", false, "print records as JSON, one a line")
-	c.AddCommand(newVerifyCommand(e), newProveCommand(e), newAnchorsCommand(e))
+	c.AddCommand(newVerifyCommand(e), newProveCommand(e), newAnchorsCommand(e), newExportCommand(e))
 	return c
 }
 
