@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +26,7 @@ import (
 	"github.com/wardhq/ward/internal/base/pki"
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/sandbox"
+	"github.com/wardhq/ward/internal/ledger/anchor"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/up/output"
 	"github.com/wardhq/ward/internal/wire"
@@ -140,7 +142,7 @@ func (s *Supervisor) run(ctx context.Context) error {
 	s.owned.Go(func() { s.sendEvents(roles) })
 	s.owned.Go(func() { s.followSecrets(ctx) })
 	s.owned.Go(func() { s.reportUse(ctx) })
-	s.owned.Go(func() { s.anchorFiles(ctx) })
+	s.owned.Go(func() { anchor.KeepFiles(ctx, s.admin.Call, s.inBase, filepath.Join(s.paths.Control, "ledger")) })
 	s.owned.Go(func() { s.logs.Run(roles) })
 	s.owned.Go(func() { s.leaks.Follow(ctx, s.admin) })
 	s.owned.Go(func() { s.tellCertificate(ctx) })
