@@ -102,3 +102,27 @@ func million(b *testing.B) string {
 	}
 	return dir
 }
+
+// BenchmarkAppendOf50Together is BenchmarkAppendOf50 from eight callers, whose calls share syncs.
+func BenchmarkAppendOf50Together(b *testing.B) {
+	l, err := Open(b.TempDir(), "test.ward", testKey)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	before := cpu()
+	b.SetParallelism(4)
+	b.RunParallel(func(p *testing.PB) {
+		events := make([]wire.Event, 50)
+		for i := range events {
+			events[i] = denial(i)
+		}
+		for p.Next() {
+			if err := l.Append(context.Background(), events); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	b.ReportMetric(float64((cpu()-before).Nanoseconds())/1000/float64(b.N)/50, "cpu-µs/record")
+	b.ReportMetric(float64(b.N)*50/b.Elapsed().Seconds(), "records/s")
+}

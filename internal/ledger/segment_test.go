@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
+	"golang.org/x/sys/unix"
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/wire"
@@ -506,4 +507,69 @@ func FuzzReadStart(f *testing.F) {
 			t.Fatalf("took %q", b)
 		}
 	})
+}
+
+// TestTheReserveOutlastsAFullDisk: with a disk that others have filled, what must be kept goes into what was reserved, and then is refused.
+func TestTheReserveOutlastsAFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=3m"); err != nil {
+		t.Skipf("a file system of its own needs root: %v", err)
+	}
+	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
+	const limit = 256 << 10
+	l, err := open(dir, "test.ward", testKey, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if s := l.Status(); s.Room != "enough" {
+		t.Fatalf("%+v", s)
+	}
+	filler := filepath.Join(dir, "filler")
+	f, err := os.Create(filler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	f.Close()
+	l.lookAround()
+	if s := l.Status(); s.Room != "reserve" {
+		t.Errorf("%+v", s)
+	}
+	if err := l.Later([]wire.Event{{Source: "b", Seq: 1, Kind: "request.allowed"}}); err != nil {
+		t.Fatal(err)
+	}
+	e := wire.Event{Source: "full", Kind: "x", Detail: map[string]string{"pad": strings.Repeat("y", 900)}}
+	acked := 0
+	for err = nil; err == nil && acked < 10_000; acked++ {
+		e.Seq++
+		err = l.Append(t.Context(), []wire.Event{e})
+	}
+	if !isKind(err, fault.Exhausted) || acked*1000 < limit {
+		t.Errorf("after %d records: %v", acked, err)
+	}
+	t.Logf("%d KB after the disk was full", acked)
+	if r, err := Verify(dir, ""); err != nil {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	l.lookAround()
+	if s := l.Status(); s.Room != "enough" || s.Dropped != 1 {
+		t.Errorf("with room again: %+v", s)
+	}
+	appendN(t, l, 1, 1)
+	l.flushLater()
+	kinds := map[string]bool{}
+	if err := l.Read(0, func(r Record) bool { kinds[r.Kind] = true; return true }); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []string{"ledger.reserve", "ledger.enough", "ledger.dropped"} {
+		if !kinds[k] {
+			t.Errorf("%s isn't in the ledger", k)
+		}
+	}
 }
