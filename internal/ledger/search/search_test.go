@@ -144,6 +144,11 @@ func TestIndexHidesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	second := l.Parts()[1]
+	foreign, err := build(&second)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range good.blocks { // the right blocks, and nothing in them
 		empty.blocks = append(empty.blocks, block{at: good.blocks[i].at, end: -1})
 	}
@@ -156,7 +161,7 @@ func TestIndexHidesNothing(t *testing.T) {
 		"says that there's none": func() []byte { return empty.marshal(noMAC) },
 		"empty":                  func() []byte { return nil },
 		"of another state":       func() []byte { return stale.marshal(l.IndexMAC) },
-		"of another segment":     func() []byte { x := *good; x.first = 5; return x.marshal(l.IndexMAC) },
+		"of another segment":     func() []byte { return foreign.marshal(l.IndexMAC) },
 		"cut":                    func() []byte { b := good.marshal(l.IndexMAC); return b[:len(b)/2] },
 	} {
 		all, _ := filepath.Glob(filepath.Join(dir, "index-*"))
