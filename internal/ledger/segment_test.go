@@ -179,7 +179,7 @@ func TestWhatFollowsFromRecordsMayBeLost(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return os.WriteFile(path, bytes.Replace(b, []byte(`"agent`), []byte(`"agenT`), 1), 0o600)
+			return os.WriteFile(path, bytes.Replace(b, []byte(`{"test":`), []byte(`{"tesT":`), 1), 0o600)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
