@@ -65,6 +65,7 @@ type Control struct {
 	search    *search.Searcher
 	anchors   *anchor.Keeper
 	events    chan wire.Event
+	notes     *notes
 
 	mu      sync.Mutex
 	state   wire.PlanState // guarded by mu
@@ -80,7 +81,7 @@ func New(c Config) (*Control, error) {
 	if c.Clock == nil {
 		c.Clock = clock.System{}
 	}
-	k := &Control{config: c, changed: make(chan struct{}), events: make(chan wire.Event, 4096)}
+	k := &Control{config: c, changed: make(chan struct{}), events: make(chan wire.Event, 4096), notes: newNotes()}
 	var err error
 	k.way = watch.Way{Client: &http.Client{Transport: egressTransport()}, Version: version()}
 	if k.watch, err = watch.Open(filepath.Join(c.Dir, watchFolder), c.Clock); err != nil {
@@ -158,6 +159,7 @@ func (k *Control) keep(first wire.Event) {
 	for len(k.events) > 0 && len(batch) < maxBatch {
 		batch = append(batch, <-k.events)
 	}
+	defer k.notes.end(len(batch))
 	if k.ledger.Append(context.Background(), batch) == nil {
 		return
 	}
@@ -176,9 +178,11 @@ func (k *Control) Close() error {
 // note queues an event of control's own, without sequence number: it isn't sent twice.
 func (k *Control) note(e wire.Event) {
 	e.Source, e.Time = "control", k.config.Clock.Now().UTC()
+	k.notes.add()
 	select {
 	case k.events <- e:
 	default:
+		k.notes.end(1)
 		slog.Error("event lost: the queue to the ledger is full", "kind", e.Kind)
 	}
 }
@@ -461,7 +465,7 @@ func (k *Control) forAdmin() http.Handler {
 	k.watched(mux)
 	k.findings(mux)
 	for _, path := range []string{"/v1/users", "/v1/users/", "/v1/recoveries", "/v1/recoveries/", "/v1/clients", "/v1/clients/", "/v1/tokens/", "/v1/first-admin", "/v1/openapi.json"} {
-		mux.Handle(path, k.users.Admin())
+		mux.Handle(path, k.durable(k.users.Admin()))
 	}
 	return mux
 }
@@ -506,7 +510,7 @@ func Main() error {
 		}
 		r := &role{control: k, ready: ready, waiting: map[string]http.Handler{
 			wire.ListenForAgent: k.forAgent(), wire.ListenForGateway: k.forGateway(), wire.ListenForAdmin: k.forAdmin(),
-			wire.ListenPages: k.users.Pages(),
+			wire.ListenPages: k.durable(k.users.Pages()),
 		}}
 		r.owned.Go(func() { k.Run(ctx) })
 		r.owned.Go(func() { k.users.Run(ctx) })

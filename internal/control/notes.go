@@ -1,0 +1,94 @@
+package control
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// notes counts control's own events on their way to the ledger, so that an answer can wait for those that it is about.
+type notes struct {
+	mu      sync.Mutex
+	noted   int64         // guarded by mu
+	ended   int64         // guarded by mu: that are on disk, or were lost, which the log says
+	changed chan struct{} // guarded by mu: closed and replaced as events end
+}
+
+func newNotes() *notes { return &notes{changed: make(chan struct{})} }
+
+// add is called before an event is queued.
+func (n *notes) add() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.noted++
+}
+
+// end is called when so many are on disk, or lost.
+func (n *notes) end(count int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ended += int64(count)
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// notesWait is how long an answer waits at most: a disk that hangs mustn't keep everybody from signing in for ever.
+const notesWait = 5 * time.Second
+
+// wait returns when all events noted so far have ended. Those that come later can't be taken for them: an event is noted before it is
+// queued, and the queue keeps the order.
+func (n *notes) wait(ctx context.Context) {
+	n.mu.Lock()
+	until := n.noted
+	n.mu.Unlock()
+	limit := time.NewTimer(notesWait)
+	defer limit.Stop()
+	for {
+		n.mu.Lock()
+		done, changed := n.ended >= until, n.changed
+		n.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			slog.Error("an answer goes out before its events are on disk")
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// durable makes a handler's answers wait until what it noted is on disk: sign-in, factors, sessions, tokens, administration of people.
+func (k *Control) durable(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d := &durableWriter{ResponseWriter: w, wait: sync.OnceFunc(func() { k.notes.wait(r.Context()) })}
+		h.ServeHTTP(d, r)
+		d.wait() // an answer without a body
+	})
+}
+
+// durableWriter waits before the first byte.
+type durableWriter struct {
+	http.ResponseWriter
+	wait func()
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (d *durableWriter) WriteHeader(status int) {
+	d.wait()
+	d.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (d *durableWriter) Write(b []byte) (int, error) {
+	d.wait()
+	return d.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (d *durableWriter) Unwrap() http.ResponseWriter { return d.ResponseWriter }

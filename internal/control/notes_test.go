@@ -1,0 +1,62 @@
+package control
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"github.com/wardhq/ward/internal/base/secret"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// TestAnswersWaitForWhatTheyAreAbout: when a page answers, what it noted is in the ledger.
+func TestAnswersWaitForWhatTheyAreAbout(t *testing.T) {
+	k, err := New(Config{Dir: t.TempDir(), Key: secret.New(make([]byte, 32)), TrustDomain: "shop.internal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	for name, answer := range map[string]func(http.ResponseWriter){
+		"with a body":    func(w http.ResponseWriter) { _, _ = w.Write([]byte("x")) },
+		"with a status":  func(w http.ResponseWriter) { w.WriteHeader(http.StatusSeeOther) },
+		"without either": func(http.ResponseWriter) {},
+	} {
+		h := k.durable(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			k.note(wire.Event{Kind: "sign-in", Subject: "u"})
+			answer(w)
+		}))
+		before, _ := k.ledger.Size()
+		begun := make(chan struct{})
+		var owned sync.WaitGroup
+		owned.Go(func() {
+			<-begun
+			k.keep(<-k.events)
+		})
+		checked := httptest.NewRecorder()
+		done := make(chan struct{})
+		owned.Go(func() {
+			defer close(done)
+			h.ServeHTTP(&watched{ResponseRecorder: checked, look: func() {
+				if n, _ := k.ledger.Size(); n != before+1 {
+					t.Errorf("%s: it answers with %d records", name, n-before)
+				}
+			}}, httptest.NewRequest(http.MethodPost, "/", nil))
+			if n, _ := k.ledger.Size(); n != before+1 {
+				t.Errorf("%s: it ended with %d records", name, n-before)
+			}
+		})
+		close(begun)
+		<-done
+		owned.Wait()
+	}
+}
+
+// watched looks before each byte.
+type watched struct {
+	*httptest.ResponseRecorder
+	look func()
+}
+
+func (w *watched) Write(b []byte) (int, error) { w.look(); return w.ResponseRecorder.Write(b) }
+func (w *watched) WriteHeader(status int)      { w.look(); w.ResponseRecorder.WriteHeader(status) }
