@@ -143,6 +143,7 @@ func (k *Control) Run(ctx context.Context) {
 			if err := k.usage.save(); err != nil {
 				slog.Error("usage not kept", "error", err)
 			}
+			returnMemory()
 		case <-ctx.Done():
 			for len(k.events) > 0 {
 				k.keep(<-k.events)

@@ -201,7 +201,11 @@ func showFinding(c *cobra.Command, e cli.Env, p up.Paths, arg string, asJSON boo
 func printFinding(w io.Writer, f *watch.FindingReport) {
 	const at = "2006-01-02 15:04:05"
 	fmt.Fprintf(w, "%d  %s  %s: %s\n\n  %s\n  %s\n\n", f.ID, strings.ToUpper(f.Severity.String()), f.Rule, f.Title, f.What, f.Why)
-	fmt.Fprintf(w, "  seen      %d times, from %s to %s\n", f.Count, f.Opened.Local().Format(at), f.Last.Local().Format(at))
+	if f.Count == 1 {
+		fmt.Fprintf(w, "  seen      once, at %s\n", f.Last.Local().Format(at))
+	} else {
+		fmt.Fprintf(w, "  seen      %d times, from %s to %s\n", f.Count, f.Opened.Local().Format(at), f.Last.Local().Format(at))
+	}
 	if !f.Closed.IsZero() {
 		fmt.Fprintf(w, "  closed    %s by %s  %s\n", f.Closed.Local().Format(at), f.ClosedBy, f.Note)
 	}

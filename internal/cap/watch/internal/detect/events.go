@@ -71,6 +71,18 @@ func (d *Detector) event(index int64, e *wire.Event) []Signal {
 		s.What = fmt.Sprintf("%d events of %s were lost before they reached the audit trail.", max(e.Count, 1), e.Source)
 	case e.Kind == "ledger.torn":
 		s.Rule, s.What = "ledger-gap", "The end of the audit trail was torn, and put aside: "+detail(e, "bytes", "file")+"."
+	case e.Kind == "ledger.dropped":
+		s.Rule, s.What = "ledger-gap", fmt.Sprintf("%d allowed calls weren't kept in the audit trail.", max(e.Count, 1))
+	case e.Kind == "ledger.contradicted":
+		s.Rule, s.Severity = "ledger-gap", finding.Critical
+		s.What = "The audit trail doesn't go on from a checkpoint that was anchored: an older copy was put back, or records were cut off."
+	case e.Kind == "anchor.failed":
+		s.Rule, s.Severity, s.What = "ledger-gap", finding.Medium, "The audit trail can't be anchored: "+strings.TrimSpace(e.Object+" "+detail(e, "error"))+"."
+	case e.Kind == "ledger.low", e.Kind == "ledger.reserve":
+		s.Rule, s.What = "disk-budget", "There is little room left for the audit trail; allowed calls aren't kept until there is more."
+		if e.Kind == "ledger.reserve" {
+			s.Severity, s.What = finding.Critical, "The audit trail lives on its reserve: when that ends, administration stops."
+		}
 	case e.Kind == "service.exit":
 		return d.exit(s, e)
 	case e.Kind == "role.restart":
@@ -104,6 +116,9 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 	if e.Detail["reason"] != "" { // identity's
 		s.Severity, s.Person = finding.SeverityOf(e.Detail["severity"]), e.Object
 		s.Subject, s.Object = e.Object, name
+		if name == "new-device" { // people have new devices; they are asked by mail
+			s.Severity, s.Subject = finding.Low, "people"
+		}
 		s.What = capital(e.Detail["reason"]) + "."
 		if p, err := netip.ParsePrefix(e.Detail["network"]); err == nil {
 			s.Client = p
