@@ -70,6 +70,10 @@ func TestWhatTheModelDoesntDeclareIsFound(t *testing.T) {
 	if f.Subject != "web" || f.Object != "catalog" || f.Severity.String() != "high" || len(f.Evidence) != 1 {
 		t.Errorf("%+v", f)
 	}
+	wardtest.Eventually(t, "its trace is kept", func() bool { return len(found(t, w.File)["denied-call"].Traces) > 0 })
+	if _, out, errs := say("traces", found(t, w.File)["denied-call"].Traces[0], "-f", w.File); !strings.Contains(out, "web → catalog") {
+		t.Errorf("%s %s", out, errs)
+	}
 	code, out, errs := say("findings", fmt.Sprint(f.ID), "-f", w.File)
 	for _, want := range []string{"web faces the Internet", "GET /admin", "to allow it", "(record ", "ward answers quarantine web"} {
 		if !strings.Contains(out, want) {

@@ -40,6 +40,45 @@ type checks struct {
 	sent    map[way]uint64
 	ends    map[string]time.Time // certificates that somebody else has issued, by host
 	looked  time.Time            // at what ends
+	fresh   []freshFinding       // whose traces are still to be kept
+}
+
+// freshFinding is a new finding whose spans may not have come yet.
+type freshFinding struct {
+	id      int64
+	service string // "" for the outside
+	at      time.Time
+}
+
+// Spans come within a second of what they tell of; a finding is of the minute before.
+const (
+	spansCome  = 3 * time.Second
+	spansReach = time.Minute
+)
+
+// keepTraces keeps the traces of findings that are new for a month.
+func (f *Findings) keepTraces(now time.Time) {
+	f.mu.Lock()
+	var due []freshFinding
+	f.checks.fresh = slices.DeleteFunc(f.checks.fresh, func(x freshFinding) bool {
+		ripe := now.Sub(x.at) >= spansCome
+		if ripe {
+			due = append(due, x)
+		}
+		return ripe
+	})
+	f.mu.Unlock()
+	for _, x := range due {
+		ids, err := f.config.Watch.flag(x.service, x.at.Add(-spansReach), now)
+		if err != nil {
+			slog.Error("keep traces of a finding", "finding", x.id, "error", err)
+		}
+		var names []string
+		for _, t := range ids {
+			names = append(names, t.String())
+		}
+		f.inbox.AddTraces(x.id, names)
+	}
 }
 
 // event notes what is compared later.
@@ -57,6 +96,7 @@ func (c *checks) event(e *wire.Event) {
 // check looks at everything that comes without an event.
 func (f *Findings) check(ctx context.Context) []detect.Signal {
 	now := f.config.Clock.Now()
+	f.keepTraces(now)
 	all := f.config.Watch.trouble(now)
 	all = append(all, diskTrouble(f.config.Dir, now)...)
 	all = append(all, f.slower(now)...)

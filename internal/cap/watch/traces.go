@@ -21,6 +21,10 @@ const (
 	maxWanted   = 2500               // traces that are of interest at once to one process
 	wantedFor   = 20 * time.Second   // so long after the request that made it so, others may still report
 	longest     = 31 * 24 * time.Hour
+	// Traces that show what a finding is about are kept longer, in a store of their own.
+	flaggedDays  = 30
+	flaggedBytes = 64 << 20
+	maxFlagged   = 5 // of a finding
 )
 
 // Summary is a trace in one line.
@@ -133,6 +137,33 @@ func (w *Watch) Traces(q TraceQuery) ([]Summary, error) {
 	})
 }
 
+// flag keeps the newest traces since a time of which something at a service was refused (of the outside, for "") for a month, and returns them.
+func (w *Watch) flag(service string, since, now time.Time) ([]telemetry.TraceID, error) {
+	found, err := w.spans.Recent(maxFlagged, func(r *telemetry.SpanRecord) bool {
+		refused := r.Label.Verdict == telemetry.Denied || r.Label.Verdict == telemetry.Limited
+		about := r.Label.Caller == service || r.Label.Target == service
+		if service == "" {
+			about = r.Label.Caller == plan.Outside
+		}
+		return refused && about && r.Start >= since.UnixNano()
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []telemetry.TraceID
+	for i := range found {
+		all, err := w.Trace(found[i].Trace)
+		if err != nil {
+			return out, err
+		}
+		if err := w.flagged.Append(now, all); err != nil {
+			return out, err
+		}
+		out = append(out, found[i].Trace)
+	}
+	return out, nil
+}
+
 // Trace returns a trace's spans in the order of their starts: Ward's hops, and what the services that took part say of themselves;
 // fault.NotFound if it isn't kept.
 func (w *Watch) Trace(id telemetry.TraceID) ([]telemetry.SpanRecord, error) {
@@ -141,6 +172,9 @@ func (w *Watch) Trace(id telemetry.TraceID) ([]telemetry.SpanRecord, error) {
 		return nil, err
 	}
 	if len(hops) == 0 {
+		if hops, err = w.flagged.Trace(id); err != nil || len(hops) > 0 {
+			return hops, err
+		}
 		return nil, fault.New(fault.NotFound, "no such trace is kept: of what was refused, failed or slow all are, for three days, and of the rest one in a thousand")
 	}
 	apps, err := w.apps.trace(id, hops)

@@ -53,6 +53,7 @@ type Watch struct {
 	spansLost uint64                                     // guarded by mu: that came in too quick a succession
 	appsLost  map[string]uint64                          // guarded by mu: of spans that services sent, by service
 	spans     *spans.Store
+	flagged   *spans.Store // of traces that a finding is about
 	apps      applications
 	history   *series.Store
 	logs      *logs.Store
@@ -78,16 +79,20 @@ func Open(dir string, c clock.Clock) (*Watch, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := series.Open(filepath.Join(dir, "history"), series.Defaults())
+	g, err := spans.Open(filepath.Join(dir, "flagged"), spans.Limits{Keep: flaggedDays * 24 * time.Hour, Bytes: flaggedBytes})
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	h, err := series.Open(filepath.Join(dir, "history"), series.Defaults())
+	if err != nil {
+		return nil, errors.Join(err, s.Close(), g.Close())
+	}
 	l, err := logs.Open(filepath.Join(dir, "logs"), logs.Defaults())
 	if err != nil {
-		return nil, errors.Join(err, s.Close(), h.Close())
+		return nil, errors.Join(err, s.Close(), g.Close(), h.Close())
 	}
 	return &Watch{
-		clock: c, start: c.Now(), spans: s, history: h, logs: l, apps: applications{dir: filepath.Join(dir, "applications"), by: map[string]*spans.Store{}},
+		clock: c, start: c.Now(), spans: s, flagged: g, history: h, logs: l, apps: applications{dir: filepath.Join(dir, "applications"), by: map[string]*spans.Store{}},
 		searching: make(chan struct{}, searchesAtOne), sources: map[string][]telemetry.Snapshot{}, ends: map[string]ends{}, skew: map[string]time.Duration{},
 		wanted: map[string]map[telemetry.TraceID]time.Time{}, rooms: map[string]roomAt{}, appsLost: map[string]uint64{},
 	}, nil
@@ -95,7 +100,7 @@ func Open(dir string, c clock.Clock) (*Watch, error) {
 
 // Close ends keeping.
 func (w *Watch) Close() error {
-	return errors.Join(w.spans.Close(), w.apps.close(), w.history.Close(), w.logs.Close())
+	return errors.Join(w.spans.Close(), w.flagged.Close(), w.apps.close(), w.history.Close(), w.logs.Close())
 }
 
 // SetPlan puts a plan into force; what was counted under the one before is still shown while it lasts.

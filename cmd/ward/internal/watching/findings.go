@@ -224,6 +224,9 @@ func printFinding(w io.Writer, f *watch.FindingReport) {
 		}
 		fmt.Fprintf(w, "  %-9s %s  %s\n", word, x.Time.Local().Format(time.TimeOnly), line)
 	}
+	for _, id := range f.Traces {
+		fmt.Fprintf(w, "  trace     ward traces %s\n", id)
+	}
 	for _, r := range f.Answers {
 		fmt.Fprintf(w, "  answer    %s  (undo: ward answers lift %s)\n", answerText(&r), r.ID)
 	}

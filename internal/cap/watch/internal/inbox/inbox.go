@@ -67,7 +67,8 @@ type Body struct {
 	Evidence []Evidence   `json:"evidence,omitempty"`
 	Service  string       `json:"service,omitempty"` // that an answer may be about
 	Person   string       `json:"person,omitempty"`
-	Call     *detect.Call `json:"call,omitempty"` // the first, that a line of ward.yaml could allow
+	Traces   []string     `json:"traces,omitempty"` // of requests that it is about, at most 5
+	Call     *detect.Call `json:"call,omitempty"`   // the first, that a line of ward.yaml could allow
 	ClosedBy string       `json:"closed_by,omitempty"`
 	Note     string       `json:"note,omitempty"` // of who closed it
 }
@@ -215,6 +216,27 @@ func (b *Inbox) shown(f *Finding) Finding {
 		}
 	}
 	return out
+}
+
+// maxTraces bounds the traces of a finding.
+const maxTraces = 5
+
+// AddTraces notes traces of requests that a finding is about.
+func (b *Inbox) AddTraces(id int64, traces []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, f := range b.open {
+		if f.ID == id {
+			all := slices.Clone(f.Traces)
+			for _, t := range traces {
+				if len(all) < maxTraces && !slices.Contains(all, t) {
+					all = append(all, t)
+				}
+			}
+			f.Traces = all
+			b.dirty[id] = f
+		}
+	}
 }
 
 // Seen notes how far into the ledger has been looked; Cursor is where to go on.
