@@ -176,7 +176,18 @@ func TestBrowsersAndCrawlersArentFound(t *testing.T) {
 	} {
 		statusOf(t, c, w.URL+path)
 	}
-	c.CloseIdleConnections()
+	for range 5 { // an image on somebody's page
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.URL+"/.env", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		resp, err := c.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
 	statusOf(t, c, w.URL+"/.env") // and this one is found
 	wardtest.Eventually(t, "the last one is found", func() bool { return len(found(t, w.File)) > 0 })
 	if all := found(t, w.File); len(all) != 1 || all["honey-path"].Count != 1 {

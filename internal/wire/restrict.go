@@ -42,6 +42,7 @@ type Sighting struct {
 	Payloads   int          `json:"payloads,omitempty"`   // requests that look like an attempt to inject something
 	Class      string       `json:"class,omitempty"`      // what the first of them would inject
 	Honey      string       `json:"honey,omitempty"`      // a path that only who looks for holes asks for
+	CrossSite  int          `json:"cross_site,omitempty"` // requests of any of these kinds that a page of another site may have made a browser send; they count nowhere else
 	Tool       string       `json:"tool,omitempty"`       // what the client calls itself, if that is a known scanner
 	Example    string       `json:"example,omitempty"`    // method and path of one
 }
@@ -56,7 +57,7 @@ func (s Sightings) Check() error {
 	}
 	for i := range s {
 		x := &s[i]
-		if !x.Client.IsValid() || x.Client != x.Client.Masked() || len(x.Undeclared) > MaxSightedPaths || x.Malformed < 0 || x.Slow < 0 || x.Payloads < 0 {
+		if !x.Client.IsValid() || x.Client != x.Client.Masked() || len(x.Undeclared) > MaxSightedPaths || x.Malformed < 0 || x.Slow < 0 || x.Payloads < 0 || x.CrossSite < 0 {
 			return fault.New(fault.Invalid, "a sighting that can't be one")
 		}
 		x.Class, x.Honey, x.Tool, x.Example = Clip(x.Class), Clip(x.Honey), Clip(x.Tool), Clip(x.Example)

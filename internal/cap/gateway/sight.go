@@ -113,9 +113,14 @@ func (g *Gateway) sight(r *proxy.Request, v *proxy.Verdict, to routed) {
 	if class == "" && (!undeclared || signature.Usual(r.Path)) {
 		return
 	}
+	site, _ := r.Get("Sec-Fetch-Site")
 	g.sights.note(clientOf(r.Conn.Remote), func(x *wire.Sighting) {
 		if x.Example == "" {
 			x.Example = wire.Clip(r.Method + " " + r.Target())
+		}
+		if site == "cross-site" { // an image on somebody's page must not close its readers out
+			x.CrossSite++
+			return
 		}
 		if x.Tool == "" {
 			x.Tool = signature.Tool(agent)

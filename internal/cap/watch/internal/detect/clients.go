@@ -21,6 +21,7 @@ const (
 	payloadSpan  = 10 * time.Minute
 	unreadable   = 10 // in burstSpan
 	waitingConns = 20 // at once
+	forced       = 20 // requests in burstSpan that pages of other sites may have made a browser send
 )
 
 // Thresholds for all clients together: a search that is spread over many addresses.
@@ -35,6 +36,7 @@ type client struct {
 	paths     []seenPath // different ones, oldest first
 	payloads  times
 	malformed times
+	crossSite times
 	example   string
 }
 
@@ -133,6 +135,12 @@ func (d *Detector) Sight(s *wire.Sighting, now time.Time) []Signal {
 	if s.Malformed > 0 {
 		if n := c.malformed.add(now, s.Malformed, burstSpan); n >= unreadable {
 			add("malformed", fmt.Sprintf("%s sent %d requests within a minute that can't be read.", who, n))
+		}
+	}
+	if s.CrossSite > 0 {
+		if n := c.crossSite.add(now, s.CrossSite, burstSpan); n >= forced {
+			add("undeclared-routes", fmt.Sprintf("%s sent %d requests within a minute for what ward.yaml doesn't declare, or to inject something, that say they come from a page of another site: its browser is made to, or it hides.", who, n))
+			out[len(out)-1].Held = true
 		}
 	}
 	if s.Slow >= waitingConns {

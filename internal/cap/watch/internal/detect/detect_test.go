@@ -101,6 +101,23 @@ func TestPeopleAndTheirMistakesArent(t *testing.T) {
 	}
 }
 
+// TestAnImageElsewhereClosesNobodyOut: what a page of another site makes browsers ask for is said, and not answered.
+func TestAnImageElsewhereClosesNobodyOut(t *testing.T) {
+	d := detector()
+	for i := range 30 {
+		s := wire.Sighting{Client: addr(1), CrossSite: 1, Example: "GET /.env"}
+		for _, x := range d.Sight(&s, epoch().Add(time.Duration(i)*time.Second)) {
+			if !x.Held || i < forced-1 {
+				t.Fatalf("at %d: %+v", i, x)
+			}
+		}
+	}
+	s := wire.Sighting{Client: addr(1), Honey: "/.env"}
+	if out := d.Sight(&s, epoch()); len(out) != 1 || out[0].Held {
+		t.Errorf("by itself: %+v", out)
+	}
+}
+
 func TestAFloodOfClientsStaysBounded(t *testing.T) {
 	d := detector()
 	for i := range 50_000 {
