@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/clock"
@@ -104,7 +105,7 @@ func (e *edge) run(ctx context.Context, ready func()) {
 	e.owned.Go(func() { e.publishKey(ctx) })
 	e.owned.Go(func() { e.gateway.Run(ctx) })
 	e.owned.Go(func() { e.tellSightings(ctx) })
-	e.owned.Go(func() { FollowRestrictions(ctx, e.client, e.gateway.SetRestrictions) })
+	e.owned.Go(func() { FollowRestrictions(ctx, e.client, e.gateway.SetRestrictions, ready) })
 	e.owned.Go(func() { report(ctx, e.client, e.meter, calls, nil) })
 	e.owned.Go(func() { e.bundles.Follow(ctx) })
 	e.owned.Go(func() { e.source.Keep(ctx) })
@@ -159,15 +160,30 @@ func (e *edge) tellSightings(ctx context.Context) {
 	}
 }
 
-// FollowRestrictions applies what answers to attacks restrict, until ctx ends. What control last said stays in force while it is away.
-func FollowRestrictions(ctx context.Context, c *wire.Client, set func(wire.Restrictions)) {
+// FollowRestrictions applies what answers to attacks restrict, until ctx ends; first is called after the first. What control last said stays in
+// force while it is away.
+func FollowRestrictions(ctx context.Context, c *wire.Client, set func(wire.Restrictions), first func()) {
 	wire.Follow(ctx, "follow restrictions", func(have string) (uint64, error) {
 		all, err := c.Restrictions(ctx, have)
 		if err == nil && ctx.Err() == nil {
 			set(all)
+			if first != nil {
+				first()
+				first = nil
+			}
 		}
 		return all.Sequence, err
 	})
+}
+
+// afterBoth is ready once both the plan and what answers restrict are in force: who was closed out isn't let in while a process starts.
+func afterBoth(ready func()) func() {
+	var come atomic.Int32
+	return func() {
+		if come.Add(1) == 2 {
+			ready()
+		}
+	}
 }
 
 // publishKey gives control the public key of this gateway's transaction tokens, again and again until it has it.
