@@ -74,6 +74,9 @@ func TestWhatTheModelDoesntDeclareIsFound(t *testing.T) {
 	if _, out, errs := say("traces", found(t, w.File)["denied-call"].Traces[0], "-f", w.File); !strings.Contains(out, "web → catalog") {
 		t.Errorf("%s %s", out, errs)
 	}
+	if _, out, errs := say("top", "--once", "-f", w.File); !strings.HasPrefix(out, "1 finding open, the worst high: web called catalog: GET /admin.") {
+		t.Errorf("%s %s", out, errs)
+	}
 	code, out, errs := say("findings", fmt.Sprint(f.ID), "-f", w.File)
 	for _, want := range []string{"web faces the Internet", "GET /admin", "to allow it", "(record ", "ward answers quarantine web"} {
 		if !strings.Contains(out, want) {

@@ -49,9 +49,16 @@ func (t *top) run(ctx context.Context, e cli.Env, p up.Paths) error {
 		if t.asJSON {
 			return cli.WriteJSON(e.Out, all)
 		}
+		var found []watch.Finding
+		if err := p.Admin().Call(ctx, http.MethodPost, "/v1/findings", watch.FindingQuery{}, &found); err != nil {
+			return err
+		}
 		live := !t.once && cli.IsTerminal(e.Out)
 		if live {
 			fmt.Fprint(e.Out, "\x1b[H\x1b[2J")
+		}
+		if found = slices.DeleteFunc(found, func(f watch.Finding) bool { return !f.Silenced.IsZero() }); len(found) > 0 {
+			fmt.Fprintf(e.Out, "%s open, the worst %s: %s  (ward findings)\n\n", cli.Count(len(found), "finding"), found[0].Severity, found[0].What)
 		}
 		if err := t.print(e.Out, all); err != nil || !live {
 			return err
