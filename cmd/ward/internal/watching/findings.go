@@ -230,8 +230,14 @@ func printFinding(w io.Writer, f *watch.FindingReport) {
 	for _, r := range f.Answers {
 		fmt.Fprintf(w, "  answer    %s  (undo: ward answers lift %s)\n", answerText(&r), r.ID)
 	}
-	if len(f.Answers) == 0 && f.Service != "" && f.Offer == "quarantine" {
+	switch {
+	case len(f.Answers) > 0:
+	case f.Service != "" && (f.Offer == "quarantine" || f.Answer == "quarantine"):
 		fmt.Fprintf(w, "  you may   ward answers quarantine %s\n", f.Service)
+	case f.Person != "" && f.Offer == "end-sessions":
+		fmt.Fprintf(w, "  you may   ward users sessions %s --end\n", f.Person)
+	case f.Answer == "block" && len(f.Evidence) > 0 && f.Evidence[0].Client != "":
+		fmt.Fprintf(w, "  you may   ward answers block %s\n", f.Evidence[0].Client)
 	}
 	if f.Allow != "" {
 		fmt.Fprintf(w, "\nIf it is right: 'ward findings allow %d' shows this change, and makes it with --apply.\n%s", f.ID, f.Allow)
