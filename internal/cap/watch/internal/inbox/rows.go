@@ -171,6 +171,19 @@ func (b *Inbox) List(ctx context.Context, q Query) ([]Finding, error) {
 	return out, nil
 }
 
+// Open are all findings that are open, without their evidence.
+func (b *Inbox) Open() []Finding {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make([]Finding, 0, len(b.open))
+	for _, f := range b.open {
+		bare := *f
+		bare.Evidence = nil
+		out = append(out, b.shown(&bare))
+	}
+	return out
+}
+
 // worst orders what is silenced last, and then by severity and time.
 func worst(a, b Finding) int {
 	if a.Silenced.IsZero() != b.Silenced.IsZero() {
