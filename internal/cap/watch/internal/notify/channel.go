@@ -103,7 +103,7 @@ func address(s string) (*url.URL, error) {
 		return nil, errors.New("where to send isn't a plain URL")
 	}
 	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
-		return nil, errors.New("the URL must begin with https://")
+		return nil, errors.New("the URL must begin with https")
 	}
 	return u, nil
 }
