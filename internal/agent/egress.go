@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/wardhq/ward/internal/cap/mesh"
@@ -97,6 +98,23 @@ func (e *egress) dial(ctx context.Context, to string) (net.Conn, error) {
 	return nil, err
 }
 
+// whyNot says to control why a destination isn't reached.
+func whyNot(err error) wire.EgressAnswer {
+	if _, unknown := errors.AsType[*net.DNSError](err); unknown {
+		return wire.EgressUnknown
+	}
+	slow, ok := errors.AsType[net.Error](err)
+	switch {
+	case errors.Is(err, errNotNamed):
+		return wire.EgressUnnamed
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return wire.EgressRefused
+	case errors.Is(err, context.DeadlineExceeded), ok && slow.Timeout():
+		return wire.EgressLate
+	}
+	return wire.EgressFailed
+}
+
 // serveEgress accepts control until ln is closed.
 func (a *Agent) serveEgress(ctx context.Context, ln net.Listener) {
 	proxy.Accept(ln, func(c net.Conn) {
@@ -121,11 +139,11 @@ func (a *Agent) carryOut(ctx context.Context, c net.Conn) {
 	cancel()
 	if err != nil {
 		slog.Warn("control's way out", "to", wire.Clip(to), "error", err)
-		_, _ = io.WriteString(c, "no\n") // control has gone
+		_, _ = io.WriteString(c, string(whyNot(err))+"\n") // control has gone
 		return
 	}
 	defer out.Close()
-	if _, err := io.WriteString(c, "ok\n"); err != nil {
+	if _, err := io.WriteString(c, string(wire.EgressReached)+"\n"); err != nil {
 		return
 	}
 	stopOut := context.AfterFunc(ctx, func() { out.Close() })

@@ -74,6 +74,8 @@ type Control struct {
 	watch   *watch.Watch   // has its own lock
 	found   *watch.Findings
 	way     watch.Way
+
+	notifier *watch.Notifier
 }
 
 // New opens the state of Dir.
@@ -83,7 +85,7 @@ func New(c Config) (*Control, error) {
 	}
 	k := &Control{config: c, changed: make(chan struct{}), events: make(chan wire.Event, 4096), notes: newNotes()}
 	var err error
-	k.way = watch.Way{Client: &http.Client{Transport: egressTransport()}, Version: version()}
+	k.way = watch.Way{Client: &http.Client{Transport: egressTransport()}, Dial: dialEgress, Version: version()}
 	if k.watch, err = watch.Open(filepath.Join(c.Dir, watchFolder), c.Clock); err != nil {
 		return nil, err
 	}
@@ -110,6 +112,9 @@ func New(c Config) (*Control, error) {
 	}
 	k.found, err = watch.OpenFindings(context.Background(), watch.FindingsConfig{DB: k.db, Clock: c.Clock, Ledger: k.ledger, Watch: k.watch, Record: k.note, Dir: c.Dir, Ending: k.safe.Ending})
 	if err != nil {
+		return nil, err
+	}
+	if k.notifier, err = watch.OpenNotifier(context.Background(), watch.NotifierConfig{DB: k.db, Clock: c.Clock, Findings: k.found, Watch: k.watch, Record: k.note, Way: k.way}); err != nil {
 		return nil, err
 	}
 	if k.usage, err = openUsage(filepath.Join(c.Dir, "usage.json"), c.Clock.Now()); err != nil {
@@ -465,6 +470,7 @@ func (k *Control) forAdmin() http.Handler {
 	k.secretsForAdmin(mux)
 	k.watched(mux)
 	k.findings(mux)
+	k.notices(mux)
 	for _, path := range []string{"/v1/users", "/v1/users/", "/v1/recoveries", "/v1/recoveries/", "/v1/clients", "/v1/clients/", "/v1/tokens/", "/v1/first-admin", "/v1/openapi.json"} {
 		mux.Handle(path, k.durable(k.users.Admin()))
 	}
@@ -518,6 +524,7 @@ func Main() error {
 		r.owned.Go(func() { k.safe.Run(ctx) })
 		r.owned.Go(func() { k.watch.Run(ctx) })
 		r.owned.Go(func() { k.found.Run(ctx) })
+		r.owned.Go(func() { k.notifier.Run(ctx) })
 		r.owned.Go(func() { k.watch.Export(ctx, k.build) })
 		r.owned.Go(func() { k.runLedger(ctx) })
 		return r, nil

@@ -64,6 +64,9 @@ func (k *Control) setUsers(ctx context.Context, s *wire.PlanState) error {
 	if err := k.watch.SetCollectors(s.Plan, files, k.way); err != nil {
 		return err
 	}
+	if err := k.notifier.SetPlan(s.Plan, files); err != nil {
+		return err
+	}
 	plain, err := json.Marshal(files)
 	if err != nil {
 		return fmt.Errorf("keep files of users: %w", err)
@@ -106,6 +109,9 @@ func (k *Control) loadUsers() error {
 		return err
 	}
 	if err := k.watch.SetCollectors(k.state.Plan, files, k.way); err != nil {
+		return err
+	}
+	if err := k.notifier.SetPlan(k.state.Plan, files); err != nil {
 		return err
 	}
 	return k.users.SetPlan(context.Background(), k.state.Plan, files)

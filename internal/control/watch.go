@@ -56,11 +56,22 @@ func (k *Control) build() watch.Build {
 // egressTransport is HTTP through the agent: control has no network.
 func egressTransport() *http.Transport {
 	return &http.Transport{
-		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-			return wire.DialEgress(ctx, filepath.Join(wire.EgressDir, wire.EgressSocket), address)
-		},
+		DialContext:  dialEgress,
 		MaxIdleConns: 16, IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 15 * time.Second, MaxResponseHeaderBytes: 64 << 10,
 	}
+}
+
+// dialEgress dials through the agent.
+func dialEgress(ctx context.Context, _, address string) (net.Conn, error) {
+	return wire.DialEgress(ctx, filepath.Join(wire.EgressDir, wire.EgressSocket), address)
+}
+
+// notices is what an administrator asks about notifications.
+func (k *Control) notices(mux *http.ServeMux) {
+	wire.Handle(mux, "GET /v1/notifications", func(context.Context, none) ([]watch.ChannelStatus, error) { return k.notifier.Status(), nil })
+	wire.Handle(mux, "POST /v1/notifications/test", func(ctx context.Context, q watch.ChannelQuery) ([]watch.ChannelStatus, error) {
+		return k.notifier.Test(ctx, q.To)
+	})
 }
 
 // traceQuery asks for one trace.

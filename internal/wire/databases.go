@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/wardhq/ward/internal/base/fault"
 )
 
 // DatabaseUserRequest is about the user that Ward makes for an instance of a service at a database.
@@ -65,11 +67,39 @@ func DialEgress(ctx context.Context, socket, to string) (net.Conn, error) {
 	}
 	in := bufio.NewReaderSize(c, 16) // "ok\n" comes alone: the other end speaks after it
 	answer, err := in.ReadSlice('\n')
-	if err != nil || string(answer) != "ok\n" {
+	if word := EgressAnswer(strings.TrimSuffix(string(answer), "\n")); err != nil || word != EgressReached {
 		c.Close()
-		return nil, fmt.Errorf("dial %s: refused, or not reached; see the agent's log: %v", to, err)
+		return nil, fault.Wrap(fault.Unavailable, word.say(to), fmt.Errorf("dial %s: %s: %w", to, word, err))
 	}
 	return &afterAnswer{Conn: c, in: in}, nil
+}
+
+// EgressAnswer is what the agent says of a destination, a line of at most 16 bytes.
+type EgressAnswer string
+
+// The answers.
+const (
+	EgressReached EgressAnswer = "ok"
+	EgressUnnamed EgressAnswer = "unnamed" // ward.yaml doesn't name it
+	EgressUnknown EgressAnswer = "no name" // nobody knows the host
+	EgressRefused EgressAnswer = "refused" // by the host
+	EgressLate    EgressAnswer = "late"
+	EgressFailed  EgressAnswer = "no" // for another reason
+)
+
+// say is the answer as a sentence.
+func (a EgressAnswer) say(to string) string {
+	switch a {
+	case EgressUnnamed:
+		return to + " is refused by Ward's egress: ward.yaml doesn't name it"
+	case EgressUnknown:
+		return "the name of " + to + " isn't found"
+	case EgressRefused:
+		return to + " refuses connections"
+	case EgressLate:
+		return to + " doesn't answer"
+	}
+	return to + " can't be reached; see the agent's log"
 }
 
 // afterAnswer reads what came right behind the answer first.

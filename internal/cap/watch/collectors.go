@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -24,9 +25,10 @@ import (
 // ExportEvery is how often collectors get metrics.
 const ExportEvery = 15 * time.Second
 
-// Way is how control reaches collectors, and what it calls itself there.
+// Way is how control reaches collectors and those whom it tells, and what it calls itself there.
 type Way struct {
 	Client  *http.Client
+	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Version string // of Ward
 }
 

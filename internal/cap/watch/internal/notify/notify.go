@@ -237,23 +237,12 @@ func (n *Notifier) step(ctx context.Context) {
 // deliver sends what waits for a channel until ctx ends.
 func (n *Notifier) deliver(ctx context.Context, id string, wake <-chan struct{}) {
 	for ctx.Err() == nil {
-		sends, m := n.first(id)
-		if m == nil {
+		pause, tried := n.try(ctx, id)
+		if !tried {
 			select {
 			case <-wake:
 			case <-ctx.Done():
 			}
-			continue
-		}
-		try, stop := context.WithTimeout(ctx, patience)
-		err := sends.Send(try, m)
-		stop()
-		if ctx.Err() != nil {
-			return
-		}
-		pause := n.settle(id, m, err)
-		n.keep(ctx)
-		if pause == 0 {
 			continue
 		}
 		t := time.NewTimer(pause)
@@ -263,6 +252,23 @@ func (n *Notifier) deliver(ctx context.Context, id string, wake <-chan struct{})
 			t.Stop()
 		}
 	}
+}
+
+// try sends what a channel's oldest message is, and says how long to wait with the next one.
+func (n *Notifier) try(ctx context.Context, id string) (pause time.Duration, tried bool) {
+	sends, m := n.first(id)
+	if m == nil {
+		return 0, false
+	}
+	try, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	err := sends.Send(try, m)
+	if ctx.Err() != nil {
+		return 0, true // it isn't known whether it was taken
+	}
+	pause = n.settle(id, m, err)
+	n.keep(ctx)
+	return pause, true
 }
 
 // first is what a channel sends next, or nil.

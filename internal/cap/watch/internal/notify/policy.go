@@ -192,7 +192,7 @@ func (p *Policy) message(due, held []*inbox.Finding, now time.Time) Message {
 			break
 		}
 	}
-	m.Key = cmp.Or(m.Key, fmt.Sprintf("ward/%s/%d", p.terms.App, due[0].ID))
+	m.Key = cmp.Or(m.Key, m.ID)
 	for _, f := range due {
 		p.told[f.ID] = Telling{At: now, Count: f.Count, Severity: f.Severity, Key: m.Key}
 	}
