@@ -38,6 +38,7 @@ func commands(e cli.Env) []*cobra.Command {
 		newTopCommand(e),
 		watching.Findings(e, newAllowCommand(e)),
 		watching.Answers(e),
+		watching.Notify(e),
 		newTracesCommand(e),
 		newHistoryCommand(e),
 		watching.SLO(e),

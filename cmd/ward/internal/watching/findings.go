@@ -1,4 +1,4 @@
-// Package watching holds the verbs for what Ward has found: findings, silences and answers, what services printed, and what is promised.
+// Package watching holds the verbs for what Ward has found: findings, silences and answers, whom they are told, what services printed, and what is promised.
 package watching
 
 import (

@@ -67,7 +67,7 @@ func newChannel(n *model.Notify, files map[string][]byte, way Way) (c Channel, h
 		return nil, "", fmt.Errorf("%s: %w", n.To, err)
 	}
 	if n.URLFile != "" && !strings.EqualFold(strings.TrimSuffix(u.Host, ":443"), n.Host) {
-		return nil, "", fmt.Errorf("%s: the URL in %s isn't one of %s: say its host with host:", n.To, n.URLFile, n.Host)
+		return nil, "", fmt.Errorf("%s: the URL in %s isn't one of %s, as host: says", n.To, n.URLFile, n.Host)
 	}
 	h := hook{url: u.String(), client: noRedirects(way.Transport), clock: way.Clock}
 	empty := len(key.Reveal()) == 0
