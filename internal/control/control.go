@@ -374,7 +374,7 @@ func (k *Control) forAgent() http.Handler {
 	k.common(mux, "agent")
 	k.reports(mux, "agent")
 	k.traces(mux, "agent")
-	k.restricts(mux)
+	k.restricts(mux, "agent")
 	k.allowedCalls(mux, "agent")
 	k.follow(mux, true)
 	k.secretsForAgent(mux)
@@ -407,7 +407,7 @@ func (k *Control) forGateway() http.Handler {
 	k.common(mux, "gateway")
 	k.reports(mux, "gateway")
 	k.traces(mux, "gateway")
-	k.restricts(mux)
+	k.restricts(mux, "gateway")
 	wire.Handle(mux, "POST /v1/sightings", func(ctx context.Context, s wire.Sightings) (none, error) {
 		return none{}, k.found.TakeSightings(ctx, s)
 	})

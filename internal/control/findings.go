@@ -3,7 +3,9 @@ package control
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/watch"
@@ -12,13 +14,29 @@ import (
 	"github.com/wardhq/ward/internal/wire"
 )
 
-// restricts tells agents and the gateway what answers restrict.
-func (k *Control) restricts(mux *http.ServeMux) {
+// gather is how long changes of answers are gathered before they are told: a flood of attackers is told of in few, long replies.
+const gather = 100 * time.Millisecond
+
+// restricts tells agents and the gateway what answers restrict: each what is its to enforce.
+func (k *Control) restricts(mux *http.ServeMux, role string) {
 	wire.Handle(mux, "GET /v1/restrictions", func(ctx context.Context, h wire.Have) (wire.Restrictions, error) {
-		return await(ctx, func() (wire.Restrictions, bool, <-chan struct{}) {
+		fresh := func() (wire.Restrictions, bool, <-chan struct{}) {
 			all, changed := k.found.Restrictions()
 			return all, strconv.FormatUint(all.Sequence, 10) != h.Revision, changed
-		})
+		}
+		_, err := await(ctx, fresh)
+		if h.Revision != "" {
+			select {
+			case <-time.After(gather):
+			case <-ctx.Done():
+			}
+		}
+		all, _, _ := fresh()
+		all.All = slices.DeleteFunc(all.All, func(r wire.Restriction) bool { return (role == "gateway") != r.Client.IsValid() })
+		for i := range all.All {
+			all.All[i].Reason, all.All[i].By, all.All[i].Finding = "", "", 0
+		}
+		return all, err
 	})
 }
 

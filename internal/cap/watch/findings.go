@@ -80,6 +80,8 @@ type Findings struct {
 	spared   []netip.Prefix  // clients that no answer closes out by itself
 	services map[string]bool
 	checks   checks
+	// complained is when an answer that failed was last said.
+	complained time.Time
 }
 
 // OpenFindings reads what was found before.
@@ -251,9 +253,21 @@ func (f *Findings) answer(ctx context.Context, s *detect.Signal, found *Finding)
 	default:
 		return
 	}
-	if _, err := f.restrict(ctx, r); err != nil {
+	if _, err := f.restrict(ctx, r); err != nil && f.sayAgain() {
 		slog.Error("answer to a finding failed", "finding", found.ID, "error", err)
 	}
+}
+
+// sayAgain tells whether it is time to complain again: under a flood each client would.
+func (f *Findings) sayAgain() bool {
+	now := f.config.Clock.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now.Sub(f.complained) < time.Minute {
+		return false
+	}
+	f.complained = now
+	return true
 }
 
 // spares tells whether a client isn't closed out without a person's word; f.mu is held.

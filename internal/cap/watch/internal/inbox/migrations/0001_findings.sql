@@ -31,6 +31,7 @@ CREATE TABLE watch_restriction (
 	body TEXT NOT NULL
 );
 CREATE INDEX watch_restriction_by_target ON watch_restriction (target, until);
+CREATE INDEX watch_restriction_by_end ON watch_restriction (until);
 -- How far into the ledger has been looked.
 CREATE TABLE watch_cursor (
 	name TEXT PRIMARY KEY,
