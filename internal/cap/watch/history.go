@@ -130,12 +130,13 @@ type HistoryQuery struct {
 	Service string        `json:"service,omitempty"` // only what it called, or what called it
 	Since   time.Duration `json:"since"`
 	Step    time.Duration `json:"step"`
+	Until   time.Time     `json:"until,omitzero"` // zero: now
 }
 
 // maxWindows bounds an answer.
 const maxWindows = 2000
 
-// History returns what was measured until now, in windows of a step, by name.
+// History returns what was measured until now, or until a time, in windows of a step, by name.
 func (w *Watch) History(q HistoryQuery) ([]History, error) {
 	if all := []string{Requests, Errors, P99, CPU, Memory}; !slices.Contains(all, q.Measure) {
 		return nil, fault.New(fault.Invalid, fmt.Sprintf("%.40q is no measure; there are %s", q.Measure, strings.Join(all, ", ")))
@@ -143,7 +144,11 @@ func (w *Watch) History(q HistoryQuery) ([]History, error) {
 	if q.Step < SampleEvery || q.Since < q.Step || q.Since/q.Step > maxWindows {
 		return nil, fault.New(fault.Invalid, "history is asked for in at most 2,000 steps of 15 s or longer")
 	}
-	now := w.clock.Now().Truncate(q.Step)
+	now := w.clock.Now()
+	if !q.Until.IsZero() && q.Until.Before(now) {
+		now = q.Until
+	}
+	now = now.Truncate(q.Step)
 	found, err := w.history.Query(now.Add(-q.Since), now, q.Step, func(name string) bool {
 		f := strings.SplitN(name, separator, 6)
 		return len(f) == 6 && f[0] == q.Measure && (q.Service == "" || f[2] == q.Service || f[3] == q.Service)

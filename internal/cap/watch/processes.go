@@ -43,6 +43,13 @@ func (w *Watch) Issued(service string, end time.Time) {
 	}
 }
 
+// Ends is when the newest certificate of a service ends; zero if none was issued since control began.
+func (w *Watch) Ends(service string) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ends[service].end
+}
+
 // Processes are those of the last report, unless the supervisor is silent.
 func (w *Watch) Processes() []Process {
 	w.mu.Lock()
