@@ -35,6 +35,7 @@ func commands(e cli.Env) []*cobra.Command {
 		scanning.Update(e),
 		newUpCommand(e),
 		newStatusCommand(e),
+		newConsoleCommand(e),
 		newTopCommand(e),
 		watching.Findings(e, newAllowCommand(e)),
 		watching.Answers(e),

@@ -29,6 +29,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/cap/secrets"
 	"github.com/wardhq/ward/internal/cap/watch"
+	"github.com/wardhq/ward/internal/console"
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/ledger/anchor"
 	"github.com/wardhq/ward/internal/ledger/search"
@@ -73,6 +74,7 @@ type Control struct {
 	usage   *usage         // has its own lock
 	watch   *watch.Watch   // has its own lock
 	found   *watch.Findings
+	console *console.Console
 	way     watch.Way
 
 	notifier *watch.Notifier
@@ -115,6 +117,9 @@ func New(c Config) (*Control, error) {
 		return nil, err
 	}
 	if k.notifier, err = watch.OpenNotifier(context.Background(), watch.NotifierConfig{DB: k.db, Clock: c.Clock, Findings: k.found, Watch: k.watch, Record: k.note, Way: k.way}); err != nil {
+		return nil, err
+	}
+	if err := k.openConsole(); err != nil {
 		return nil, err
 	}
 	if k.usage, err = openUsage(filepath.Join(c.Dir, "usage.json"), c.Clock.Now()); err != nil {
@@ -471,6 +476,7 @@ func (k *Control) forAdmin() http.Handler {
 	k.watched(mux)
 	k.findings(mux)
 	k.notices(mux)
+	k.consoleForAdmin(mux)
 	for _, path := range []string{"/v1/users", "/v1/users/", "/v1/recoveries", "/v1/recoveries/", "/v1/clients", "/v1/clients/", "/v1/tokens/", "/v1/first-admin", "/v1/openapi.json"} {
 		mux.Handle(path, k.durable(k.users.Admin()))
 	}
@@ -525,6 +531,7 @@ func Main() error {
 		r.owned.Go(func() { k.watch.Run(ctx) })
 		r.owned.Go(func() { k.found.Run(ctx) })
 		r.owned.Go(func() { k.notifier.Run(ctx) })
+		r.owned.Go(func() { k.console.Run(ctx) })
 		r.owned.Go(func() { k.watch.Export(ctx, k.build) })
 		r.owned.Go(func() { k.runLedger(ctx) })
 		return r, nil

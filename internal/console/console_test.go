@@ -1,0 +1,58 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pages are all of them.
+var pages = []string{"/", "/?at=2026-05-04T10:00", "/services/web?span=24h", "/services/db", "/services/cards", "/findings", "/findings?show=closed", "/findings/7", "/findings/9"}
+
+func TestEveryPageShowsHostileTextAsText(t *testing.T) {
+	w := newWorld(t, shop)
+	b := w.enters("administrator")
+	for _, path := range pages {
+		resp, body := b.get(path)
+		if resp.StatusCode != 200 || !strings.Contains(body, "</html>") {
+			t.Errorf("%s: status %d\n%.300s", path, resp.StatusCode, body)
+		}
+		for _, bad := range []string{"<script>", "<img src=x", "onerror=alert(2)>", "style=", "ZgotmplZ", "javascript:"} {
+			if strings.Contains(body, bad) {
+				t.Errorf("%s has %q", path, bad)
+			}
+		}
+		if got := resp.Header.Get("Content-Security-Policy"); got != policy {
+			t.Errorf("%s: policy %q", path, got)
+		}
+	}
+}
+
+func TestNothingIsShownWithoutASession(t *testing.T) {
+	w := newWorld(t, shop)
+	for _, b := range []*browser{{w: w}, {w: w, cookie: plainCookie + "=made-up"}, {w: w, cookie: plainCookie + "="}} {
+		for _, path := range append(pages, "/events", "/nothing", "/v1/plan") {
+			resp, body := b.get(path)
+			if resp.StatusCode != http.StatusForbidden || strings.Contains(body, "catalog") || strings.Contains(body, "shop ·") && strings.Contains(body, "/findings/") {
+				t.Errorf("%s with cookie %q: status %d", path, b.cookie, resp.StatusCode)
+			}
+		}
+		resp, _ := b.post("/findings/7/close", url.Values{})
+		if resp.StatusCode != http.StatusForbidden || !w.found[0].Closed.IsZero() {
+			t.Errorf("an act without a session: status %d", resp.StatusCode)
+		}
+	}
+}
+
+// TestServe holds the console open for a look at it, where it is asked for: WARD_CONSOLE_LOOK=1.
+func TestServe(t *testing.T) {
+	if os.Getenv("WARD_CONSOLE_LOOK") == "" {
+		t.Skip("only on request")
+	}
+	w := newWorld(t, shop)
+	t.Log(w.server.URL, w.enters("administrator").cookie)
+	time.Sleep(time.Minute)
+}

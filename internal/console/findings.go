@@ -1,0 +1,181 @@
+package console
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/watch"
+	"github.com/wardhq/ward/internal/console/internal/access"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+// maxNote bounds what people write, in bytes.
+const maxNote = 1000
+
+// findingsData is what the inbox shows.
+type findingsData struct {
+	Closed   bool
+	All      []watch.Finding
+	Answers  []wire.Restriction
+	Silences []watch.Silence
+	Loud     int // that nobody silenced
+}
+
+func (c *Console) findingsPage(v *visit) (view, error) {
+	d := findingsData{Closed: v.URL.Query().Get("show") == "closed", Silences: c.config.Standing.Silences()}
+	var err error
+	if d.All, err = c.config.Inbox.List(v.Context(), watch.FindingQuery{Closed: d.Closed}); err != nil {
+		return view{}, err
+	}
+	for i := range d.All {
+		if d.All[i].Silenced.IsZero() {
+			d.Loud++
+		}
+	}
+	standing, _ := c.config.Standing.Restrictions()
+	d.Answers = standing.All
+	return view{Page: "findings", Title: "Findings", Here: "findings", Topic: "findings", Data: d}, nil
+}
+
+// findingData is what the page of one shows.
+type findingData struct {
+	watch.FindingReport
+	Clients []string // of the evidence, that may be blocked
+	Lives   []life
+}
+
+// life is how long a silence may last.
+type life struct{ Value, Text string }
+
+func (c *Console) findingPage(v *visit) (view, error) {
+	id, err := idOf(v)
+	if err != nil {
+		return view{}, err
+	}
+	r, err := c.config.Report(v.Context(), id)
+	if err != nil {
+		return view{}, err
+	}
+	d := findingData{FindingReport: r, Lives: []life{{"1h", "an hour"}, {"24h", "a day"}, {"168h", "a week"}, {"720h", "30 days"}}}
+	for _, e := range r.Evidence {
+		if e.Client != "" && !slices.Contains(d.Clients, e.Client) {
+			d.Clients = append(d.Clients, e.Client)
+		}
+	}
+	return view{Page: "finding", Title: r.Title, Here: "findings", Topic: "findings", Data: d}, nil
+}
+
+func idOf(v *visit) (int64, error) {
+	id, err := strconv.ParseInt(v.PathValue("id"), 10, 64)
+	if err != nil {
+		return 0, errNoPage
+	}
+	return id, nil
+}
+
+// text is what somebody wrote in a form.
+func text(v *visit, name string) (string, error) {
+	s := strings.TrimSpace(v.PostForm.Get(name))
+	if len(s) > maxNote {
+		return "", fault.New(fault.Invalid, fmt.Sprintf("%s has at most %d bytes", name, maxNote))
+	}
+	return s, nil
+}
+
+func (c *Console) closeFinding(v *visit) (to, done string, err error) {
+	id, err := idOf(v)
+	if err != nil {
+		return "", "", err
+	}
+	note, err := text(v, "note")
+	if err != nil {
+		return "", "", err
+	}
+	_, err = c.config.Inbox.Close(v.Context(), id, v.Session.Name, note)
+	return "/findings", "closed", err
+}
+
+func (c *Console) silenceFinding(v *visit) (to, done string, err error) {
+	id, err := idOf(v)
+	if err != nil {
+		return "", "", err
+	}
+	reason, err := text(v, "reason")
+	if err != nil {
+		return "", "", err
+	}
+	last, err := time.ParseDuration(v.PostForm.Get("for"))
+	if err != nil || last < time.Minute || last > 366*24*time.Hour || reason == "" {
+		return "", "", fault.New(fault.Invalid, "a silence has a reason, and an end within a year")
+	}
+	f, err := c.config.Report(v.Context(), id)
+	if err != nil {
+		return "", "", err
+	}
+	s := watch.Silence{Rule: f.Rule, Subject: f.Subject, Object: f.Object, Until: v.Now.Add(last), Reason: reason, By: v.Session.Name}
+	if v.PostForm.Get("whole") != "" {
+		s.Subject, s.Object = "", ""
+	}
+	_, err = c.config.Inbox.Silence(v.Context(), s)
+	return "/findings", "silenced", err
+}
+
+func (c *Console) endSilence(v *visit) (to, done string, err error) {
+	id, err := idOf(v)
+	if err != nil {
+		return "", "", err
+	}
+	return "/findings", "heard", c.config.Inbox.EndSilence(v.Context(), id, v.Session.Name)
+}
+
+// block closes a client out.
+func (c *Console) block(v *visit) (to, done string, err error) {
+	client, err := netip.ParsePrefix(v.PostForm.Get("client"))
+	if err != nil {
+		address, err := netip.ParseAddr(v.PostForm.Get("client"))
+		if err != nil {
+			return "", "", fault.New(fault.Invalid, "a client is an address, or a network such as 203.0.113.0/24")
+		}
+		client = netip.PrefixFrom(address, address.BitLen())
+	}
+	return c.restrict(v, wire.Restriction{Client: client}, "blocked")
+}
+
+// quarantine cuts a service off.
+func (c *Console) quarantine(v *visit) (to, done string, err error) {
+	return c.restrict(v, wire.Restriction{Service: v.PostForm.Get("service")}, "quarantined")
+}
+
+func (c *Console) restrict(v *visit, r wire.Restriction, word string) (to, done string, err error) {
+	if r.Reason, err = text(v, "reason"); err != nil {
+		return "", "", err
+	}
+	if r.Reason == "" {
+		return "", "", fault.New(fault.Invalid, "say why")
+	}
+	r.By = v.Session.Name
+	to = "/findings"
+	if id, err := strconv.ParseInt(v.PostForm.Get("finding"), 10, 64); err == nil {
+		r.Finding, to = id, "/findings/"+strconv.FormatInt(id, 10)
+	} else if r.Service != "" {
+		to = partyLink(r.Service)
+	}
+	_, err = c.config.Inbox.Restrict(v.Context(), r)
+	return to, word, err
+}
+
+func (c *Console) lift(v *visit) (to, done string, err error) {
+	all, _ := c.config.Standing.Restrictions()
+	for _, r := range all.All {
+		if r.ID == v.PathValue("id") && r.Service != "" && v.Session.Role < access.Administrator {
+			return "", "", fault.New(fault.Refused, "a quarantine is for administrators to lift")
+		}
+	}
+	_, err = c.config.Inbox.Lift(v.Context(), v.PathValue("id"), v.Session.Name)
+	return "/findings", "lifted", err
+}

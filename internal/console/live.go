@@ -1,0 +1,154 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/watch"
+)
+
+// Limits of what consoles hear.
+const (
+	maxOpen   = 100             // consoles that listen
+	liveEvery = 2 * time.Second // between looks at what is new
+	beatEvery = 20 * time.Second
+)
+
+// news are the versions of what pages show: another version is something new.
+type news map[string]uint64
+
+// live tells all open consoles what is new; one goroutine looks for all of them.
+type live struct {
+	mu     sync.Mutex
+	open   int           // guarded by mu
+	latest []byte        // guarded by mu: the news as JSON
+	told   chan struct{} // guarded by mu: closed and replaced with each change
+}
+
+func newLive() *live { return &live{latest: []byte("{}"), told: make(chan struct{})} }
+
+// enter makes room for one more listener.
+func (l *live) enter() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open >= maxOpen {
+		return false
+	}
+	l.open++
+	return true
+}
+
+func (l *live) exit() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open--
+}
+
+func (l *live) read() (latest []byte, changed <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.latest, l.told
+}
+
+func (l *live) listeners() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open
+}
+
+// tell replaces the news, if they are others.
+func (l *live) tell(n news) {
+	b, err := json.Marshal(n)
+	if err != nil {
+		return // numbers can be written
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if string(b) == string(l.latest) {
+		return
+	}
+	l.latest = b
+	close(l.told)
+	l.told = make(chan struct{})
+}
+
+// Run looks for what is new until ctx ends, while somebody listens.
+func (c *Console) Run(ctx context.Context) {
+	t := time.NewTicker(liveEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		if c.live.listeners() > 0 {
+			c.look(ctx)
+		}
+	}
+}
+
+// look computes what all consoles show, once.
+func (c *Console) look(ctx context.Context) {
+	n := news{}
+	if p, err := c.draw(time.Time{}); err == nil {
+		n["map"] = version(p)
+		c.mu.Lock()
+		c.shown = p
+		c.mu.Unlock()
+	}
+	if all, err := c.config.Inbox.List(ctx, watch.FindingQuery{}); err == nil {
+		standing, _ := c.config.Standing.Restrictions()
+		n["findings"] = version([]any{all, standing, c.config.Standing.Silences()})
+	}
+	n["ledger"] = uint64(c.config.Ledger().Records)
+	c.live.tell(n)
+}
+
+// version is a number that another state doesn't have, as far as people can tell.
+func version(of any) uint64 {
+	h := fnv.New64a()
+	if err := json.NewEncoder(h).Encode(of); err != nil {
+		return 0
+	}
+	return h.Sum64() >> 12 // exact in JavaScript
+}
+
+// events tells a console what is new, as long as it is open and its session lasts (Server-Sent Events, WHATWG HTML 9.2).
+func (c *Console) events(w http.ResponseWriter, r *http.Request) {
+	if c.session(r, false) == nil {
+		c.fail(w, nil, errNobody)
+		return
+	}
+	if !c.live.enter() {
+		c.fail(w, nil, fault.New(fault.Exhausted, fmt.Sprintf("%d consoles are open already; this one shows news when it is opened again", maxOpen)))
+		return
+	}
+	defer c.live.exit()
+	w.Header().Set("Content-Type", "text/event-stream")
+	out := http.NewResponseController(w)
+	beat := time.NewTicker(beatEvery)
+	defer beat.Stop()
+	for {
+		latest, changed := c.live.read()
+		_ = out.SetWriteDeadline(time.Now().Add(beatEvery)) // who doesn't read must not hold a place
+		if _, err := fmt.Fprintf(w, "retry: 5000\ndata: %s\n\n", latest); err != nil || out.Flush() != nil {
+			return
+		}
+		select {
+		case <-changed:
+		case <-beat.C:
+		case <-r.Context().Done():
+			return
+		}
+		if c.session(r, false) == nil {
+			return
+		}
+	}
+}
