@@ -10,10 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxSpool bounds the spool in bytes. Beyond it events are counted, not kept: requests go on being
@@ -24,17 +27,21 @@ const maxSpool = 64 << 20
 const sendBatch = 256
 
 // Spool keeps events of one process until control has them. An event that Append
-// returned for survives the death of the process (not of the machine). Safe for concurrent use.
+// returned for survives the death of the process, and of the machine. Safe for concurrent use.
 type Spool struct {
 	path   string
 	source string
 	wake   chan struct{}
 
 	mu   sync.Mutex
-	f    *os.File // guarded by mu
-	size int64    // guarded by mu
-	seq  uint64   // guarded by mu
-	lost int64    // guarded by mu
+	f    *os.File
+	size int64  // guarded by mu
+	seq  uint64 // guarded by mu
+	lost int64  // guarded by mu
+	came int64  // guarded by mu: bytes that were ever written
+
+	syncing sync.Mutex // taken before mu
+	settled int64      // guarded by syncing: of came, what is on disk
 }
 
 // OpenSpool opens the spool in a folder; what is left in it will be sent.
@@ -64,8 +71,27 @@ func OpenSpool(dir, name string) (*Spool, error) {
 }
 
 // Append keeps an event. On a full disk, or beyond the bound, it is counted as lost, and the
-// loss itself becomes an event as soon as there is room.
+// loss itself becomes an event as soon as there is room. It returns when the event is on disk: who waits at the same time waits for one
+// synchronisation together.
 func (s *Spool) Append(e Event) {
+	at := s.add(e)
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	if s.settled >= at {
+		return
+	}
+	s.mu.Lock()
+	came := s.came
+	s.mu.Unlock()
+	if err := unix.Fdatasync(int(s.f.Fd())); err != nil {
+		slog.Error("synchronise spool", "error", err)
+		return
+	}
+	s.settled = came
+}
+
+// add writes an event, and returns how much had been written then.
+func (s *Spool) add(e Event) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lost > 0 && s.write(Event{Kind: "ledger.lost", Subject: s.source, Count: s.lost, Time: time.Now().UTC()}) == nil {
@@ -77,6 +103,7 @@ func (s *Spool) Append(e Event) {
 	if s.write(e) != nil {
 		s.lost++
 	}
+	return s.came
 }
 
 // write appends one line; s.mu is held.
@@ -92,6 +119,7 @@ func (s *Spool) write(e Event) error {
 	}
 	n, err := s.f.Write(append(line, '\n'))
 	s.size += int64(n)
+	s.came += int64(n)
 	s.poke()
 	return err
 }
