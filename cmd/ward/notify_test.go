@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -103,5 +104,25 @@ func TestAnAttackIsTold(t *testing.T) {
 	}
 	if got := <-beats; got != "/beat" {
 		t.Error(got)
+	}
+}
+
+func TestTheExamplesForNotificationsAreRight(t *testing.T) {
+	page, err := os.ReadFile("../../docs/notifications.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(page, -1)
+	if len(examples) != 7 {
+		t.Errorf("%d examples", len(examples))
+	}
+	for _, x := range examples {
+		file := filepath.Join(t.TempDir(), "ward.yaml")
+		if err := os.WriteFile(file, append([]byte("app: a\nservices: {s: {run: x}}\n"), x[1]...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := wardtest.Load(file); err != nil {
+			t.Errorf("%s%v", x[1], err)
+		}
 	}
 }

@@ -195,3 +195,25 @@ func TestMuchMoreLeavesThanUsual(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+func TestWardLivesWhileGatewayAndAgentReport(t *testing.T) {
+	s := newScene(t, nil)
+	for _, role := range []string{"agent", "gateway"} {
+		if s.watch.alive() {
+			t.Errorf("before the %s has reported", role)
+		}
+		if err := s.watch.Take(role, telemetry.Snapshot{Time: s.now, Start: s.now}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !s.watch.alive() {
+		t.Error("both report")
+	}
+	s.now = s.now.Add(silent + time.Second)
+	if err := s.watch.Take("agent", telemetry.Snapshot{Time: s.now, Start: s.now}); err != nil {
+		t.Fatal(err)
+	}
+	if s.watch.alive() {
+		t.Error("the gateway is silent")
+	}
+}
