@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -124,10 +123,7 @@ type hook struct {
 func (h *hook) post(ctx context.Context, body any, header map[string]string) error {
 	b, raw := body.([]byte)
 	if !raw {
-		var err error
-		if b, err = json.Marshal(body); err != nil {
-			return &Failure{Text: "the message can't be written as JSON"}
-		}
+		b = []byte(marshal(body))
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(b))
 	if err != nil {

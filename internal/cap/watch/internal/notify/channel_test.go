@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/cap/watch/internal/inbox"
 	"github.com/wardhq/ward/internal/finding"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/wardtest/need"
@@ -201,6 +202,45 @@ func TestAWebhookIsSignedAsStandardWebhooksSays(t *testing.T) {
 		m := read(t, r.body)
 		if m["type"] != "findings.open" || m["data"].(map[string]any)["message"].(map[string]any)["key"] != "ward/shop/7" {
 			t.Errorf("%v", m)
+		}
+	}
+}
+
+// TestNobodyMakesAMessageTooLarge: one that a channel refuses for its size would be told nobody.
+func TestNobodyMakesAMessageTooLarge(t *testing.T) {
+	url, requests := fake(t, func(http.ResponseWriter, *http.Request) {})
+	files := map[string]string{"u": url + "/x", "k": "routing-key"}
+	for _, sign := range []string{`"`, `\`, "<", "&", "ü", "😀"} {
+		var all []*inbox.Finding
+		for i := range 100 {
+			all = append(all, &inbox.Finding{ID: int64(i + 1), Rule: "denied-call", Severity: finding.High, Subject: strings.Repeat(sign, 1000), Object: strings.Repeat(sign, 1000), Count: 1000, Opened: at, Body: inbox.Body{What: strings.Repeat(sign, 1000)}})
+		}
+		m := NewPolicy(Terms{App: "shop"}, nil).message(all[:50], all[50:], at)
+		for _, tt := range []struct {
+			notify model.Notify
+			most   int
+		}{
+			{model.Notify{To: "teams", URLFile: "u", Host: host(url)}, 28 << 10},
+			{model.Notify{To: "slack", URLFile: "u", Host: host(url)}, 100 << 10},
+			{model.Notify{To: "pagerduty", URL: url, KeyFile: "k"}, 512 << 10},
+			{model.Notify{To: "ntfy", URL: url}, 4096},
+		} {
+			if err := open(t, tt.notify, files).Send(t.Context(), &m); err != nil {
+				t.Fatal(err)
+			}
+			r := <-requests
+			if len(r.body) > tt.most {
+				t.Errorf("%d bytes of %s for %s", len(r.body), sign, tt.notify.To)
+			}
+			if tt.notify.To != "slack" {
+				continue
+			}
+			blocks := read(t, r.body)["blocks"].([]any)
+			for _, b := range blocks {
+				if text := b.(map[string]any)["text"].(map[string]any)["text"].(string); len([]rune(text)) > slackSection || len(blocks) > 50 {
+					t.Errorf("%d characters of %s", len(text), sign)
+				}
+			}
 		}
 	}
 }

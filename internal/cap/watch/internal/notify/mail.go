@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	netmail "net/mail"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -49,7 +50,8 @@ func newMail(n *model.Notify, password secret.Bytes, way Way) (Channel, string, 
 		return nil, "", errors.New("mail: address: isn't a plain mail address")
 	}
 	m := &mailbox{host: at.Hostname(), implicit: at.Scheme == "smtps", user: n.User, password: password, from: from, to: to.Address, dialPlain: way.Dial, clock: way.Clock}
-	m.plain = !m.implicit && loopback(m.host)
+	ip, err := netip.ParseAddr(m.host) // "localhost" is what a resolver says it is
+	m.plain = !m.implicit && err == nil && ip.IsLoopback()
 	if m.plain && m.user != "" {
 		return nil, "", errors.New("mail: a password needs TLS; write smtps://, or leave out user: for a server on this machine")
 	}

@@ -157,6 +157,7 @@ func TestAMailServerThatRefusesIsSaid(t *testing.T) {
 		"an unknown recipient":                      {func(b *mailbox) { b.to = "nobody@example.org" }, "550", false},
 		"one that is busy":                          {func(b *mailbox) { b.to = "busy@example.org" }, "451", true},
 		"a certificate of nobody that is trusted":   {func(b *mailbox) { b.roots = x509.NewCertPool() }, "certificate isn't accepted", true},
+		"nobody who listens":                        {func(b *mailbox) { b.port = 1 }, "can't be reached", true},
 		"a password in clear, that it doesn't take": {func(b *mailbox) { b.plain = true }, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {

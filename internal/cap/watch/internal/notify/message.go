@@ -37,6 +37,12 @@ type Message struct {
 	Time      time.Time        `json:"time"`
 }
 
+// Lengths of what strangers may have chosen, in bytes: a message of maxItems twice fits what Teams takes (28 KB), however it is written.
+const (
+	maxName = 100
+	maxWhat = 300
+)
+
 // Item is one finding.
 type Item struct {
 	ID       int64            `json:"id"`
@@ -53,7 +59,7 @@ type Item struct {
 func items(all []*inbox.Finding) []Item {
 	var out []Item
 	for _, f := range all[:min(len(all), maxItems)] {
-		out = append(out, Item{ID: f.ID, Rule: f.Rule, Severity: f.Severity, Subject: harmless(f.Subject, 200), Object: harmless(f.Object, 200), What: harmless(f.What, 500), Times: f.Count, Opened: f.Opened, Last: f.Last})
+		out = append(out, Item{ID: f.ID, Rule: f.Rule, Severity: f.Severity, Subject: harmless(f.Subject, maxName), Object: harmless(f.Object, maxName), What: harmless(f.What, maxWhat), Times: f.Count, Opened: f.Opened, Last: f.Last})
 	}
 	return out
 }
@@ -85,7 +91,7 @@ func (m *Message) Title() string {
 		return "A test of " + m.App + "'s notifications"
 	case m.Kind == Resolved:
 		return "Closed in " + m.App
-	case m.Count == 1:
+	case m.Count == 1 && len(m.Items) == 1:
 		return fmt.Sprintf("%s in %s: %s", strings.ToUpper(m.Severity.String()), m.App, m.Items[0].What)
 	}
 	return fmt.Sprintf("%s in %s: %d findings: %s", strings.ToUpper(m.Severity.String()), m.App, m.Count, detect.RuleOf(m.Rule).Title)
@@ -122,11 +128,11 @@ func (m *Message) Lines() []string {
 }
 
 func (i *Item) line() string {
-	times := "once"
+	times := "at"
 	if i.Times > 1 {
-		times = fmt.Sprintf("%d times since %s", i.Times, i.Opened.UTC().Format("15:04 UTC on 2 January"))
+		times = fmt.Sprintf("%d times since", i.Times)
 	}
-	return fmt.Sprintf("%s: %s (%s, %s, finding %d)", strings.ToUpper(i.Severity.String()), i.What, i.Rule, times, i.ID)
+	return fmt.Sprintf("%s: %s (%s, %s %s, finding %d)", strings.ToUpper(i.Severity.String()), i.What, i.Rule, times, i.Opened.UTC().Format("15:04 UTC on 2 January"), i.ID)
 }
 
 // text is the whole message as plain text.

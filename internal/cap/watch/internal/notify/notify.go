@@ -387,6 +387,13 @@ func (n *Notifier) Test(ctx context.Context, to string) ([]Status, error) {
 		})
 	}
 	sending.Wait()
+	for i, c := range all {
+		kind, detail := "notify.sent", map[string]string{"message": m.ID, "kind": string(m.Kind)}
+		if out[i].Error != "" {
+			kind, detail["error"] = "notify.failed", out[i].Error
+		}
+		n.config.Record(c.event(kind, detail))
+	}
 	return out, nil
 }
 
@@ -482,13 +489,15 @@ func (n *Notifier) keep(ctx context.Context) {
 	}
 }
 
-// marshal can't fail: what is written has no type that JSON lacks.
+// marshal writes JSON, without longer forms for signs of HTML. It can't fail: what is written has no type that JSON lacks.
 func marshal(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
 		panic(err)
 	}
-	return string(b)
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // noRedirects is a client that goes nowhere but where it was sent.
