@@ -173,7 +173,7 @@ func (p *Policy) ready(rule string, due []*inbox.Finding, now time.Time) bool {
 	if now.Sub(c.since) < settle || gap < apart {
 		return false
 	}
-	if gap < 2*c.apart {
+	if gap < 2*longest { // else it was quiet; a shorter time would let who keeps to it make a message each time
 		c.apart = min(2*c.apart, longest)
 	} else {
 		c.apart = together
