@@ -227,6 +227,16 @@ func TestACriticalFindingHoldsBackLowerOnesOfItsService(t *testing.T) {
 	}
 }
 
+func TestASilencedFindingHoldsBackNone(t *testing.T) {
+	s := simulate(t, model.Notify{To: "slack"})
+	s.find("canary", "web", finding.Critical).Silenced = s.now.Add(time.Hour)
+	s.find("undeclared-host", "web", finding.High)
+	s.pass(5*time.Second, nil)
+	if d := cmp.Diff([]string{"HIGH in shop: undeclared-host 2"}, s.titles()); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestWhatIsHeldBackIsToldLater(t *testing.T) {
 	s := simulate(t, model.Notify{To: "slack"})
 	s.find("canary", "web", finding.Critical)
