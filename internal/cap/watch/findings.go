@@ -59,8 +59,6 @@ type FindingsConfig struct {
 	Dir    string           // of control's state, whose disk is watched
 	// Ending are the secrets that end before a time; nil for none.
 	Ending func(ctx context.Context, before time.Time) (map[string]time.Time, error)
-	// Told hears of each finding that is new, or worse than before; nil for nobody.
-	Told func(Finding)
 }
 
 // old is the age from which on what the ledger tells is no news: after an upgrade it isn't gone through again.
@@ -225,9 +223,6 @@ func (f *Findings) handle(ctx context.Context, signals []detect.Signal) {
 				f.checks.fresh = append(f.checks.fresh, freshFinding{c.Finding.ID, c.Finding.Service, f.config.Clock.Now()})
 			}
 			f.mu.Unlock()
-		}
-		if c.New && f.config.Told != nil && c.Finding.Silenced.IsZero() {
-			f.config.Told(c.Finding)
 		}
 		f.answer(ctx, &signals[i], &c.Finding)
 	}
