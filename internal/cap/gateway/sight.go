@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -159,6 +160,7 @@ func (g *Gateway) unread(r *proxy.Record) {
 // standing is what answers do to clients.
 type standing struct {
 	clients map[netip.Prefix]wire.Restriction
+	widths  []int // lengths of the prefixes in clients
 	now     func() time.Time
 
 	mu   sync.Mutex
@@ -171,29 +173,49 @@ func (g *Gateway) SetRestrictions(all wire.Restrictions) {
 	for _, r := range all.All {
 		if r.Client.IsValid() {
 			s.clients[r.Client] = r
+			if n := r.Client.Bits(); !slices.Contains(s.widths, n) {
+				s.widths = append(s.widths, n)
+			}
 		}
 	}
 	g.standing.Store(s)
 }
 
 // refuses tells what stands against a request of a client now: how long it has to wait, and the answer's ID.
-func (s *standing) refuses(c netip.Prefix) (time.Duration, string) {
+func (s *standing) refuses(c netip.Prefix) (wait time.Duration, answer string) {
 	if s == nil || len(s.clients) == 0 {
 		return 0, ""
 	}
-	r, ok := s.clients[c]
 	now := s.now()
-	if !ok || !now.Before(r.Until) {
-		return 0, ""
+	for _, n := range s.widths {
+		if n > c.Bits() {
+			continue
+		}
+		p, err := c.Addr().Prefix(n)
+		if err != nil {
+			continue
+		}
+		r, ok := s.clients[p]
+		if !ok || !now.Before(r.Until) {
+			continue
+		}
+		if wait = r.Until.Sub(now); r.Slow {
+			wait = s.turn(p, now)
+		}
+		if wait > 0 {
+			return wait, r.ID
+		}
 	}
-	if !r.Slow {
-		return r.Until.Sub(now), r.ID
-	}
+	return 0, ""
+}
+
+// turn is how long a slowed network has to wait for its next request; 0 takes its turn.
+func (s *standing) turn(p netip.Prefix, now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if next := s.next[c]; now.Before(next) {
-		return next.Sub(now), r.ID
+	if next := s.next[p]; now.Before(next) {
+		return next.Sub(now)
 	}
-	s.next[c] = now.Add(time.Second)
-	return 0, ""
+	s.next[p] = now.Add(time.Second)
+	return 0
 }

@@ -304,8 +304,8 @@ func (f *Findings) Restrict(ctx context.Context, r wire.Restriction) (wire.Restr
 		return r, fault.New(fault.Invalid, "an answer is about a client or about a service")
 	case r.Service != "" && !known:
 		return r, fault.New(fault.NotFound, "the plan has no service of this name")
-	case r.Client.IsValid() && (r.Client != r.Client.Masked() || r.Client.Bits() < 8):
-		return r, fault.New(fault.Invalid, "a client is an address, or a network of at least 8 bits")
+	case r.Client.IsValid() && (r.Client != r.Client.Masked() || r.Client.Bits() < 8 || r.Client.Addr().Is6() && r.Client.Bits() > 64):
+		return r, fault.New(fault.Invalid, "a client is an address, or a network of at least 8 bits, in IPv6 of at most 64")
 	case r.By == "":
 		return r, fault.New(fault.Invalid, "an answer says who gives it")
 	}
