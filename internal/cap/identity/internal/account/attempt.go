@@ -37,6 +37,13 @@ func (s *Service) Try(a Attempt) time.Duration {
 	return s.limits.Take(append(own, shared...)...)
 }
 
+// Hasty tells whether a guess that has to wait came within the pause that earlier ones from the same place have made, on no device of the
+// account's. Who is slowed down by others' guesses isn't hasty.
+func (s *Service) Hasty(a Attempt) bool {
+	own, _ := a.limits()
+	return a.Device == nil && s.limits.Pause(own...) > 0
+}
+
 // Right says that the guess was right.
 func (s *Service) Right(a Attempt) {
 	own, shared := a.limits()

@@ -21,6 +21,7 @@ const (
 	FlagOK             FlagKind = "sign-in.ok"
 	FlagHalf           FlagKind = "password.ok"
 	FlagWrongPassword  FlagKind = "password.wrong"
+	FlagHasty          FlagKind = "password.hasty" // one that came within the pause after others, and wasn't looked at
 	FlagWrongFactor    FlagKind = "factor.wrong"
 	FlagUnknown        FlagKind = "identifier.unknown"
 	FlagFactorRemoved  FlagKind = "factor.removed"

@@ -123,6 +123,8 @@ func (d *Detector) count(s *seen) {
 	switch s.Kind {
 	case PasswordFailed:
 		d.failure(s)
+	case PasswordHasty:
+		d.tried(s)
 	case UnknownIdentifier:
 		d.unknown(s)
 		if len(s.Password.Reveal()) > 0 {
@@ -161,7 +163,8 @@ func (d *Detector) count(s *seen) {
 	}
 }
 
-func (d *Detector) failure(s *seen) {
+// tried counts a try against the account, and returns the count of the account and network.
+func (d *Detector) tried(s *seen) *account {
 	a := d.accounts.touch(s.guard, s.now)
 	a.add(s.now)
 	d.markDirty(s.guard)
@@ -177,6 +180,11 @@ func (d *Detector) failure(s *seen) {
 		a.total = 0
 		s.report(BruteForce, High, fmt.Sprintf("%d failed tries on one account, slowly", totalLimit), where)
 	}
+	return pair
+}
+
+func (d *Detector) failure(s *seen) {
+	pair := d.tried(s)
 	if s.Known {
 		return // the device has signed in to this very account
 	}

@@ -51,13 +51,14 @@ const (
 	ProofReplayed // a jti that was used before
 	CodeMisused   // a code without its PKCE verifier, or by another client: a theft, or a client's bug
 	FlowStolen    // a step of a sign-in in another browser than the one before
+	PasswordHasty // a try within the pause after others that failed, from the same network: it wasn't looked at
 )
 
 func kindWords() []string {
 	return []string{
 		"", "password.failed", "password.ok", "factor.failed", "factor.sent", "sign-in.ok", "unknown-identifier", "refresh.reused",
 		"code.replayed", "dpop.mismatch", "passkey.clone", "session.moved", "factor.removed", "register", "reset.requested",
-		"proof.replayed", "code.misused", "flow.stolen",
+		"proof.replayed", "code.misused", "flow.stolen", "password.hasty",
 	}
 }
 
@@ -290,7 +291,7 @@ func (d *Detector) Configure(flags []model.Flag) error {
 func event(now time.Time, n Name, r *report) wire.Event {
 	e := wire.Event{Time: now, Kind: "flag." + n.String(), Object: r.person, Detail: map[string]string{"severity": r.severity.String(), "reason": r.reason}}
 	if r.network.IsValid() {
-		e.Detail["network"] = r.network.String()
+		e.Detail["network"], e.Detail["client"] = r.network.String(), r.client
 	}
 	var did []string
 	for _, x := range []struct {

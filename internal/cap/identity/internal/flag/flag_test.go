@@ -123,6 +123,12 @@ func TestAttacksAreSeenInTime(t *testing.T) {
 		{"hydra on one account", BruteForce, 22, 300 * time.Millisecond, func(i int) Observation {
 			return Observation{Kind: PasswordFailed, Person: "alice", Address: attacker, Password: word("guess%d", i)}
 		}},
+		{"hydra, which doesn't wait for the pauses", BruteForce, 15, 30 * time.Millisecond, func(i int) Observation {
+			if i < 6 {
+				return Observation{Kind: PasswordFailed, Person: "alice", Address: attacker, Password: word("guess%d", i)}
+			}
+			return Observation{Kind: PasswordHasty, Person: "alice", Address: attacker}
+		}},
 		{"hydra on an account that isn't there", BruteForce, 22, 300 * time.Millisecond, func(i int) Observation {
 			return Observation{Kind: UnknownIdentifier, Identifier: "nobody@example.com", Address: attacker, Password: word("guess%d", i)}
 		}},
@@ -188,7 +194,7 @@ func TestAttacksAreSeenInTime(t *testing.T) {
 			}
 			t.Logf("at try %d: %+v", n, d)
 			e := w.events[len(w.events)-1]
-			if w.kinds()["flag."+c.flag.String()] != 1 || e.Detail["severity"] == "" || e.Detail["severity"] == "low" || e.Detail["reason"] == "" {
+			if w.kinds()["flag."+c.flag.String()] != 1 || e.Detail["severity"] == "" || e.Detail["severity"] == "low" || e.Detail["reason"] == "" || !strings.HasSuffix(e.Detail["client"], "/32") {
 				t.Errorf("events %+v", w.events)
 			}
 			if text := fmt.Sprintf("%+v", w.events); strings.Contains(text, "guess") || strings.Contains(text, "Spring") || strings.Contains(text, "@") {
@@ -199,7 +205,7 @@ func TestAttacksAreSeenInTime(t *testing.T) {
 }
 
 func TestEachKindHasAName(t *testing.T) {
-	for k := PasswordFailed; k <= FlowStolen; k++ {
+	for k := PasswordFailed; k <= PasswordHasty; k++ {
 		if k.String() == "" || KindOf(k.String()) != k {
 			t.Errorf("%d: %q", k, k)
 		}
@@ -358,6 +364,25 @@ func TestMistakesPutRightAreForgotten(t *testing.T) {
 	})
 	if n == 0 {
 		t.Error("the person's sign-ins hide an attack from elsewhere")
+	}
+}
+
+// TestAnImpatientPersonIsntAnAttack presses the button again while it says to wait.
+func TestAnImpatientPersonIsntAnAttack(t *testing.T) {
+	w := newWorld(t)
+	home := netip.MustParseAddr("10.0.0.1")
+	for range 50 {
+		for i := range 13 {
+			o := Observation{Kind: PasswordFailed, Person: "alice", Address: home}
+			if i > 5 {
+				o.Kind = PasswordHasty
+			}
+			if d := w.see(o); len(d.Flags) > 0 {
+				t.Fatalf("at %d: %v", i, d.Flags)
+			}
+		}
+		w.see(Observation{Kind: SignInOK, Person: "alice", Address: home, Known: true})
+		w.pass(2 * time.Minute)
 	}
 }
 

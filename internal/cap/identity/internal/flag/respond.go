@@ -7,6 +7,7 @@ import (
 
 	"github.com/wardhq/ward/internal/cap/identity/internal/device"
 	"github.com/wardhq/ward/internal/cap/identity/internal/pow"
+	"github.com/wardhq/ward/internal/wire"
 )
 
 // scope is whom the response to a flag touches.
@@ -30,11 +31,12 @@ type report struct {
 	event    bool // it happened, rather than that a limit is reached
 	person   string
 	network  netip.Prefix
+	client   string // as the gateway tells clients apart
 	did      response
 }
 
 func (s *seen) report(n Name, v Severity, reason string, sc scope) {
-	s.reports = append(s.reports, report{name: n, severity: v, reason: reason, scope: sc, person: s.Person, network: s.network})
+	s.reports = append(s.reports, report{name: n, severity: v, reason: reason, scope: sc, person: s.Person, network: s.network, client: wire.Network(s.Address.String())})
 }
 
 // happened reports what is a flag at once.

@@ -390,6 +390,27 @@ func TestDeniedSignInEndsSessionsAndThePassword(t *testing.T) {
 	_ = app
 }
 
+// TestDetectorsHearOfTriesThatArentLookedAt: whoever doesn't wait is seen at the pace of the tries, not at that of the pauses.
+func TestDetectorsHearOfTriesThatArentLookedAt(t *testing.T) {
+	w := newWorld(t, store.Config{})
+	w.person("ada@example.org")
+	for _, who := range []string{"ada@example.org", "nobody@example.org"} {
+		kinds := map[account.FlagKind]int{}
+		w.flag = func(f account.Flag) account.Response {
+			if kinds[f.Kind]++; f.Kind == account.FlagHasty && (len(f.Password.Reveal()) > 0 || f.Who != who) {
+				t.Errorf("%+v", f)
+			}
+			return account.Response{}
+		}
+		for range 12 {
+			w.browser().withPassword(who, "wrong-wrong-wrong")
+		}
+		if looked := kinds[account.FlagWrongPassword] + kinds[account.FlagUnknown]; looked != 5 || kinds[account.FlagHasty] != 7 {
+			t.Errorf("%s: %v", who, kinds)
+		}
+	}
+}
+
 func TestDetectorsDecide(t *testing.T) {
 	w := newWorld(t, store.Config{})
 	w.users.SecondFactor = model.SecondFactorOptional

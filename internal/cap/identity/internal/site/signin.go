@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/identity/internal/account"
 	"github.com/wardhq/ward/internal/cap/identity/internal/message"
 	"github.com/wardhq/ward/internal/cap/identity/internal/otp"
@@ -217,6 +218,12 @@ func (v *visit) password(f *account.Flow) error {
 	}
 	flag := account.Flag{Kind: account.FlagWrongPassword, Person: who, Who: f.Typed, Known: attempt.Device != nil, Visitor: v.in.Visitor, Password: v.secret("password")}
 	if wait := v.held(attempt, flag); wait > 0 {
+		if v.Hasty(attempt) {
+			flag.Kind, flag.Password = account.FlagHasty, secret.Bytes{}
+			if _, err := v.Raise(v.ctx, flag); err != nil {
+				return err
+			}
+		}
 		return v.limited(wait)
 	}
 	r, err := v.VerifyPassword(v.ctx, f.Typed, flag.Password)

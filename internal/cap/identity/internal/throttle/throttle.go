@@ -49,10 +49,7 @@ func (t *Throttle) Take(limits ...Limit) (wait time.Duration) {
 	now := t.clock.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, l := range limits {
-		wait = max(wait, t.seen[id(l.Key)].until.Sub(now))
-	}
-	if wait > 0 {
+	if wait = t.pause(now, limits); wait > 0 {
 		return wait
 	}
 	for _, l := range limits {
@@ -69,6 +66,21 @@ func (t *Throttle) Take(limits ...Limit) (wait time.Duration) {
 		t.seen[id(l.Key)] = e
 	}
 	return 0
+}
+
+// Pause is how long the limits say to wait, 0 to go on. It counts nothing.
+func (t *Throttle) Pause(limits ...Limit) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pause(t.clock.Now(), limits)
+}
+
+// pause needs t.mu.
+func (t *Throttle) pause(now time.Time, limits []Limit) (wait time.Duration) {
+	for _, l := range limits {
+		wait = max(wait, t.seen[id(l.Key)].until.Sub(now))
+	}
+	return wait
 }
 
 // makeRoom drops what is forgotten, or else the oldest of a few.

@@ -151,7 +151,7 @@ func TestEventsAreSignals(t *testing.T) {
 		"another host":                                  {event("request.denied", "api", "bank", "host", "evil.example", "reason", "wrong_host"), "undeclared-host", finding.High, "evil.example"},
 		"a peer that isn't of the plan":                 {event("request.denied", "ghost", "api", "method", "GET", "path", "/x", "reason", "unknown-peer"), "unknown-agent", finding.High, "ghost"},
 		"a token in the wrong hands":                    {event("token.misused", "web", "api", "token", "its audience is another"), "token-misused", finding.High, "its audience"},
-		"brute force":                                   {event("flag.brute-force", "", "p1", "severity", "medium", "reason", "20 tries", "network", "203.0.113.7/32", "response", "slow, block, record"), "failed-sign-ins", finding.Medium, "20 tries. Done: slow, block."},
+		"brute force":                                   {event("flag.brute-force", "", "p1", "severity", "medium", "reason", "20 tries", "network", "203.0.113.0/24", "client", "203.0.113.7/32", "response", "slow, block, record"), "failed-sign-ins", finding.Medium, "20 tries. Done: slow, block."},
 		"a token used twice":                            {event("flag.refresh-reuse", "", "p1", "severity", "high", "reason", "a token came twice", "response", "record"), "replay", finding.High, "A token came twice."},
 		"a card in a log":                               {event("flag.card-in-log", "web.1", "", "what", "the number of a payment card"), "leak", finding.High, "web printed the number"},
 		"a canary in a log":                             {event("flag.canary", "web", "", "what", "trap (plain)"), "canary", finding.Critical, "web printed a canary"},
@@ -166,6 +166,9 @@ func TestEventsAreSignals(t *testing.T) {
 		if len(out) != 1 {
 			t.Errorf("%s: %+v", name, out)
 			continue
+		}
+		if want := tt.e.Detail["client"]; want != "" && out[0].Client.String() != want {
+			t.Errorf("%s: it is about %s", name, out[0].Client)
 		}
 		if s := out[0]; s.Rule != tt.rule || s.Rating() != tt.severity || !strings.Contains(s.What, tt.says) || s.Record != 7 {
 			t.Errorf("%s: %s %s %q", name, s.Rule, s.Rating(), s.What)

@@ -120,7 +120,7 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 			s.Severity, s.Subject = finding.Low, "people"
 		}
 		s.What = capital(e.Detail["reason"]) + "."
-		if p, err := netip.ParsePrefix(e.Detail["network"]); err == nil {
+		if p, err := netip.ParsePrefix(e.Detail["client"]); err == nil {
 			s.Client = p
 			if s.Person == "" {
 				s.Subject = text(p)
