@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/cap/sandbox"
+	"github.com/wardhq/ward/internal/demo/visitor"
 	"github.com/wardhq/ward/internal/wardtest"
 	"github.com/wardhq/ward/internal/wardtest/need"
 )
@@ -172,17 +174,46 @@ func toolsOfOthers() []tool {
 	}
 }
 
+// guessing is hydra at the password of somebody. It knows no forms' tokens: somebody has begun the sign-in for it by hand, and gives it that browser's
+// cookies, token and address.
+func guessing(t *testing.T, w *wardtest.World) tool {
+	t.Helper()
+	person(t, w, "ada@example.com")
+	b := visitor.New(visitor.Transport(w.Roots()), "")
+	page, err := b.Fill(t.Context(), get(t, b, pagesOf(w.URL)+"/sign-in"), map[string]string{"identifier": "ada@example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := regexp.MustCompile(`name="csrf" value="([^"]+)"`).FindStringSubmatch(page.Body)
+	if token == nil || !strings.Contains(page.Body, `name="password"`) {
+		t.Fatalf("no form for a password:\n%s", page.Body)
+	}
+	var cookies []string
+	for _, c := range b.Client.Jar.Cookies(page.URL) {
+		cookies = append(cookies, c.String())
+	}
+	form := strings.Join([]string{
+		page.URL.RequestURI(), "csrf=" + token[1] + "&password=^PASS^", "g=", `H=Host\: ` + strings.ReplaceAll(page.URL.Host, ":", `\:`), `H=Cookie\: ` + strings.Join(cookies, "; "), "S=__Host-ward-id",
+	}, ":")
+	return tool{"hydra", "failed-sign-ins", page.URL.Hostname(), []string{"hydra", "-I", "-q", "-t", "4", "-l", "ada", "-P", "/words/passwords", "-s", "PORT", "127.0.0.1", "https-post-form", form}}
+}
+
 // TestToolsOfOthersAreFoundAndClosedOut runs attack tools, as Debian ships them, against a gateway.
 func TestToolsOfOthersAreFoundAndClosedOut(t *testing.T) {
 	w := wardtest.Start(t, peopleModel+"watch: {never_block: 127.0.0.1}\n", nil)
 	words := t.TempDir()
 	routes := strings.ReplaceAll(wordlist, " ", "\n") + "\n"
-	if err := os.WriteFile(filepath.Join(words, "routes"), []byte(routes), 0o644); err != nil {
-		t.Fatal(err)
+	for name, text := range map[string]string{"routes": routes, "passwords": routes} {
+		if err := os.WriteFile(filepath.Join(words, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for i, x := range toolsOfOthers() {
+	for i, x := range append(toolsOfOthers(), tool{name: "hydra"}) {
 		t.Run(x.name, func(t *testing.T) {
 			need.Program(t, x.name)
+			if x.argv == nil {
+				x = guessing(t, w)
+			}
 			address := fmt.Sprintf("127.0.0.%d", 66+i)
 			attackWith(t, w, newRelay(t, strings.Replace(w.URL, "https://localhost", "127.0.0.1", 1), address, x.host), words, x)
 		})
