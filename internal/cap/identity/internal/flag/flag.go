@@ -293,6 +293,9 @@ func event(now time.Time, n Name, r *report) wire.Event {
 	if r.network.IsValid() {
 		e.Detail["network"], e.Detail["client"] = r.network.String(), r.client
 	}
+	if r.usual {
+		e.Detail["place"] = "usual"
+	}
 	var did []string
 	for _, x := range []struct {
 		bit  response

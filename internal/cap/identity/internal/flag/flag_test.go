@@ -153,6 +153,18 @@ func TestAttacksAreSeenInTime(t *testing.T) {
 		{"one password, an account every ten minutes, from everywhere", PasswordSpraying, 13, 10 * time.Minute, func(i int) Observation {
 			return Observation{Kind: PasswordFailed, Person: fmt.Sprint("p", i), Address: far(i), Password: word("Spring2026!")}
 		}},
+		{"one password, fifty addresses in turn", PasswordSpraying, 13, time.Second, func(i int) Observation {
+			return Observation{Kind: PasswordFailed, Person: fmt.Sprint("p", i), Address: far(i % 50), Password: word("Spring2026!")}
+		}},
+		{"one password, fifty addresses, an account an hour", PasswordSpraying, 13, time.Hour, func(i int) Observation {
+			return Observation{Kind: PasswordFailed, Person: fmt.Sprint("p", i), Address: far(i % 50), Password: word("Spring2026!")}
+		}},
+		{"many passwords, fifty addresses, an account a second", CredentialStuffing, 40, time.Second, func(i int) Observation {
+			return Observation{Kind: PasswordFailed, Person: fmt.Sprint("p", i), Address: far(i % 50), Password: word("leak%d", i)}
+		}},
+		{"one account, fifty addresses, a try an hour", BruteForce, 60, time.Hour, func(i int) Observation {
+			return Observation{Kind: PasswordFailed, Person: "alice", Address: far(i % 50), Password: word("guess%d", i)}
+		}},
 		{"pairs from a leak, from one network", CredentialStuffing, 13, time.Second, func(i int) Observation {
 			return Observation{Kind: PasswordFailed, Person: fmt.Sprint("p", i), Address: attacker, Password: word("leak%d", i)}
 		}},

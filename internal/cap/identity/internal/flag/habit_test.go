@@ -34,6 +34,11 @@ func TestHabits(t *testing.T) {
 		if fmt.Sprint(d.Flags) != c.flags || d.Mail != c.mail || d.StepUp != c.step {
 			t.Errorf("%s: %+v", c.name, d)
 		}
+		for _, e := range w.events {
+			if (e.Detail["place"] == "usual") != (c.name == "a new device") {
+				t.Errorf("%s: %+v", c.name, e)
+			}
+		}
 		if err := w.Forget(t.Context(), "alice"); err != nil {
 			t.Fatal(err)
 		}

@@ -252,6 +252,7 @@ func (d *Detector) habits(ctx context.Context, s *seen) error {
 		s.happened(NewDevice, severity, "a sign-in on a new device from a new network")
 	case !s.Known:
 		s.happened(NewDevice, severity, "a sign-in on a new device")
+		s.reports[len(s.reports)-1].usual = true
 	case newNetwork:
 		s.happened(NewDevice, severity, "a sign-in from a new network")
 	}

@@ -32,6 +32,7 @@ type report struct {
 	person   string
 	network  netip.Prefix
 	client   string // as the gateway tells clients apart
+	usual    bool   // the network is one of the person's
 	did      response
 }
 

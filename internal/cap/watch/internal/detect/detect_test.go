@@ -153,6 +153,8 @@ func TestEventsAreSignals(t *testing.T) {
 		"a token in the wrong hands":                    {event("token.misused", "web", "api", "token", "its audience is another"), "token-misused", finding.High, "its audience"},
 		"brute force":                                   {event("flag.brute-force", "", "p1", "severity", "medium", "reason", "20 tries", "network", "203.0.113.0/24", "client", "203.0.113.7/32", "response", "slow, block, record"), "failed-sign-ins", finding.Medium, "20 tries. Done: slow, block."},
 		"a token used twice":                            {event("flag.refresh-reuse", "", "p1", "severity", "high", "reason", "a token came twice", "response", "record"), "replay", finding.High, "A token came twice."},
+		"a new device from a new network":               {event("flag.new-device", "", "p1", "severity", "medium", "reason", "a sign-in on a new device from a new network", "response", "mail, record"), "new-device", finding.Low, "Done: mail."},
+		"a journey that can't be":                       {event("flag.impossible-travel", "", "p1", "severity", "high", "reason", "Berlin to Sydney", "response", "mail, record"), "new-device", finding.High, "Sydney"},
 		"a card in a log":                               {event("flag.card-in-log", "web.1", "", "what", "the number of a payment card"), "leak", finding.High, "web printed the number"},
 		"a canary in a log":                             {event("flag.canary", "web", "", "what", "trap (plain)"), "canary", finding.Critical, "web printed a canary"},
 		"a name":                                        {event("flag.dns", "web", "", "what", "evil.example"), "undeclared-name", finding.Medium, "web looked up evil.example"},
@@ -176,6 +178,8 @@ func TestEventsAreSignals(t *testing.T) {
 	}
 	for _, e := range []wire.Event{
 		event("request.denied", plan.Outside, "", "end", "gateway", "path", "/x"), event("request.denied", "web", "api", "reason", "quarantined"), event("service.start", "up", "web"),
+		event("flag.new-device", "", "p1", "severity", "low", "reason", "a sign-in from a new network"), event("flag.new-device", "", "p1", "severity", "medium", "reason", "a sign-in on a new device", "place", "usual"),
+		event("flag.impossible-travel", "", "p1", "severity", "low", "reason", "Berlin to Sydney, on a known device"),
 		event("certificate.issued", "control", "spiffe://a/svc/web"), event("sign-in.ok", "", "p1"), event("plan.change", "admin", ""), event("flag.unknown", "web", ""), event("request.allowed", "web", "api"),
 	} {
 		if out := detector().Event(1, &e); len(out) > 0 {

@@ -114,6 +114,9 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 		return []Signal{s}
 	}
 	if e.Detail["reason"] != "" { // identity's
+		if s.Rule == "new-device" && (e.Detail["severity"] == "low" || e.Detail["place"] == "usual") {
+			return nil // one's own phone elsewhere, or another one at home: people do that, and are asked by mail
+		}
 		s.Severity, s.Person = finding.SeverityOf(e.Detail["severity"]), e.Object
 		s.Subject, s.Object = e.Object, name
 		if name == "new-device" { // people have new devices; they are asked by mail
@@ -125,6 +128,9 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 			if s.Person == "" {
 				s.Subject = text(p)
 			}
+		}
+		if name == "new-device" {
+			s.Severity = finding.Low
 		}
 		s.Held = !strings.Contains(e.Detail["response"], "block") // sign-in knows best whom it would close out
 		if did := strings.TrimSuffix(strings.TrimSuffix(e.Detail["response"], "record"), ", "); did != "" {
