@@ -124,6 +124,33 @@ func Run(ctx context.Context, c Config) error {
 	return nil
 }
 
+// Peace starts the guarded shop alone, without any attack: customers buy books, while visit, which is told the model's path and the shop's URL, does
+// what it likes. Tests use it to see what Ward says of ordinary use.
+func Peace(ctx context.Context, c Config, visit func(file, url string)) error {
+	program := filepath.Join(c.Dir, "ward")
+	if err := copyProgram(c.Program, program); err != nil {
+		return err
+	}
+	c.Program = program
+	outside, err := startOutside()
+	if err != nil {
+		return err
+	}
+	defer outside.Close()
+	g, err := startGuarded(ctx, &c, filepath.Join(c.Dir, "guarded"), outside)
+	if err != nil {
+		return err
+	}
+	defer g.stop()
+	for _, p := range []purchase{{user: victim, card: victimCard, live: true}, {user: mallory, card: "4000056655665556", note: "a gift: it's for O'Brien & sons"}, {user: victim, card: victimCard}} {
+		if _, err := g.world.anew().buy(ctx, p); err != nil {
+			return fmt.Errorf("buy a book: %w", err)
+		}
+	}
+	visit(g.file, g.world.base)
+	return nil
+}
+
 func (r *Report) judge() {
 	r.OK = r.Without.OK && r.With.OK
 	for i := range r.Rows {
