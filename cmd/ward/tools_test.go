@@ -174,7 +174,7 @@ func toolsOfOthers() []tool {
 		{"sqlmap", "payload", "localhost", []string{"sqlmap", "--batch", "--disable-coloring", "--level", "1", "--retries", "0", "--timeout", "5", "--output-dir", "/tmp/out", "-p", "id", "-u", "URL/call?id=1"}},
 		{"wapiti", "payload", "localhost", []string{"wapiti", "-u", "URL/call?id=1", "--scope", "url", "-v", "0", "--no-bugreport", "--verify-ssl", "0", "-f", "json", "-o", "/tmp/report", "--store-session", "/tmp/s", "--store-config", "/tmp/c"}},
 		{"nmap", "honey-path", "localhost", []string{"nmap", "-n", "-Pn", "-sT", "--unprivileged", "-p", "PORT", "--script", "+http-enum", "127.0.0.1"}},
-		{"slowhttptest", "slow-requests", "", []string{"slowhttptest", "-H", "-c", "25", "-r", "50", "-i", "10", "-l", "10", "-u", "URL/call"}},
+		{"slowhttptest", "slow-requests", "", []string{"slowhttptest", "-H", "-c", "25", "-r", "200", "-i", "10", "-l", "10", "-u", "URL/call"}},
 	}
 }
 
