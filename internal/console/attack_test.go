@@ -105,14 +105,15 @@ func TestForgedActs(t *testing.T) {
 		"with another's token": {"administrator", "/findings/7/close", url.Values{}, func(_ map[string]string, form url.Values, b *browser) {
 			form.Set("token", b.w.enters("administrator").token)
 		}},
-		"as JSON":              {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *browser) { h["Content-Type"] = "application/json" }},
-		"as plain text":        {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *browser) { h["Content-Type"] = "text/plain" }},
-		"a viewer closes":      {"viewer", "/findings/7/close", url.Values{}, nil},
-		"a viewer silences":    {"viewer", "/findings/7/silence", url.Values{"for": {"1h"}, "reason": {"x"}}, nil},
-		"a viewer blocks":      {"viewer", "/answers/block", url.Values{"client": {"203.0.113.7"}, "reason": {"x"}}, nil},
-		"a viewer lifts":       {"viewer", "/answers/a1/lift", url.Values{}, nil},
-		"an operator cuts off": {"operator", "/answers/quarantine", url.Values{"service": {"web"}, "reason": {"x"}}, nil},
-		"an operator lets go":  {"operator", "/answers/a1/lift", url.Values{}, nil},
+		"as JSON":                   {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *browser) { h["Content-Type"] = "application/json" }},
+		"as plain text":             {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *browser) { h["Content-Type"] = "text/plain" }},
+		"a viewer closes":           {"viewer", "/findings/7/close", url.Values{}, nil},
+		"a viewer silences":         {"viewer", "/findings/7/silence", url.Values{"for": {"1h"}, "reason": {"x"}}, nil},
+		"a viewer blocks":           {"viewer", "/answers/block", url.Values{"client": {"203.0.113.7"}, "reason": {"x"}}, nil},
+		"a viewer lifts":            {"viewer", "/answers/a1/lift", url.Values{}, nil},
+		"an operator cuts off":      {"operator", "/answers/quarantine", url.Values{"service": {"web"}, "reason": {"x"}}, nil},
+		"an operator ends sessions": {"operator", "/people/u1/sessions/end", url.Values{"session": {"s1"}}, nil},
+		"an operator lets go":       {"operator", "/answers/a1/lift", url.Values{}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, shop)
@@ -125,7 +126,7 @@ func TestForgedActs(t *testing.T) {
 				c.change(headers, form, b)
 			}
 			resp, _ := b.ask(http.MethodPost, c.path, form.Encode(), headers)
-			if resp.StatusCode/100 != 4 || !w.found[0].Closed.IsZero() || len(w.silences) != 0 || len(w.standing) != 1 {
+			if resp.StatusCode/100 != 4 || !w.found[0].Closed.IsZero() || len(w.silences) != 0 || len(w.standing) != 1 || w.ended {
 				t.Errorf("status %d, %+v %+v %+v", resp.StatusCode, w.found[0], w.silences, w.standing)
 			}
 			if last := w.records[len(w.records)-1]; last.Subject != "ada" || last.Kind != "console.refused" && last.Kind != "console.failed" {
@@ -148,6 +149,7 @@ func TestActs(t *testing.T) {
 		}},
 		{"/silences/1/end", url.Values{}, func() bool { return len(w.silences) == 0 }},
 		{"/findings/7/close", url.Values{"note": {"a test"}}, func() bool { return w.found[0].ClosedBy == "ada" && w.found[0].Note == "a test" }},
+		{"/people/u1/sessions/end", url.Values{"session": {"s1"}}, func() bool { return w.ended }},
 		{"/answers/block", url.Values{"client": {"203.0.113.7"}, "reason": {"scans"}}, func() bool { return len(w.standing) == 1 && w.standing[0].Client.String() == "203.0.113.7/32" }},
 		{"/answers/a1/lift", url.Values{}, func() bool { return len(w.standing) == 0 }},
 		{"/answers/quarantine", url.Values{"service": {"web"}, "reason": {"odd"}}, func() bool {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/cap/watch"
+	"github.com/wardhq/ward/internal/capability"
 	"github.com/wardhq/ward/internal/console/internal/access"
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/ledger/anchor"
@@ -76,6 +77,7 @@ type Config struct {
 	Anchors  func() []anchor.State
 	Plan     func() *plan.Plan // nil: none is in force yet
 	People   http.Handler      // the administration of users
+	Layers   []capability.Capability
 	// Record brings an event into the ledger, and returns when it is there.
 	Record func(ctx context.Context, e wire.Event) error
 }
@@ -130,12 +132,20 @@ func (c *Console) Handler() http.Handler {
 	c.page(mux, "GET /services/{name}", c.servicePage)
 	c.page(mux, "GET /findings", c.findingsPage)
 	c.page(mux, "GET /findings/{id}", c.findingPage)
+	c.page(mux, "GET /traces", c.tracesPage)
+	c.page(mux, "GET /traces/{id}", c.tracePage)
+	c.page(mux, "GET /logs", c.logsPage)
+	c.page(mux, "GET /audit", c.auditPage)
+	c.page(mux, "GET /people", c.peoplePage)
+	c.page(mux, "GET /people/{id}", c.personPage)
+	c.page(mux, "GET /posture", c.posturePage)
 	c.act(mux, "POST /findings/{id}/close", access.Operator, c.closeFinding)
 	c.act(mux, "POST /findings/{id}/silence", access.Operator, c.silenceFinding)
 	c.act(mux, "POST /silences/{id}/end", access.Operator, c.endSilence)
 	c.act(mux, "POST /answers/block", access.Operator, c.block)
 	c.act(mux, "POST /answers/quarantine", access.Administrator, c.quarantine)
 	c.act(mux, "POST /answers/{id}/lift", access.Operator, c.lift)
+	c.act(mux, "POST /people/{id}/sessions/end", access.Administrator, c.endSessions)
 	c.act(mux, "POST /leave", access.Viewer, c.leave)
 	c.page(mux, "GET /", func(*visit) (view, error) { return view{}, errNoPage })
 	return compressed(guarded(mux))

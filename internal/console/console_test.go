@@ -10,7 +10,11 @@ import (
 )
 
 // pages are all of them.
-var pages = []string{"/", "/?at=2026-05-04T10:00", "/services/web?span=24h", "/services/db", "/services/cards", "/findings", "/findings?show=closed", "/findings/7", "/findings/9"}
+var pages = []string{
+	"/", "/?at=2026-05-04T10:00", "/services/web?span=24h", "/services/db", "/services/cards", "/findings", "/findings?show=closed", "/findings/7", "/findings/9",
+	"/traces", "/traces?which=failed&slower=1s&service=web", "/traces/01000000000000000000000000000000", "/logs", "/logs?text=" + url.QueryEscape(evil) + "&level=warn&since=1h&trace=01", "/audit",
+	"/audit?kind=request&since=24h&text=" + url.QueryEscape(evil), "/audit?from=12&limit=1", "/people", "/people?email=" + url.QueryEscape(evil), "/people/u1", "/posture",
+}
 
 func TestEveryPageShowsHostileTextAsText(t *testing.T) {
 	w := newWorld(t, shop)

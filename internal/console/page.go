@@ -81,7 +81,15 @@ type frame struct {
 type entry struct{ Key, Path, Name string }
 
 // menu is that of every page; a constant list.
-var menu = []entry{{"map", "/", "Map"}, {"findings", "/findings", "Findings"}}
+var menu = []entry{
+	{"map", "/", "Map"},
+	{"findings", "/findings", "Findings"},
+	{"traces", "/traces", "Traces"},
+	{"logs", "/logs", "Logs"},
+	{"audit", "/audit", "Audit"},
+	{"people", "/people", "People"},
+	{"posture", "/posture", "Posture"},
+}
 
 // doneText says what was done; the address holds the word alone, so that no link can put a text on a page.
 var doneText = map[string]string{
@@ -102,7 +110,7 @@ func readPages(assets map[string]asset) (map[string]*template.Template, error) {
 		},
 		"when": when, "until": until, "stamp": stamp, "rate": rate, "took": took, "percent": percent, "size": size, "name": partyName, "link": partyLink,
 		"badge": badge, "verdict": verdictText, "count": count, "lines": func(s string) []string { return strings.Split(strings.TrimRight(s, "\n"), "\n") },
-		"query": url.QueryEscape, "both": func(frame any, data any) pair { return pair{frame, data} }, "clip": clip,
+		"query": url.QueryEscape, "both": func(frame any, data any) pair { return pair{frame, data} }, "clip": clip, "level": levelMark,
 	}).ParseFS(files, "html/layout.html", "html/parts.html")
 	if err != nil {
 		return nil, fmt.Errorf("read pages: %w", err)

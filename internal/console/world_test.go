@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/watch"
+	"github.com/wardhq/ward/internal/capability"
 	"github.com/wardhq/ward/internal/finding"
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/ledger/anchor"
@@ -28,6 +30,7 @@ import (
 
 const shop = `
 app: shop
+users: {name: Shop, second_factor: optional}
 services:
   web:
     run: ./web
@@ -63,6 +66,7 @@ type world struct {
 	silences []watch.Silence
 	records  []wire.Event
 	full     bool // the ledger takes nothing
+	ended    bool // the session of the only person
 }
 
 func newWorld(t testing.TB, yaml string) *world {
@@ -92,7 +96,7 @@ func newWorld(t testing.TB, yaml string) *world {
 		Ledger: func() ledger.Status {
 			return ledger.Status{Records: int64(len(w.records)), Segments: 1, Bytes: 4 << 20, Room: "enough"}
 		},
-		Anchors: func() []anchor.State { return nil }, Plan: func() *plan.Plan { return w.plan }, People: http.NotFoundHandler(), Record: w.record,
+		Anchors: func() []anchor.State { return nil }, Plan: func() *plan.Plan { return w.plan }, People: http.HandlerFunc(w.people), Layers: []capability.Capability{watch.Capability()}, Record: w.record,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -282,6 +286,36 @@ func (w *world) record(_ context.Context, e wire.Event) error {
 	}
 	w.records = append(w.records, e)
 	return nil
+}
+
+// people is the administration of users: one person, with a name that somebody chose with care.
+func (w *world) people(rw http.ResponseWriter, r *http.Request) {
+	at := w.clock().Add(-time.Hour)
+	p := map[string]any{"id": "u1", "email": "eve@example.com", "name": evil, "verified": true, "groups": []string{"staff"}, "roles": []string{}, "factors": []map[string]any{{"kind": "totp", "label": evil, "added": at}}}
+	var out any
+	switch r.Method + " " + r.URL.Path {
+	case "GET /v1/users":
+		out = map[string]any{"users": []any{p}}
+	case "GET /v1/users/u1":
+		out = p
+	case "GET /v1/users/u1/sessions":
+		w.mu.Lock()
+		all := []any{}
+		if !w.ended {
+			all = append(all, map[string]any{"id": "s1", "device": evil, "place": "Ghent", "methods": []string{"passkey"}, "started": at, "seen": at, "expires": at.Add(9 * time.Hour)})
+		}
+		w.mu.Unlock()
+		out = map[string]any{"sessions": all}
+	case "DELETE /v1/users/u1/sessions/s1":
+		w.mu.Lock()
+		w.ended = true
+		w.mu.Unlock()
+		out = map[string]any{}
+	default:
+		rw.WriteHeader(http.StatusNotFound)
+		out = map[string]string{"error": "not_found", "message": "there is no such user"}
+	}
+	_ = json.NewEncoder(rw).Encode(out)
 }
 
 // browser is somebody with a cookie.

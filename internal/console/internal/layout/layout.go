@@ -84,10 +84,11 @@ func Lay(nodes []Node, edges []Edge, sizes Sizes) Picture {
 
 // rank gives each node its layer: the longest way of strong edges to it, less those that close a cycle.
 func (d *drawing) rank(nodes []Node, edges []Edge) {
-	next := map[string][]string{}
+	next, shaped := map[string][]string{}, map[string]bool{}
 	for _, e := range edges {
 		if !e.Weak && e.From != e.To && d.nodes[e.From] != nil && d.nodes[e.To] != nil {
 			next[e.From] = append(next[e.From], e.To)
+			shaped[e.From], shaped[e.To] = true, true
 		}
 	}
 	const unseen, open, done = 0, 1, 2
@@ -117,6 +118,12 @@ func (d *drawing) rank(nodes []Node, edges []Edge) {
 			d.nodes[to].layer = max(d.nodes[to].layer, from.layer+1)
 		}
 		last = max(last, from.layer)
+	}
+	for _, e := range edges { // what only weak edges lead to stands behind where they come from
+		a, b := d.nodes[e.From], d.nodes[e.To]
+		if e.Weak && a != nil && b != nil && a != b && !shaped[e.To] {
+			b.layer = max(b.layer, a.layer+1)
+		}
 	}
 	for _, n := range nodes {
 		if n.Last {
