@@ -90,8 +90,13 @@ type Console struct {
 	assets map[string]asset
 	live   *live
 
+	laid drawn
+
+	drawing sync.Mutex
+	ready   template.HTML // guarded by drawing: the map of drawnAt, for everybody
+	drawnAt time.Time     // guarded by drawing
+
 	mu     sync.Mutex
-	shown  *picture  // guarded by mu: the map as it is now
 	day    []quarter // guarded by mu: the last day
 	dayEnd time.Time // guarded by mu
 }

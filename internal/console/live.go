@@ -99,9 +99,6 @@ func (c *Console) look(ctx context.Context) {
 	n := news{}
 	if p, err := c.draw(time.Time{}); err == nil {
 		n["map"] = version(p)
-		c.mu.Lock()
-		c.shown = p
-		c.mu.Unlock()
 	}
 	if all, err := c.config.Inbox.List(ctx, watch.FindingQuery{}); err == nil {
 		standing, _ := c.config.Standing.Restrictions()

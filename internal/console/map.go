@@ -2,10 +2,13 @@ package console
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"html/template"
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wardhq/ward/internal/cap/watch"
@@ -23,7 +26,8 @@ const (
 	pastSteps = 5                // of rates at a time before
 	quarters  = 48               // of a day, which the strip shows
 	perStrip  = 30 * time.Minute // each of those
-	manyEdges = 40               // above which edges have no labels
+	stripStep = 5 * time.Minute
+	manyEdges = 40 // above which edges have no labels
 )
 
 // boxes are the map's sizes.
@@ -89,8 +93,25 @@ func (c *Console) draw(at time.Time) (*picture, error) {
 		return nil, err
 	}
 	out := &picture{At: at, Rows: flows}
-	out.place(p, flows)
+	out.place(p, flows, c.laid.lay)
 	return out, nil
+}
+
+// drawn is the last layout: rates change all the time, who may call whom seldom.
+type drawn struct {
+	mu      sync.Mutex
+	nodes   []layout.Node  // guarded by mu
+	edges   []layout.Edge  // guarded by mu
+	picture layout.Picture // guarded by mu
+}
+
+func (d *drawn) lay(nodes []layout.Node, edges []layout.Edge) layout.Picture {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !slices.Equal(d.nodes, nodes) || !slices.Equal(d.edges, edges) {
+		d.nodes, d.edges, d.picture = nodes, edges, layout.Lay(nodes, edges, boxes)
+	}
+	return d.picture
 }
 
 // flows are all routes of the plan with what goes over them, and what was refused besides.
@@ -208,7 +229,7 @@ type ends struct {
 }
 
 // place lays out the parties, and draws the arrows.
-func (x *picture) place(p *plan.Plan, flows []flow) {
+func (x *picture) place(p *plan.Plan, flows []flow, lay func([]layout.Node, []layout.Edge) layout.Picture) {
 	merged := map[ends]*arrow{}
 	var order []ends
 	parties := map[string]bool{}
@@ -239,7 +260,7 @@ func (x *picture) place(p *plan.Plan, flows []flow) {
 	for i, k := range order {
 		edges[i] = layout.Edge{From: k.from, To: k.to, Weak: k.refused}
 	}
-	laid := layout.Lay(nodes, edges, boxes)
+	laid := lay(nodes, edges)
 	x.Width, x.Height = int(math.Ceil(laid.Width)), int(math.Ceil(laid.Height))
 	incoming := map[string]*box{}
 	for i := range x.Boxes {
@@ -317,48 +338,17 @@ type quarter struct {
 	Here           bool
 }
 
-// strip is the last day in half hours.
+// strip is the last day in half hours; nil if nothing is known of it.
 func (c *Console) strip(now, at time.Time) ([]quarter, error) {
-	end := now.Truncate(perStrip).Add(perStrip)
 	c.mu.Lock()
 	day, dayEnd := c.day, c.dayEnd
 	c.mu.Unlock()
-	if now.Sub(dayEnd) > time.Minute || len(day) == 0 {
-		all, err := c.config.Traffic.History(watch.HistoryQuery{Measure: watch.Requests, Since: quarters * perStrip, Step: perStrip, Until: end})
+	if age := now.Sub(dayEnd); age > time.Minute || age < 0 {
+		all, err := c.config.Traffic.History(watch.HistoryQuery{Measure: watch.Requests, Since: quarters * perStrip, Step: stripStep})
 		if err != nil {
 			return nil, fmt.Errorf("read history: %w", err)
 		}
-		day = make([]quarter, quarters)
-		last := now.Truncate(perStrip) // History's last window ends there
-		for i := range day {
-			to := last.Add(-perStrip * time.Duration(quarters-1-i))
-			day[i] = quarter{From: to.Add(-perStrip), To: to, X: i * 14}
-		}
-		for i := range all {
-			h := &all[i]
-			for k, v := range h.Values {
-				if v == nil || k >= len(day) || !counted(h.Source, &h.Label) {
-					continue
-				}
-				if h.Verdict == telemetry.Denied || h.Verdict == telemetry.Limited {
-					day[k].Refused += *v * perStrip.Seconds()
-				}
-				day[k].Requests += *v * perStrip.Seconds()
-			}
-		}
-		most := 1.0
-		for i := range day {
-			most = max(most, day[i].Requests)
-		}
-		for i := range day {
-			q := &day[i]
-			if q.Requests > 0 {
-				q.Height = 2 + int(22*q.Requests/most)
-			}
-			if q.Refused >= 0.5 {
-				q.Denied = max(3, int(24*q.Refused/most))
-			}
-		}
+		day = quartersOf(all, now.Truncate(stripStep))
 		c.mu.Lock()
 		c.day, c.dayEnd = day, now
 		c.mu.Unlock()
@@ -368,6 +358,45 @@ func (c *Console) strip(now, at time.Time) ([]quarter, error) {
 		out[i].Here = !at.IsZero() && at.After(out[i].From) && !at.After(out[i].To)
 	}
 	return out, nil
+}
+
+// quartersOf sums history up, which ends at a time.
+func quartersOf(all []watch.History, end time.Time) []quarter {
+	day, each, known := make([]quarter, quarters), int(perStrip/stripStep), false
+	for i := range day {
+		to := end.Add(-perStrip * time.Duration(quarters-1-i))
+		day[i] = quarter{From: to.Add(-perStrip), To: to, X: i * 14}
+	}
+	for i := range all {
+		h := &all[i]
+		for k, v := range h.Values {
+			if v == nil || k/each >= len(day) || !counted(h.Source, &h.Label) {
+				continue
+			}
+			known = true
+			if h.Verdict == telemetry.Denied || h.Verdict == telemetry.Limited {
+				day[k/each].Refused += *v * stripStep.Seconds()
+			}
+			day[k/each].Requests += *v * stripStep.Seconds()
+		}
+	}
+	if !known {
+		return nil
+	}
+	most := 1.0
+	for i := range day {
+		most = max(most, day[i].Requests)
+	}
+	for i := range day {
+		q := &day[i]
+		if q.Requests > 0 {
+			q.Height = 2 + int(22*q.Requests/most)
+		}
+		if q.Refused >= 0.5 {
+			q.Denied = max(3, int(24*q.Refused/most))
+		}
+	}
+	return day
 }
 
 // mapData is what the page of the map shows.
@@ -384,44 +413,64 @@ type step struct {
 	Name string
 }
 
+// nowFor is how long the map of now serves everybody who asks.
+const nowFor = time.Second
+
 func (c *Console) mapPage(v *visit) (view, error) {
 	at, err := moment(v)
 	if err != nil {
 		return view{}, err
 	}
-	c.mu.Lock()
-	x := c.shown
-	c.mu.Unlock()
-	if x == nil || !at.IsZero() || c.live.listeners() == 0 { // nobody keeps it fresh
-		if x, err = c.draw(at); err != nil {
+	out := view{Page: "map", Title: "Map", Here: "map"}
+	if !at.IsZero() {
+		out.Data, err = c.mapData(v.Context(), v.Now, at)
+		return out, err
+	}
+	out.Topic = "map findings"
+	c.drawing.Lock() // one draws for all
+	defer c.drawing.Unlock()
+	if age := v.Now.Sub(c.drawnAt); c.ready == "" || age < 0 || age >= nowFor {
+		d, err := c.mapData(v.Context(), v.Now, time.Time{})
+		if err != nil {
 			return view{}, err
 		}
+		var b strings.Builder
+		if err := c.pages["map"].ExecuteTemplate(&b, "content", frame{view: view{Data: d}, Now: v.Now}); err != nil {
+			return view{}, fmt.Errorf("draw the map: %w", err)
+		}
+		c.ready, c.drawnAt = template.HTML(b.String()), v.Now // the template has escaped what is in it
 	}
-	found, err := c.config.Inbox.List(v.Context(), watch.FindingQuery{})
+	out.Ready = c.ready
+	return out, nil
+}
+
+// mapData is the map of now (zero) or of a time before, with what stands around it. Nothing in it is of one session.
+func (c *Console) mapData(ctx context.Context, now, at time.Time) (mapData, error) {
+	x, err := c.draw(at)
 	if err != nil {
-		return view{}, err
+		return mapData{}, err
+	}
+	found, err := c.config.Inbox.List(ctx, watch.FindingQuery{})
+	if err != nil {
+		return mapData{}, err
 	}
 	d := mapData{picture: x.marked(found, c.quarantined()), Findings: found[:min(len(found), 5)]}
-	if d.Day, err = c.strip(v.Now, at); err != nil {
-		return view{}, err
+	if d.Day, err = c.strip(now, at); err != nil {
+		return mapData{}, err
 	}
 	from := at
 	if from.IsZero() {
-		from = v.Now.Truncate(time.Minute)
+		from = now.Truncate(time.Minute)
 	}
 	d.Earlier = []step{{from.Add(-24 * time.Hour), "1 day"}, {from.Add(-time.Hour), "1 h"}, {from.Add(-15 * time.Minute), "15 min"}}
 	if !at.IsZero() {
 		for _, s := range []step{{from.Add(15 * time.Minute), "15 min"}, {from.Add(time.Hour), "1 h"}} {
-			if s.At.Before(v.Now) {
+			if s.At.Before(now) {
 				d.Later = append(d.Later, s)
 			}
 		}
 	}
-	out := view{Page: "map", Title: "Map", Here: "map", Data: d}
-	if at.IsZero() {
-		out.Topic = "map findings"
-	}
-	return out, nil
+	return d, nil
 }
 
 // marked is the picture with what was found, and who is in quarantine.

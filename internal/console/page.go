@@ -164,8 +164,13 @@ func until(now, t time.Time) template.HTML {
 	return timeElement(t, span(t.Sub(now))+" more")
 }
 
-// stamp is a time of day, with the date for who points at it.
-func stamp(t time.Time) template.HTML { return timeElement(t, t.UTC().Format("15:04:05")) }
+// stamp is a time of day, with the date where it is another day's.
+func stamp(now, t time.Time) template.HTML {
+	if now.UTC().Format(time.DateOnly) != t.UTC().Format(time.DateOnly) {
+		return timeElement(t, t.UTC().Format("2 Jan 15:04:05"))
+	}
+	return timeElement(t, t.UTC().Format("15:04:05"))
+}
 
 // timeElement is safe as HTML: times and our own words alone are in it.
 func timeElement(t time.Time, text string) template.HTML {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"html/template"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -102,6 +103,7 @@ type view struct {
 	Topic  string // whose news bring the page up to date; "" for none
 	Status int    // 200 for 0
 	Data   any
+	Ready  template.HTML // the content, where it was made for everybody
 }
 
 // page serves a page to who has a session.

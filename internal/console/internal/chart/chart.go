@@ -15,7 +15,7 @@ import (
 const (
 	Width, Height = 640, 150
 	left, right   = 8, 632
-	top, bottom   = 12, 126
+	top, bottom   = 18, 126
 )
 
 // Series is a line.

@@ -302,7 +302,7 @@ func (d *drawing) picture(edges []Edge) Picture {
 			}
 			first, last := &points[0], &points[len(points)-1]
 			first.X, first.Y, last.X, last.Y = first.X+side, first.Y+leave[i], last.X-side, last.Y+arrive[i]
-			out.Paths[i] = smooth(points)
+			out.Paths[i] = smooth(points, e.Weak)
 		}
 	}
 	return out
@@ -345,8 +345,8 @@ func (d *drawing) ports(edges []Edge) (leave, arrive []float64) {
 	return leave, arrive
 }
 
-// smooth goes through points with level tangents.
-func smooth(points []Point) Path {
+// smooth goes through points with level tangents. The label of a weak edge stands nearer to its end: it mostly goes beside a strong one.
+func smooth(points []Point, weak bool) Path {
 	var b strings.Builder
 	fmt.Fprintf(&b, "M%.0f %.0f", points[0].X, points[0].Y)
 	for i := 1; i < len(points); i++ {
@@ -354,6 +354,11 @@ func smooth(points []Point) Path {
 		half := (q.X - p.X) / 2
 		fmt.Fprintf(&b, "C%.0f %.0f %.0f %.0f %.0f %.0f", p.X+half, p.Y, q.X-half, q.Y, q.X, q.Y)
 	}
+	t := 0.5
+	if weak {
+		t = 0.72
+	}
 	k := (len(points) - 1) / 4 * 2 // between columns, near the middle
-	return Path{b.String(), Point{(points[k].X + points[k+1].X) / 2, (points[k].Y + points[k+1].Y) / 2}}
+	p, q := points[k], points[k+1]
+	return Path{b.String(), Point{p.X + (q.X-p.X)*(1.5*t*(1-t)+t*t*t), p.Y + (q.Y-p.Y)*(3-2*t)*t*t}}
 }
