@@ -200,6 +200,8 @@ The administrators' page asks for staff, and for a second factor:
   ward users set %[3]s --group staff -f %[2]s, then open %[1]s/admin
 
 In another terminal, with ward or 'go run ./cmd/ward':
+  ward console -f %[2]s   (a map of what passes, in your browser; leave it open, and see 'ward attack' in it)
+  ward findings -f %[2]s
   ward reach  -f %[2]s
   ward status -f %[2]s
   ward attack -f %[2]s
