@@ -17,9 +17,14 @@ import (
 	"github.com/wardhq/ward/internal/prove"
 )
 
-// All are the capabilities: in the order of a request's way, then those of what the application is built from.
+// All are the capabilities: those of a running application, in the order of a request's way, and then those of what it is built from.
 func All() []capability.Capability {
-	return []capability.Capability{gateway.Capability(), identity.Capability(), mesh.Capability(), secrets.Capability(), sandbox.Capability(), scan.Capability(), update.Capability(), watch.Capability()}
+	return append(Running(), scan.Capability(), update.Capability())
+}
+
+// Running are those that protect an application while it runs: all but what looks at what it is built from.
+func Running() []capability.Capability {
+	return []capability.Capability{gateway.Capability(), identity.Capability(), mesh.Capability(), secrets.Capability(), sandbox.Capability(), watch.Capability()}
 }
 
 // Held is what attacks on a capability came to.

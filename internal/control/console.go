@@ -4,13 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/wardhq/ward/internal/cap/gateway"
-	"github.com/wardhq/ward/internal/cap/identity"
-	"github.com/wardhq/ward/internal/cap/mesh"
-	"github.com/wardhq/ward/internal/cap/sandbox"
-	"github.com/wardhq/ward/internal/cap/secrets"
-	"github.com/wardhq/ward/internal/cap/watch"
-	"github.com/wardhq/ward/internal/capability"
 	"github.com/wardhq/ward/internal/console"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
@@ -21,7 +14,7 @@ func (k *Control) openConsole() (err error) {
 	k.console, err = console.New(console.Config{
 		Clock: k.config.Clock, Traffic: k.watch, Kept: k.watch, Inbox: k.found, Standing: k.found, Records: k.search, Report: k.report,
 		Ledger: k.ledger.Status, Anchors: k.anchors.States, People: k.users.Admin(),
-		Layers: []capability.Capability{gateway.Capability(), identity.Capability(), mesh.Capability(), secrets.Capability(), sandbox.Capability(), watch.Capability()},
+		Layers: k.config.Layers,
 		Plan: func() *plan.Plan {
 			k.mu.Lock()
 			defer k.mu.Unlock()

@@ -29,6 +29,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/cap/secrets"
 	"github.com/wardhq/ward/internal/cap/watch"
+	"github.com/wardhq/ward/internal/capability"
 	"github.com/wardhq/ward/internal/console"
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/ledger/anchor"
@@ -53,6 +54,8 @@ type Config struct {
 	TrustDomain string
 	SVIDLife    time.Duration
 	Clock       clock.Clock // nil for the system's
+	// Layers are what protects the application while it runs, as the console shows them.
+	Layers []capability.Capability
 }
 
 // Control is the control plane of one application.
@@ -502,7 +505,7 @@ func (k *Control) mayHaveIdentity(id string) error {
 }
 
 // Main is control's process.
-func Main() error {
+func Main(layers []capability.Capability) error {
 	return wire.RunRole(func(ctx context.Context, c *wire.RoleConfig, ready func()) (wire.Role, error) {
 		arena, err := secret.NewArena(1)
 		if err != nil {
@@ -516,7 +519,7 @@ func Main() error {
 			return nil, err
 		}
 		k, err := New(Config{
-			Dir: wire.StateDir, Key: root, TrustDomain: c.TrustDomain, SVIDLife: time.Duration(c.SVIDSeconds) * time.Second,
+			Dir: wire.StateDir, Key: root, TrustDomain: c.TrustDomain, SVIDLife: time.Duration(c.SVIDSeconds) * time.Second, Layers: layers,
 		})
 		if err != nil {
 			return nil, err
