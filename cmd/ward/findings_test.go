@@ -254,6 +254,21 @@ func TestAnswersOutliveControl(t *testing.T) {
 	}
 }
 
+// TestAConnectionPastWardIsFound where the kernel counts it: UDP, and TCP to a port that the service may use.
+func TestAConnectionPastWardIsFound(t *testing.T) {
+	w := wardtest.Start(t, twoServices, nil)
+	for _, u := range []string{"http://192.0.2.1:8080/", "http://[2001:db8::1]:8080/"} {
+		w.Get("/call?url=" + u)
+	}
+	wardtest.Eventually(t, "it is found", func() bool {
+		f := found(t, w.File)["direct-connect"]
+		return f.Subject == "web" && f.Severity.String() == "high" && strings.Contains(f.What, "past Ward")
+	})
+	if _, out, _ := say("answers", "-f", w.File); !strings.Contains(out, "nobody is blocked") {
+		t.Error(out)
+	}
+}
+
 // TestTheTrapIsFound: a program in a sandbox uses what it finds in its environment.
 func TestTheTrapIsFound(t *testing.T) {
 	open := strings.Replace(twoServices, "GET /call,", "GET /call, GET /env,", 1)

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/wardhq/ward/internal/base/proc"
 	"github.com/wardhq/ward/internal/up"
 	"github.com/wardhq/ward/internal/wardtest"
 	"github.com/wardhq/ward/internal/wardtest/need"
@@ -118,6 +119,11 @@ func TestProgramsOfOthersRunUnchanged(t *testing.T) {
 		resp.Body.Close()
 		if err != nil || !strings.HasPrefix(string(b), want) {
 			t.Errorf("%s: %d %.200q %v, want %q", path, resp.StatusCode, b, err, want)
+		}
+	}
+	for _, x := range w.Status().Services { // which would be a finding, see TestAConnectionPastWardIsFound
+		if n, err := proc.NoRoutes(x.PID); n != 0 || err != nil {
+			t.Errorf("%s looked for %d addresses past Ward: %v", x.Service, n, err)
 		}
 	}
 }

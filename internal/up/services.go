@@ -62,6 +62,7 @@ type instance struct {
 	reason    string           // guarded by mu
 	failed    bool             // guarded by mu: how the last run ended
 	delivered map[string]int64 // guarded by mu: the versions of the secrets that the run has
+	past      int64            // guarded by mu: how often something in box found no route
 
 	stop  context.CancelFunc
 	ended chan struct{}
@@ -338,7 +339,7 @@ func (in *instance) build(ctx context.Context) (*sandbox.Sandbox, error) {
 	in.up.mu.Unlock()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.box, in.listeners, in.run = box, box.Listeners, run
+	in.box, in.listeners, in.run, in.past = box, box.Listeners, run, 0
 	return box, nil
 }
 

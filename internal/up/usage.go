@@ -20,6 +20,9 @@ func (s *Supervisor) reportUse(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		for _, in := range s.instances() {
+			in.tellPast()
+		}
 		all, err := s.use()
 		if err == nil {
 			err = s.admin.Call(ctx, http.MethodPost, "/v1/processes", all, nil)
@@ -47,4 +50,28 @@ func (s *Supervisor) use() ([]watch.Process, error) {
 		all[i].CPU, all[i].Memory = trees[pids[i]].CPU, trees[pids[i]].Memory
 	}
 	return all, err
+}
+
+// past is what the ledger says of tries to reach an address past Ward. A sandbox has no route out: the kernel counts UDP, and TCP to ports that the
+// service may use. TCP to others is refused before anything counts, and of none does the kernel tell the address.
+const past = "tried to reach an address past Ward; which one isn't known"
+
+// mostPast bounds how many tries between two looks are told.
+const mostPast = 1000
+
+// tellPast flags what a service has tried to reach past Ward since the last look.
+func (in *instance) tellPast() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.box == nil || in.up.config.Off.Network {
+		return
+	}
+	n, err := proc.NoRoutes(in.box.PID())
+	if err != nil {
+		return // it has just ended
+	}
+	for range min(n-in.past, mostPast) {
+		in.up.flags.Note(flagged{in.label(), "connect", past})
+	}
+	in.past = n
 }
