@@ -184,6 +184,16 @@ func TestWhatCannotBeRecordedIsNotDone(t *testing.T) {
 	}
 }
 
+// TestTwoCookiesAreNone: one of them may be somebody else's, set by another port of this host.
+func TestTwoCookiesAreNone(t *testing.T) {
+	w := newWorld(t, shop)
+	b := w.enters("viewer")
+	b.cookie += "; " + w.enters("viewer").cookie
+	if r, _ := b.get("/findings"); r.StatusCode != 403 {
+		t.Errorf("status %d", r.StatusCode)
+	}
+}
+
 func TestTextsOfLinksAreNotShown(t *testing.T) {
 	w := newWorld(t, shop)
 	if _, page := w.enters("viewer").get("/?done=" + url.QueryEscape("call 555-0100 at once")); strings.Contains(page, "555-0100") {

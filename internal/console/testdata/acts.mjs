@@ -1,0 +1,83 @@
+// Uses a console as people do: looks on while something happens, goes through pages with the keyboard alone, and does every act without
+// JavaScript. It answers with what it saw.
+import { createRequire } from "node:module";
+import fs from "node:fs";
+
+const require = createRequire(process.argv[2] + "/");
+const { chromium } = require("playwright-core");
+const { url, cookie, happen } = JSON.parse(fs.readFileSync(0, "utf8"));
+const seen = { problems: [], live: [], keys: [], done: [] };
+const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
+let leaving = false; // what comes then is refused, as it must be
+const [name, ...value] = cookie.split("=");
+const enter = async (options) => {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  await context.addCookies([{ name, value: value.join("="), url }]);
+  const page = await context.newPage();
+  page.on("console", (m) => { if (!leaving && ["error", "warning"].includes(m.type())) seen.problems.push(m.text()); });
+  page.on("pageerror", (e) => seen.problems.push(String(e)));
+  page.on("dialog", (d) => { seen.problems.push("a dialog: " + d.message()); d.dismiss(); });
+  return page;
+};
+try {
+  // What happens shows by itself, and what has the focus keeps it.
+  const live = await enter({});
+  await live.goto(url + "/");
+  await live.waitForFunction(() => document.getElementById("live").textContent === "Live");
+  await live.locator("#table a").first().focus();
+  const before = await live.evaluate(() => document.activeElement.getAttribute("href"));
+  await fetch(happen);
+  await live.waitForFunction(() => document.getElementById("map").textContent.includes("cart → db: refused"), null, { timeout: 15000 });
+  await live.waitForFunction(() => document.getElementById("table").textContent.includes("3.0/s"));
+  seen.live.push(await live.evaluate((href) => document.activeElement.getAttribute("href") === href, before) ? "the focus stays" : "the focus is lost");
+  await live.context().close();
+
+  // Every link and field can be reached, in the order of the page, and is seen to have the focus; the end leads out.
+  const keys = await enter({});
+  for (const at of ["/", "/findings/7"]) {
+    await keys.goto(url + at);
+    const all = await keys.evaluate(() => [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, summary, [tabindex='0']")].filter((e) => e.tabIndex >= 0 && e.getClientRects().length).length);
+    let reached = 0, unseen = 0, first = "";
+    for (let i = 0; i < all + 20; i++) {
+      await keys.keyboard.press("Tab");
+      const now = await keys.evaluate(() => {
+        const e = document.activeElement;
+        if (e === document.body || e.dataset.walked) return null;
+        e.dataset.walked = "1";
+        const s = getComputedStyle(e), inner = e.querySelector("rect");
+        return { text: e.textContent.trim(), shown: s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > 1 || inner && parseFloat(getComputedStyle(inner).strokeWidth) >= 4 };
+      });
+      if (!now) continue; // a part of a date, or the end
+      if (!reached++) first = now.text;
+      if (!now.shown) unseen++;
+    }
+    seen.keys.push(`${at}: ${reached >= all ? "all reached" : `${reached} of ${all} reached`}, ${unseen} unseen, first "${first}"`);
+  }
+  await keys.goto(url + "/");
+  await keys.keyboard.press("Tab");
+  await keys.keyboard.press("Enter");
+  seen.keys.push(await keys.evaluate(() => document.activeElement.id));
+  await keys.context().close();
+
+  const plain = await enter({ javaScriptEnabled: false });
+  const act = async (at, fill, button) => {
+    await plain.goto(url + at);
+    for (const [field, text] of Object.entries(fill)) await plain.locator(field).first().fill(text);
+    await Promise.all([plain.waitForNavigation(), plain.locator(button).first().click()]);
+    seen.done.push((await plain.locator("p.done").innerText().catch(() => "nothing: " + plain.url())).slice(0, 40));
+  };
+  await act("/findings/7", { "form[action$='/silence'] input[name=reason]": "known" }, "form[action$='/silence'] button");
+  await act("/findings", {}, "form[action^='/silences/'] button");
+  await act("/findings", { "form[action='/answers/block'] input[name=client]": "203.0.113.7", "form[action='/answers/block'] input[name=reason]": "scans" }, "form[action='/answers/block'] button");
+  await act("/findings", {}, "form[action$='/lift'] button");
+  await act("/findings/7", {}, "form[action='/answers/quarantine'] button");
+  await act("/findings/7", { "form[action$='/close'] input[name=note]": "a test" }, "form[action$='/close'] button");
+  await act("/people/u1", {}, "form[action$='/sessions/end'] button");
+  leaving = true;
+  await Promise.all([plain.waitForNavigation(), plain.locator("form[action='/leave'] button").click()]);
+  seen.done.push(await plain.locator("h1").innerText());
+} catch (e) {
+  seen.problems.push(String(e && e.stack || e));
+}
+await browser.close();
+console.log(JSON.stringify(seen));
