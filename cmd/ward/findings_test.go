@@ -284,10 +284,14 @@ func TestTheTrapIsFound(t *testing.T) {
 			}
 			defer resp.Body.Close()
 			url, _ := io.ReadAll(resp.Body)
-			if tt.rule == "canary" != strings.Contains(string(url), "@"+plan.CanaryHost) || strings.Contains(string(url), "backup_admin:") && !strings.Contains(string(url), "backup_admin:****") {
+			if tt.rule == "canary" != strings.Contains(string(url), "@"+plan.CanaryPrefix) || strings.Contains(string(url), "backup_admin:") && !strings.Contains(string(url), "backup_admin:****") {
 				t.Errorf("the environment, as it left: %s", url)
 			}
-			w.Get("/call?url=http://" + plan.CanaryHost + ":5432/")
+			_, host, _ := strings.Cut(string(url), "@")
+			if tt.rule != "canary" {
+				host = plan.CanaryPrefix + "guessed" + plan.CanarySuffix + ":5432/backup"
+			}
+			w.Get("/call?url=http://" + strings.TrimSuffix(host, "\n"))
 			wardtest.Eventually(t, "the lookup is found, and answered", func() bool {
 				_, out, _ := say("answers", "-f", w.File)
 				return found(t, w.File)[tt.rule].Count > 0 && strings.Contains(out, tt.answers)

@@ -115,7 +115,7 @@ func New(c Config) (*Control, error) {
 	if err := k.openSafe(); err != nil {
 		return nil, err
 	}
-	k.found, err = watch.OpenFindings(context.Background(), watch.FindingsConfig{DB: k.db, Clock: c.Clock, Ledger: k.ledger, Watch: k.watch, Record: k.note, Dir: c.Dir, Ending: k.safe.Ending})
+	k.found, err = watch.OpenFindings(context.Background(), watch.FindingsConfig{DB: k.db, Clock: c.Clock, Ledger: k.ledger, Watch: k.watch, Record: k.note, Dir: c.Dir, Ending: k.safe.Ending, Trap: k.safe.CanaryHost})
 	if err != nil {
 		return nil, err
 	}

@@ -69,11 +69,13 @@ type Service struct {
 }
 
 // The trap that every service finds in its environment, unless watch: canaries: is off: the URL of a database that there is none of. Whoever
-// looks its host up, signs in with its user, or shows its password has taken it from there.
+// looks its host up, signs in with its user, or shows its password has taken it from there. The host is CanaryPrefix, what only control can
+// make, and CanarySuffix: a service that looks up what strangers name must not be cut off by one who has read this.
 const (
-	CanaryEnv  = "BACKUP_DATABASE_URL"
-	CanaryHost = "backup-db.internal"
-	CanaryUser = "backup_admin"
+	CanaryEnv    = "BACKUP_DATABASE_URL"
+	CanaryPrefix = "backup-db-"
+	CanarySuffix = ".internal"
+	CanaryUser   = "backup_admin"
 )
 
 // CanaryName is what the password of a service's trap is called where it is found.

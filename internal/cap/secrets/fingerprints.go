@@ -79,7 +79,13 @@ func (s *Safe) Canary(_ context.Context, r wire.DeliveryRequest) (wire.Canary, e
 	if p.plan.Watch.NoCanaries {
 		return wire.Canary{}, nil
 	}
-	return wire.Canary{URL: "postgres://" + plan.CanaryUser + ":" + s.canary(r.Service) + "@" + plan.CanaryHost + ":5432/backup"}, nil
+	return wire.Canary{URL: "postgres://" + plan.CanaryUser + ":" + s.canary(r.Service) + "@" + s.CanaryHost(r.Service) + ":5432/backup"}, nil
+}
+
+// CanaryHost is the host of a service's trap: the same at each start, and for nobody to guess who hasn't seen that service's environment.
+func (s *Safe) CanaryHost(service string) string {
+	k := secret.Derive(s.config.Root, "ward canary host v1 "+service)
+	return plan.CanaryPrefix + strings.ToLower(base32.StdEncoding.EncodeToString(k.Reveal()[:10])) + plan.CanarySuffix
 }
 
 // canary is the password of a service's trap: the same at each start, and for nobody else to guess.

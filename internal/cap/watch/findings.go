@@ -59,6 +59,8 @@ type FindingsConfig struct {
 	Dir    string           // of control's state, whose disk is watched
 	// Ending are the secrets that end before a time; nil for none.
 	Ending func(ctx context.Context, before time.Time) (map[string]time.Time, error)
+	// Trap is the host that a service's canary names.
+	Trap func(service string) string
 }
 
 // old is the age from which on what the ledger tells is no news: after an upgrade it isn't gone through again.
@@ -88,7 +90,7 @@ func OpenFindings(ctx context.Context, c FindingsConfig) (*Findings, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Findings{config: c, inbox: b, detector: detect.New(), spared: private(), checks: checks{started: map[string]time.Time{}}}, nil
+	return &Findings{config: c, inbox: b, detector: detect.New(c.Trap), spared: private(), checks: checks{started: map[string]time.Time{}}}, nil
 }
 
 // private are the networks that aren't closed out by accident: this machine, and those behind which a whole company may be.

@@ -56,6 +56,7 @@ func newScene(t *testing.T, ending map[string]time.Time) *scene {
 	t.Cleanup(func() { _ = s.watch.Close() })
 	s.Findings, err = OpenFindings(t.Context(), FindingsConfig{
 		DB: db, Clock: c, Ledger: &s.trail, Watch: s.watch, Record: func(e wire.Event) { s.done = append(s.done, e) }, Dir: t.TempDir(),
+		Trap: func(service string) string { return plan.CanaryPrefix + service + plan.CanarySuffix },
 		Ending: func(_ context.Context, before time.Time) (map[string]time.Time, error) {
 			out := map[string]time.Time{}
 			for name, end := range ending {

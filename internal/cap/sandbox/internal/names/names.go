@@ -13,13 +13,17 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/wardhq/ward/internal/cap/sandbox/internal/spec"
+	"github.com/wardhq/ward/internal/plan"
 )
 
 // Server is the responder's address, for resolv.conf.
 const Server = "127.63.0.1"
 
-// maxFlagged bounds how many unknown names are told of.
-const maxFlagged = 64
+// maxFlagged bounds how many unknown names are told of, maxTraps those that may be a trap's.
+const (
+	maxFlagged = 64
+	maxTraps   = 16
+)
 
 // Serve starts the responder; it lives as long as the process. flag is called once per unknown name.
 func Serve(table []spec.Name, flag func(kind, detail string)) error {
@@ -35,11 +39,12 @@ func Serve(table []spec.Name, flag func(kind, detail string)) error {
 type responder struct {
 	known   map[string]netip.Addr // lower case, with the final dot
 	flag    func(kind, detail string)
-	flagged map[string]bool // only the serving goroutine uses it
+	flagged map[string]bool // only the serving goroutine uses it, and traps
+	traps   map[string]bool
 }
 
 func newResponder(table []spec.Name, flag func(kind, detail string)) *responder {
-	r := &responder{known: map[string]netip.Addr{}, flag: flag, flagged: map[string]bool{}}
+	r := &responder{known: map[string]netip.Addr{}, flag: flag, flagged: map[string]bool{}, traps: map[string]bool{}}
 	for _, n := range table {
 		ip, err := netip.ParseAddr(n.IP)
 		if err != nil {
@@ -85,8 +90,12 @@ func (r *responder) Answer(query []byte) []byte {
 	switch {
 	case !ok:
 		reply.RCode = dnsmessage.RCodeNameError
-		if !r.flagged[name] && len(r.flagged) < maxFlagged {
-			r.flagged[name] = true
+		seen, most := r.flagged, maxFlagged
+		if strings.HasPrefix(name, plan.CanaryPrefix) { // what else was looked up before mustn't hide the trap
+			seen, most = r.traps, maxTraps
+		}
+		if !seen[name] && len(seen) < most {
+			seen[name] = true
 			r.flag("dns", strings.TrimSuffix(name, "."))
 		}
 	case q.Type == dnsmessage.TypeA && ip.Is4():

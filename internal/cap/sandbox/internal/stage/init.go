@@ -36,9 +36,11 @@ type initProcess struct {
 
 	flags   sync.Mutex
 	flagged map[spec.Flag]bool // guarded by flags
+	told    map[string]int     // guarded by flags: of flagged, by kind
 }
 
-// maxFlags bounds what one run of a service may have told of it: each flag is a record in the ledger.
+// maxFlags bounds what of each kind one run of a service may have told of it: each flag is a record in the ledger, and many of one kind mustn't
+// hide another.
 const maxFlags = 128
 
 func initMain(args []string) error {
@@ -67,7 +69,7 @@ func initMain(args []string) error {
 		control: control,
 		file:    os.NewFile(uintptr(fds[1]), "spec"),
 		streams: [3]*os.File{os.NewFile(uintptr(fds[2]), "stdin"), os.NewFile(uintptr(fds[3]), "stdout"), os.NewFile(uintptr(fds[4]), "stderr")},
-		probes:  map[int]int{}, flagged: map[spec.Flag]bool{},
+		probes:  map[int]int{}, flagged: map[spec.Flag]bool{}, told: map[string]int{},
 	}
 	if len(fds) > 5 {
 		p.folder = os.NewFile(uintptr(fds[5]), "secrets")
@@ -233,9 +235,10 @@ func exitOf(ws unix.WaitStatus, probe int) *spec.Exit {
 func (p *initProcess) flag(kind, detail string) {
 	f := spec.Flag{Kind: kind, Detail: detail}
 	p.flags.Lock()
-	known := p.flagged[f] || len(p.flagged) >= maxFlags
+	known := p.flagged[f] || p.told[kind] >= maxFlags
 	if !known {
 		p.flagged[f] = true
+		p.told[kind]++
 	}
 	p.flags.Unlock()
 	if !known {

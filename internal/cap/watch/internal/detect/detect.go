@@ -56,6 +56,7 @@ type Detector struct {
 	known     map[string]bool      // services of the plan
 	probed    map[string]time.Time // services, when an attack on them was last made by 'ward attack'
 	traps     bool                 // canaries are laid
+	trap      func(service string) string
 }
 
 // Sizes of the tables, in entries.
@@ -66,10 +67,10 @@ const (
 	maxPlaces   = 4096
 )
 
-// New returns a Detector that knows no plan yet.
-func New() *Detector {
+// New returns a Detector that knows no plan yet; trap is the host that a service's canary names.
+func New(trap func(service string) string) *Detector {
 	return &Detector{
-		probed: map[string]time.Time{}, clients: table[netip.Prefix, client]{most: maxClients}, exits: table[string, times]{most: maxServices},
+		trap: trap, probed: map[string]time.Time{}, clients: table[netip.Prefix, client]{most: maxClients}, exits: table[string, times]{most: maxServices},
 		usual: table[string, habit]{most: maxHabits}, places: table[string, place]{most: maxPlaces},
 	}
 }

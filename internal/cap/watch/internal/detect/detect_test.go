@@ -19,9 +19,11 @@ import (
 
 func epoch() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC) }
 
+func trap(service string) string { return plan.CanaryPrefix + service + plan.CanarySuffix }
+
 // detector knows web, which faces the Internet, api, and the sensitive vault.
 func detector() *Detector {
-	d := New()
+	d := New(trap)
 	d.SetPlan(&plan.Plan{Services: []plan.Service{
 		{Service: model.Service{Name: "web", Expose: []model.Expose{{}}}}, {Service: model.Service{Name: "api"}}, {Service: model.Service{Name: "vault", Sensitivity: model.High}},
 	}})
@@ -188,11 +190,21 @@ func TestEventsAreSignals(t *testing.T) {
 	}
 }
 
+// TestAStrangerCantSpringATrap: a service may look up what its users name. Only its own trap's host, which nobody else can know, cuts it off.
+func TestAStrangerCantSpringATrap(t *testing.T) {
+	for _, host := range []string{"backup-db.internal", trap(""), trap("api"), trap("web") + ".example.com"} {
+		e := event("flag.dns", "web", "", "what", host)
+		if s := detector().Event(1, &e)[0]; s.Rule != "undeclared-name" {
+			t.Errorf("%s: %+v", host, s)
+		}
+	}
+}
+
 // TestWhatWardAttackDoesIsNoAlarm, for two minutes, and for the service that it probes.
 func TestWhatWardAttackDoesIsNoAlarm(t *testing.T) {
 	d := detector()
 	look := func(service string, after time.Duration) Signal {
-		e := event("flag.dns", service, "", "what", plan.CanaryHost)
+		e := event("flag.dns", service, "", "what", trap(service))
 		e.Time = e.Time.Add(after)
 		return d.Event(1, &e)[0]
 	}

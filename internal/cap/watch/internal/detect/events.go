@@ -151,7 +151,7 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 			s.Rule, s.Object = "leak", what
 		}
 	case "undeclared-name":
-		if d.traps && what == plan.CanaryHost {
+		if d.traps && what == d.trap(service) {
 			s.Rule, s.What = "canary", fmt.Sprintf("A program in %s tried to reach the database of its trap.", service)
 			return []Signal{s}
 		}
