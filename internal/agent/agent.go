@@ -278,11 +278,9 @@ func Main() error {
 		a.owned.Go(func() { a.spool.Send(ctx, a.control) })
 		a.owned.Go(func() { a.tick(ctx) })
 		a.owned.Go(func() { report(ctx, a.control, a.meter, a.allowed, a.intake) })
-		ready = afterBoth(ready)
-		a.owned.Go(func() { FollowPlan(ctx, a.control, a.setPlan, ready) })
+		followBoth(ctx, a.control, &a.owned, a.setPlan, a.mesh.SetRestrictions, ready)
 		a.owned.Go(func() { FollowUsers(ctx, a.control, a.setUsers) })
 		a.owned.Go(func() { a.followSecrets(ctx) })
-		a.owned.Go(func() { FollowRestrictions(ctx, a.control, a.mesh.SetRestrictions, ready) })
 		return a, nil
 	})
 }

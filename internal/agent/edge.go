@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/clock"
@@ -94,18 +93,15 @@ func ownCertificate() (*tls.Certificate, error) {
 
 func (e *edge) run(ctx context.Context, ready func()) {
 	calls := newAllowed("gateway", e.meter)
-	e.owned.Go(func() {
-		FollowPlan(ctx, e.client, func(p *plan.Plan, today string) error {
-			calls.set(p)
-			return e.gateway.SetPlan(p, today)
-		}, ready)
-	})
+	followBoth(ctx, e.client, &e.owned, func(p *plan.Plan, today string) error {
+		calls.set(p)
+		return e.gateway.SetPlan(p, today)
+	}, e.gateway.SetRestrictions, ready)
 	e.owned.Go(func() { FollowUsers(ctx, e.client, e.gateway.SetUsers) })
 	e.owned.Go(func() { e.followFingerprints(ctx) })
 	e.owned.Go(func() { e.publishKey(ctx) })
 	e.owned.Go(func() { e.gateway.Run(ctx) })
 	e.owned.Go(func() { e.tellSightings(ctx) })
-	e.owned.Go(func() { FollowRestrictions(ctx, e.client, e.gateway.SetRestrictions, ready) })
 	e.owned.Go(func() { report(ctx, e.client, e.meter, calls, nil) })
 	e.owned.Go(func() { e.bundles.Follow(ctx) })
 	e.owned.Go(func() { e.source.Keep(ctx) })
@@ -176,14 +172,18 @@ func FollowRestrictions(ctx context.Context, c *wire.Client, set func(wire.Restr
 	})
 }
 
-// afterBoth is ready once both the plan and what answers restrict are in force: who was closed out isn't let in while a process starts.
-func afterBoth(ready func()) func() {
-	var come atomic.Int32
-	return func() {
-		if come.Add(1) == 2 {
-			ready()
+// followBoth applies what control says of the plan and of what answers restrict, until ctx ends; ready is called once both are in force. Sockets
+// are served from the start, and refuse all while there is no plan: it waits, so that who was closed out isn't let in meanwhile.
+func followBoth(ctx context.Context, c *wire.Client, owned *sync.WaitGroup, set func(*plan.Plan, string) error, restrict func(wire.Restrictions), ready func()) {
+	known := make(chan struct{})
+	owned.Go(func() { FollowRestrictions(ctx, c, restrict, func() { close(known) }) })
+	owned.Go(func() {
+		select {
+		case <-known:
+			FollowPlan(ctx, c, set, ready)
+		case <-ctx.Done():
 		}
-	}
+	})
 }
 
 // publishKey gives control the public key of this gateway's transaction tokens, again and again until it has it.
