@@ -278,7 +278,7 @@ func Main() error {
 		a.owned.Go(func() { a.spool.Send(ctx, a.control) })
 		a.owned.Go(func() { a.tick(ctx) })
 		a.owned.Go(func() { report(ctx, a.control, a.meter, a.allowed, a.intake) })
-		followBoth(ctx, a.control, &a.owned, a.setPlan, a.mesh.SetRestrictions, ready)
+		followBoth(ctx, a.control, &a.owned, inForce{plan: a.setPlan, restrict: a.mesh.SetRestrictions, ready: ready})
 		a.owned.Go(func() { FollowUsers(ctx, a.control, a.setUsers) })
 		a.owned.Go(func() { a.followSecrets(ctx) })
 		return a, nil

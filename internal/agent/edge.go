@@ -93,10 +93,11 @@ func ownCertificate() (*tls.Certificate, error) {
 
 func (e *edge) run(ctx context.Context, ready func()) {
 	calls := newAllowed("gateway", e.meter)
-	followBoth(ctx, e.client, &e.owned, func(p *plan.Plan, today string) error {
+	set := func(p *plan.Plan, today string) error {
 		calls.set(p)
 		return e.gateway.SetPlan(p, today)
-	}, e.gateway.SetRestrictions, ready)
+	}
+	followBoth(ctx, e.client, &e.owned, inForce{plan: set, restrict: e.gateway.SetRestrictions, ready: ready})
 	e.owned.Go(func() { FollowUsers(ctx, e.client, e.gateway.SetUsers) })
 	e.owned.Go(func() { e.followFingerprints(ctx) })
 	e.owned.Go(func() { e.publishKey(ctx) })
@@ -172,15 +173,22 @@ func FollowRestrictions(ctx context.Context, c *wire.Client, set func(wire.Restr
 	})
 }
 
+// inForce puts what control says into force.
+type inForce struct {
+	plan     func(*plan.Plan, string) error
+	restrict func(wire.Restrictions)
+	ready    func() // both are
+}
+
 // followBoth applies what control says of the plan and of what answers restrict, until ctx ends; ready is called once both are in force. Sockets
 // are served from the start, and refuse all while there is no plan: it waits, so that who was closed out isn't let in meanwhile.
-func followBoth(ctx context.Context, c *wire.Client, owned *sync.WaitGroup, set func(*plan.Plan, string) error, restrict func(wire.Restrictions), ready func()) {
+func followBoth(ctx context.Context, c *wire.Client, owned *sync.WaitGroup, to inForce) {
 	known := make(chan struct{})
-	owned.Go(func() { FollowRestrictions(ctx, c, restrict, func() { close(known) }) })
+	owned.Go(func() { FollowRestrictions(ctx, c, to.restrict, func() { close(known) }) })
 	owned.Go(func() {
 		select {
 		case <-known:
-			FollowPlan(ctx, c, set, ready)
+			FollowPlan(ctx, c, to.plan, to.ready)
 		case <-ctx.Done():
 		}
 	})

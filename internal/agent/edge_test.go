@@ -47,7 +47,11 @@ func TestNoPlanCountsBeforeWhatAnswersRestrict(t *testing.T) {
 	})
 	var owned sync.WaitGroup
 	ready := make(chan struct{})
-	followBoth(ctx, c, &owned, func(*plan.Plan, string) error { note("plan"); return nil }, func(wire.Restrictions) { note("restrictions") }, func() { close(ready) })
+	followBoth(ctx, c, &owned, inForce{
+		plan:     func(*plan.Plan, string) error { note("plan"); return nil },
+		restrict: func(wire.Restrictions) { note("restrictions") },
+		ready:    func() { close(ready) },
+	})
 	<-asked
 	close(answer)
 	<-ready
