@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +22,9 @@ const (
 	blockLeast     = 10 * time.Minute
 	blockMost      = 24 * time.Hour
 	quarantineMost = 30 * 24 * time.Hour
-	maxAnswers     = 10_000 // in force
+	// maxAnswers are in force at once. Beyond it one that Ward gave a client by itself gives way: who has addresses enough must not keep
+	// a service from being cut off, nor a person from acting.
+	maxAnswers = 10_000
 )
 
 // target is what a restriction is about, as the database tells them apart.
@@ -36,16 +39,10 @@ func target(r *wire.Restriction) string {
 func (b *Inbox) Restrict(ctx context.Context, r wire.Restriction) (wire.Restriction, bool, error) {
 	now := b.clock.Now()
 	b.mu.Lock()
-	for _, have := range b.answers {
-		if target(&have) == target(&r) && now.Before(have.Until) && (!have.Slow || r.Slow) && (r.Until.IsZero() || !r.Until.After(have.Until)) {
-			b.mu.Unlock()
-			return have, false, nil
-		}
-	}
-	full := len(b.answers) >= maxAnswers
+	have, ok := b.answers[target(&r)]
 	b.mu.Unlock()
-	if full {
-		return r, false, fault.New(fault.Exhausted, fmt.Sprintf("%d answers are in force", maxAnswers))
+	if ok && now.Before(have.Until) && (!have.Slow || r.Slow) && (r.Until.IsZero() || !r.Until.After(have.Until)) {
+		return have, false, nil
 	}
 	r.ID = answerID()
 	err := b.db.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
@@ -71,10 +68,22 @@ func (b *Inbox) Restrict(ctx context.Context, r wire.Restriction) (wire.Restrict
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.answers = slices.DeleteFunc(b.answers, func(have wire.Restriction) bool { return target(&have) == target(&r) })
-	b.answers = append(b.answers, r)
+	b.put(r)
 	b.tell()
 	return r, true, nil
+}
+
+// put puts an answer in place of what stood; b.mu is held.
+func (b *Inbox) put(r wire.Restriction) {
+	if _, stood := b.answers[target(&r)]; !stood && len(b.answers) >= maxAnswers {
+		for k, a := range b.answers {
+			if a.Service == "" && a.By == "" {
+				delete(b.answers, k)
+				break
+			}
+		}
+	}
+	b.answers[target(&r)] = r
 }
 
 // nextLife is how long an answer lasts, from how long those before did.
@@ -100,19 +109,24 @@ func nextLife(ctx context.Context, tx *store.Tx, r *wire.Restriction, now time.T
 
 // Lift ends an answer before its time.
 func (b *Inbox) Lift(ctx context.Context, id string) (wire.Restriction, error) {
+	var r wire.Restriction
 	b.mu.Lock()
-	i := slices.IndexFunc(b.answers, func(r wire.Restriction) bool { return r.ID == id })
-	if i < 0 {
-		b.mu.Unlock()
-		return wire.Restriction{}, fault.New(fault.NotFound, fmt.Sprintf("no answer %.40q is in force", id))
+	for _, a := range b.answers {
+		if a.ID == id {
+			r = a
+		}
 	}
-	r := b.answers[i]
-	b.answers = slices.Delete(slices.Clone(b.answers), i, i+1)
+	if r.ID == "" {
+		b.mu.Unlock()
+		return r, fault.New(fault.NotFound, fmt.Sprintf("no answer %.40q is in force", id))
+	}
+	delete(b.answers, target(&r))
 	b.tell()
 	b.mu.Unlock()
 	now := b.clock.Now()
 	err := b.db.Write(ctx, func(ctx context.Context, tx *store.Tx) error {
-		_, err := tx.Exec(ctx, "DELETE FROM watch_restriction WHERE id = ?", id) // what was taken back doesn't count against the next one
+		// What was taken back doesn't count against the next one, and what it had taken the place of doesn't come back with a restart.
+		_, err := tx.Exec(ctx, "DELETE FROM watch_restriction WHERE target = ? AND until > ?", target(&r), now.UnixMicro())
 		return err
 	})
 	if err != nil {
@@ -133,6 +147,7 @@ func (b *Inbox) Restrictions() (wire.Restrictions, <-chan struct{}) {
 			out.All = append(out.All, r)
 		}
 	}
+	slices.SortFunc(out.All, byTime)
 	return out, b.changed
 }
 
@@ -141,7 +156,8 @@ func (b *Inbox) Quarantined(service string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.clock.Now()
-	return slices.ContainsFunc(b.answers, func(r wire.Restriction) bool { return r.Service == service && service != "" && now.Before(r.Until) })
+	r, ok := b.answers[target(&wire.Restriction{Service: service})]
+	return ok && service != "" && now.Before(r.Until)
 }
 
 // dropEnded forgets answers that have ended, and says so to who follows.
@@ -149,7 +165,7 @@ func (b *Inbox) dropEnded(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := len(b.answers)
-	b.answers = slices.DeleteFunc(slices.Clone(b.answers), func(r wire.Restriction) bool { return !now.Before(r.Until) })
+	maps.DeleteFunc(b.answers, func(_ string, r wire.Restriction) bool { return !now.Before(r.Until) })
 	if len(b.answers) != n {
 		b.tell()
 	}
@@ -168,7 +184,7 @@ func answerID() string {
 	return "a-" + strings.ToLower(base32.StdEncoding.EncodeToString(x))
 }
 
-// ByTime orders answers, the latest end first.
-func ByTime(a, b wire.Restriction) int {
+// byTime orders answers, the latest end first.
+func byTime(a, b wire.Restriction) int {
 	return cmp.Or(b.Until.Compare(a.Until), strings.Compare(a.ID, b.ID))
 }

@@ -106,7 +106,7 @@ type Inbox struct {
 	dirty    map[int64]*Finding
 	next     int64
 	silences []Silence
-	answers  []wire.Restriction // in force
+	answers  map[string]wire.Restriction // in force, by target
 	sequence uint64
 	changed  chan struct{} // closed and replaced when answers change
 	cursor   int64
@@ -124,7 +124,7 @@ func Open(ctx context.Context, db *store.DB, c clock.Clock) (*Inbox, error) {
 	if err := db.Migrate(ctx, "watch", files); err != nil {
 		return nil, fmt.Errorf("open findings: %w", err)
 	}
-	b := &Inbox{db: db, clock: c, open: map[key]*Finding{}, dirty: map[int64]*Finding{}, changed: make(chan struct{}), sequence: uint64(c.Now().UnixMicro())}
+	b := &Inbox{db: db, clock: c, open: map[key]*Finding{}, dirty: map[int64]*Finding{}, answers: map[string]wire.Restriction{}, changed: make(chan struct{}), sequence: uint64(c.Now().UnixMicro())}
 	err = db.Read(ctx, func(ctx context.Context, tx *store.Tx) error { return b.load(ctx, tx) })
 	if err != nil {
 		return nil, fmt.Errorf("open findings: %w", err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,19 @@ func (w *world) reopen(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Inbox = b
+}
+
+// newWorld is one on SQLite.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db"), Clock: clock.System{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	w := &world{db: db, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	w.reopen(t)
+	return w
 }
 
 // onBothEngines runs a test on SQLite and on PostgreSQL.
@@ -241,6 +255,48 @@ func TestAnswersAreUndone(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// TestWhatWasLiftedStaysLifted, also what it had taken the place of, after a restart.
+func TestWhatWasLiftedStaysLifted(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, w *world) {
+		first, _, err := w.Restrict(t.Context(), wire.Restriction{Service: "web"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.later(time.Minute)
+		second, fresh, err := w.Restrict(t.Context(), wire.Restriction{Service: "web", By: "admin", Until: first.Until.Add(time.Hour)})
+		if err != nil || !fresh {
+			t.Fatalf("%v %v", fresh, err)
+		}
+		if _, err := w.Lift(t.Context(), second.ID); err != nil {
+			t.Fatal(err)
+		}
+		w.reopen(t)
+		if w.Quarantined("web") {
+			t.Error("it is back after a restart")
+		}
+	})
+}
+
+// TestAFloodOfClientsKeepsNoAnswerOut: who has addresses enough keeps no service in, no person from acting, and the next client no safer.
+func TestAFloodOfClientsKeepsNoAnswerOut(t *testing.T) {
+	w := newWorld(t)
+	for i := range maxAnswers {
+		w.put(wire.Restriction{ID: fmt.Sprint(i), Client: netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), 32), Until: w.now.Add(time.Minute)})
+	}
+	for _, r := range []wire.Restriction{{Service: "web"}, {Client: netip.MustParsePrefix("203.0.113.7/32"), By: "admin"}, {Client: netip.MustParsePrefix("203.0.113.8/32")}} {
+		if _, fresh, err := w.Restrict(t.Context(), r); err != nil || !fresh {
+			t.Errorf("%+v: %v %v", r, fresh, err)
+		}
+	}
+	for i := range maxAnswers {
+		w.put(wire.Restriction{ID: fmt.Sprint(i), Client: netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 19, byte(i >> 8), byte(i)}), 32), Until: w.now.Add(time.Minute)})
+	}
+	all, _ := w.Restrictions()
+	if !w.Quarantined("web") || len(all.All) != maxAnswers || !slices.ContainsFunc(all.All, func(r wire.Restriction) bool { return r.By == "admin" }) {
+		t.Errorf("%d are in force", len(all.All))
+	}
 }
 
 func TestQuietFindingsClose(t *testing.T) {

@@ -109,8 +109,7 @@ func (b *Inbox) loadAnswers(ctx context.Context, tx *store.Tx) error {
 		if err := json.Unmarshal([]byte(body), &a); err != nil {
 			return fmt.Errorf("read answer: %w", err)
 		}
-		b.answers = slices.DeleteFunc(b.answers, func(old wire.Restriction) bool { return target(&old) == target(&a) })
-		b.answers = append(b.answers, a)
+		b.put(a)
 	}
 	return r.Err()
 }
