@@ -161,10 +161,23 @@ func (f *Findings) Run(ctx context.Context) {
 	}
 }
 
+// maxRead is how many records are looked at before what was found in them is kept: a service that is refused a million times while
+// control is away must not fill its memory when it comes back.
+const maxRead = 4096
+
 // read looks at what the ledger has got since.
 func (f *Findings) read(ctx context.Context) {
+	for ctx.Err() == nil {
+		if from := f.inbox.Cursor(); f.readSome(ctx) < from+maxRead {
+			return
+		}
+	}
+}
+
+// readSome looks at maxRead records at most, and returns where to go on.
+func (f *Findings) readSome(ctx context.Context) (next int64) {
 	from := f.inbox.Cursor()
-	next := from
+	next = from
 	var signals []detect.Signal
 	limit := f.config.Clock.Now().Add(-old)
 	err := f.config.Ledger.Read(from, func(r ledger.Record) bool {
@@ -175,7 +188,7 @@ func (f *Findings) read(ctx context.Context) {
 			f.checks.event(&r.Event)
 			f.mu.Unlock()
 		}
-		return ctx.Err() == nil
+		return ctx.Err() == nil && next < from+maxRead
 	})
 	if err != nil {
 		slog.Error("read ledger for findings", "error", err)
@@ -184,6 +197,7 @@ func (f *Findings) read(ctx context.Context) {
 	if next != from {
 		f.inbox.Seen(next)
 	}
+	return next
 }
 
 // TakeSightings takes what a gateway tells of its clients.

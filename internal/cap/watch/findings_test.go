@@ -16,11 +16,15 @@ import (
 )
 
 // trail is an audit trail in memory.
-type trail struct{ all []ledger.Record }
+type trail struct {
+	all  []ledger.Record
+	most int // that were read at once
+}
 
 func (t *trail) Size() (int64, <-chan struct{}) { return int64(len(t.all)), nil }
 func (t *trail) Read(from int64, f func(ledger.Record) bool) error {
-	for _, r := range t.all[from:] {
+	for i, r := range t.all[from:] {
+		t.most = max(t.most, i+1)
 		if !f(r) {
 			break
 		}
@@ -168,6 +172,18 @@ func TestOldNewsIsNone(t *testing.T) {
 	s.add(wire.Event{Kind: "ledger.lost", Source: "agent", Time: s.now})
 	if all := s.rules(t); all["ledger-gap"].ID == 0 {
 		t.Errorf("%+v", all)
+	}
+}
+
+// TestManyRecordsAreLookedAtInParts, so that what they say needn't all be held at once, and all the same to the last.
+func TestManyRecordsAreLookedAtInParts(t *testing.T) {
+	s := newScene(t, nil)
+	for range 3 * maxRead {
+		s.add(wire.Event{Kind: "token.misused", Subject: "web", Object: "api", Time: s.now})
+	}
+	s.read(t.Context())
+	if f := s.rules(t)["token-misused"]; f.Count != 3*maxRead || s.inbox.Cursor() != 3*maxRead || s.trail.most > maxRead {
+		t.Errorf("%d counted, read to %d, %d at once", f.Count, s.inbox.Cursor(), s.trail.most)
 	}
 }
 
