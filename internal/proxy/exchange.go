@@ -113,10 +113,11 @@ func (s *serving) readHead() (h1.Framing, int, error) {
 	if err == nil {
 		err = upgradeOf(&c, &s.head)
 	}
+	s.req.fields = s.head.Fields
 	if err != nil {
 		return h1.Framing{}, http.StatusBadRequest, err
 	}
-	s.req.Request, s.req.fields = c, s.head.Fields
+	s.req.Request = c
 	return s.head.Body, 0, nil
 }
 

@@ -42,7 +42,7 @@ type Sighting struct {
 	Payloads   int          `json:"payloads,omitempty"`   // requests that look like an attempt to inject something
 	Class      string       `json:"class,omitempty"`      // what the first of them would inject
 	Honey      string       `json:"honey,omitempty"`      // a path that only who looks for holes asks for
-	CrossSite  int          `json:"cross_site,omitempty"` // requests of any of these kinds that a page of another site may have made a browser send; they count nowhere else
+	CrossSite  int          `json:"cross_site,omitempty"` // requests of any of these kinds that a page may have made a browser send; they count nowhere else
 	Tool       string       `json:"tool,omitempty"`       // what the client calls itself, if that is a known scanner
 	Example    string       `json:"example,omitempty"`    // method and path of one
 }

@@ -173,7 +173,7 @@ func (g *Gateway) ServeHTTPS(ln net.Listener) {
 			t := tls.Server(&edgeConn{c, who}, g.tls)
 			g.sights.connected(who)
 			g.engine.ServeConn(context.Background(), t, proxy.ConnInfo{Peer: who, AllowH1: true, AllowH2: true, TLS: true})
-			g.sights.gone(who, t.ConnectionState().HandshakeComplete)
+			g.sights.gone(who)
 		})
 	})
 }

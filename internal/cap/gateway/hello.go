@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -24,6 +25,7 @@ type client struct {
 	since time.Time
 	got   atomic.Int64 // bytes that came, as they came
 	h2    atomic.Bool  // it offers HTTP/2, and so may keep a connection ready
+	plain atomic.Bool  // it began with HTTP, as a browser does that takes the port for another
 	asked atomic.Bool  // it has brought a whole request
 }
 
@@ -44,7 +46,9 @@ type edgeConn struct {
 // Read counts what comes.
 func (e *edgeConn) Read(b []byte) (int, error) {
 	n, err := e.Conn.Read(b)
-	e.client.got.Add(int64(n))
+	if e.client.got.Add(int64(n)) == int64(n) && (bytes.HasPrefix(b[:n], []byte("GET ")) || bytes.HasPrefix(b[:n], []byte("POST"))) {
+		e.client.plain.Store(true)
+	}
 	return n, err
 }
 

@@ -2,10 +2,11 @@ package gateway
 
 import (
 	"hash/fnv"
-	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,12 +61,13 @@ func (s *sights) connected(c *client) {
 	s.open[c] = struct{}{}
 }
 
-// gone forgets a connection. One whose TLS never stood, though its client sent something, can't be read.
-func (s *sights) gone(c *client, stood bool) {
+// gone forgets a connection. One whose client sent something that is no TLS can't be read; but who breaks a handshake off may be a browser whose
+// user went on, or that doesn't like the certificate, and who speaks HTTP may be made to by a page (http://host:443/).
+func (s *sights) gone(c *client) {
 	s.mu.Lock()
 	delete(s.open, c)
 	s.mu.Unlock()
-	if !stood && c.got.Load() > 0 {
+	if c.got.Load() > 0 && c.print() == "" && !c.plain.Load() {
 		s.note(c.from, func(x *wire.Sighting) { x.Malformed++ })
 	}
 }
@@ -114,12 +116,12 @@ func (g *Gateway) sight(r *proxy.Request, v *proxy.Verdict, to routed) {
 	if class == "" && (!undeclared || signature.Usual(r.Path)) {
 		return
 	}
-	site, _ := r.Get("Sec-Fetch-Site")
+	made := madeTo(r)
 	g.sights.note(clientOf(r.Conn.Remote), func(x *wire.Sighting) {
 		if x.Example == "" {
 			x.Example = wire.Clip(r.Method + " " + r.Target())
 		}
-		if site == "cross-site" { // an image on somebody's page must not close its readers out
+		if made {
 			x.CrossSite++
 			return
 		}
@@ -145,16 +147,39 @@ func (g *Gateway) sight(r *proxy.Request, v *proxy.Verdict, to routed) {
 	})
 }
 
-// unread notes a request that was refused before it was understood.
-func (g *Gateway) unread(r *proxy.Record) {
-	var remote net.Addr
-	if r.Request != nil && r.Request.Conn != nil {
-		remote = r.Request.Conn.Remote
+// madeTo tells whether a page may have made a browser send a request without its user's doing: one of another site, or one that shows what
+// others wrote. An image must not close out who sees it. Browsers say so (Fetch Metadata; of WebSockets some say only their Origin); who says so
+// falsely isn't closed out either, but found.
+func madeTo(r *proxy.Request) bool {
+	if site, _ := r.Get("Sec-Fetch-Site"); site == "cross-site" {
+		return true
 	}
-	if r.Status != http.StatusBadRequest && r.Status != http.StatusNotImplemented && r.Status != http.StatusRequestHeaderFieldsTooLarge && r.Status != http.StatusRequestURITooLong {
+	if origin, n := r.Get("Origin"); n > 0 {
+		if u, err := url.Parse(origin); err != nil || r.Host == "" || !strings.EqualFold(u.Hostname(), r.Host) {
+			return true
+		}
+	}
+	switch dest, _ := r.Get("Sec-Fetch-Dest"); dest {
+	case "", "document", "empty":
+		return false
+	}
+	return true
+}
+
+// unread notes a request that was refused before it was understood. What is only too long counts for nothing: any page can make a browser send it,
+// and its fields can't be asked.
+func (g *Gateway) unread(r *proxy.Record) {
+	if r.Request == nil || r.Request.Conn == nil || r.Status != http.StatusBadRequest && r.Status != http.StatusNotImplemented {
 		return
 	}
-	g.sights.note(clientOf(remote), func(x *wire.Sighting) { x.Malformed++ })
+	made := madeTo(r.Request)
+	g.sights.note(clientOf(r.Request.Conn.Remote), func(x *wire.Sighting) {
+		if made {
+			x.CrossSite++
+		} else {
+			x.Malformed++
+		}
+	})
 }
 
 // standing is what answers do to clients.

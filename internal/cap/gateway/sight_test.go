@@ -1,7 +1,11 @@
 package gateway
 
 import (
+	"crypto/tls"
+	"io"
+	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,5 +45,76 @@ func TestAnswersStandAgainstAddressesAndNetworks(t *testing.T) {
 	other := netip.MustParsePrefix("203.0.113.9/32")
 	if n := testing.AllocsPerRun(100, func() { g.standing.Load().refuses(other) }); n > 0 {
 		t.Errorf("%f allocations a request", n)
+	}
+}
+
+// TestNoPageClosesItsReadersOut: what a page can make a browser send is counted apart, and what can't be told from it not at all.
+func TestNoPageClosesItsReadersOut(t *testing.T) {
+	e := newEdge(t)
+	sighted := func(path string, fields ...string) wire.Sighting {
+		t.Helper()
+		e.ask("localhost", "GET", path, fields...)
+		var all wire.Sightings
+		for end := time.Now().Add(10 * time.Second); len(all) == 0 && time.Now().Before(end); { // it is noted after the answer
+			all = e.g.Sightings()
+		}
+		if len(all) != 1 {
+			t.Fatalf("%s %q: %+v", path, fields, all)
+		}
+		return all[0]
+	}
+	for _, path := range []string{"/.env", "/open/x?id=1%27%20OR%20%271%27=%271", "/%00"} {
+		for _, fields := range [][]string{
+			{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Dest", "image"}, {"Origin", "https://evil.example"}, {"Origin", "null"},
+		} {
+			if s := sighted(path, fields...); s.CrossSite != 1 || s.Honey != "" || s.Payloads+s.Malformed+len(s.Undeclared) != 0 {
+				t.Errorf("%s with %q: %+v", path, fields, s)
+			}
+		}
+		for _, fields := range [][]string{nil, {"Sec-Fetch-Site", "none", "Sec-Fetch-Dest", "document"}, {"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Dest", "empty"}} {
+			if s := sighted(path, fields...); s.CrossSite != 0 || s.Payloads+s.Malformed+len(s.Undeclared) != 1 {
+				t.Errorf("%s with %q: %+v", path, fields, s)
+			}
+		}
+	}
+	if s := sighted("/.env", "Origin", "https://localhost:8443"); s.CrossSite != 0 || s.Honey == "" {
+		t.Errorf("of the application itself: %+v", s)
+	}
+	send := func(b string) {
+		c, err := net.Dial("tcp", e.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, _ = c.Write([]byte(b))
+		_, _ = io.ReadAll(c) // until it is closed
+	}
+	half := func() { // a handshake that its client breaks off
+		c, err := net.Dial("tcp", e.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := tls.Client(c, &tls.Config{ServerName: "localhost"}).Handshake(); err == nil {
+			t.Error("the certificate is trusted")
+		}
+		_, _ = io.ReadAll(c)
+	}
+	send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	half()
+	send("HELP\r\n\r\n")
+	total := wire.Sighting{}
+	for end := time.Now().Add(10 * time.Second); total.Malformed == 0 && time.Now().Before(end); {
+		for _, s := range e.g.Sightings() {
+			total.Malformed += s.Malformed
+		}
+	}
+	e.ask("localhost", "GET", "/open/"+strings.Repeat("x", 100_000))
+	e.g.Shutdown(t.Context()) // waits for what is noted after answers
+	for _, s := range e.g.Sightings() {
+		total.Malformed += s.Malformed
+	}
+	if total.Malformed != 1 {
+		t.Errorf("%d are malformed", total.Malformed)
 	}
 }

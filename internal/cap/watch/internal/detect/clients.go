@@ -21,7 +21,7 @@ const (
 	payloadSpan  = 10 * time.Minute
 	unreadable   = 10 // in burstSpan
 	waitingConns = 20 // at once
-	forced       = 20 // requests in burstSpan that pages of other sites may have made a browser send
+	forced       = 20 // requests in burstSpan that pages may have made a browser send
 )
 
 // Thresholds for all clients together: a search that is spread over many addresses.
@@ -139,7 +139,7 @@ func (d *Detector) Sight(s *wire.Sighting, now time.Time) []Signal {
 	}
 	if s.CrossSite > 0 {
 		if n := c.crossSite.add(now, s.CrossSite, burstSpan); n >= forced {
-			add("undeclared-routes", fmt.Sprintf("%s sent %d requests within a minute for what ward.yaml doesn't declare, or to inject something, that say they come from a page of another site: its browser is made to, or it hides.", who, n))
+			add("undeclared-routes", fmt.Sprintf("%s sent %d requests within a minute for what ward.yaml doesn't declare, or to inject something, that say they come from a page: its browser is made to, or it hides.", who, n))
 			out[len(out)-1].Held = true
 		}
 	}
