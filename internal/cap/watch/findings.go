@@ -73,6 +73,7 @@ const checkEvery = 5 * time.Second
 type Findings struct {
 	config FindingsConfig
 	inbox  *inbox.Inbox
+	given  *wire.Tally[wire.Restriction] // answers that clients got by themselves, on their way to the ledger
 
 	mu       sync.Mutex // guards what follows
 	detector *detect.Detector
@@ -90,7 +91,21 @@ func OpenFindings(ctx context.Context, c FindingsConfig) (*Findings, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Findings{config: c, inbox: b, detector: detect.New(c.Trap), spared: private(), checks: checks{started: map[string]time.Time{}}}, nil
+	return &Findings{config: c, inbox: b, given: newGiven(c.Record), detector: detect.New(c.Trap), spared: private(), checks: checks{started: map[string]time.Time{}}}, nil
+}
+
+// newGiven brings what is done to clients to the ledger; who has ever new addresses fills a count, not the disk.
+func newGiven(record func(wire.Event)) *wire.Tally[wire.Restriction] {
+	return &wire.Tally[wire.Restriction]{
+		Prefix: "g-", Most: 1024, Record: record,
+		Rest: func(r wire.Restriction) wire.Restriction { return wire.Restriction{Reason: r.Reason} },
+		Event: func(r wire.Restriction, _ string, count int64) wire.Event {
+			if r.ID == "" {
+				return wire.Event{Kind: "answer.given", Subject: "watch", Object: "further clients", Count: count, Detail: map[string]string{"reason": r.Reason}}
+			}
+			return answerEvent("answer.given", &r)
+		},
+	}
 }
 
 // private are the networks that aren't closed out by accident: this machine, and those behind which a whole company may be.
@@ -141,7 +156,9 @@ func (f *Findings) Run(ctx context.Context) {
 			n-- // the seconds below are of the ticker
 			continue
 		case <-t.C:
+			f.given.Flush()
 		case <-ctx.Done():
+			f.given.Flush()
 			if err := f.inbox.Flush(context.WithoutCancel(ctx)); err != nil {
 				slog.Error("findings not kept", "error", err)
 			}
@@ -292,7 +309,11 @@ func (f *Findings) restrict(ctx context.Context, r wire.Restriction) (wire.Restr
 	if err != nil || !fresh {
 		return out, err
 	}
-	f.config.Record(answerEvent("answer.given", &out))
+	if out.By == "" && out.Service == "" {
+		f.given.Note(out)
+	} else {
+		f.config.Record(answerEvent("answer.given", &out))
+	}
 	return out, nil
 }
 

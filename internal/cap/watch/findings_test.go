@@ -2,7 +2,9 @@ package watch
 
 import (
 	"context"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -172,6 +174,34 @@ func TestOldNewsIsNone(t *testing.T) {
 	s.add(wire.Event{Kind: "ledger.lost", Source: "agent", Time: s.now})
 	if all := s.rules(t); all["ledger-gap"].ID == 0 {
 		t.Errorf("%+v", all)
+	}
+}
+
+// TestAFloodOfClientsDoesntFillTheLedger: beyond a thousand at once they are counted there. A service that is cut off is said all the same.
+func TestAFloodOfClientsDoesntFillTheLedger(t *testing.T) {
+	s := newScene(t, nil)
+	const clients = 3000
+	var all wire.Sightings
+	for i := range clients {
+		all = append(all, wire.Sighting{Client: netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}), 32), Honey: "/.env"})
+	}
+	for part := range slices.Chunk(all, wire.MaxSighted) {
+		if err := s.TakeSightings(t.Context(), part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.given.Flush()
+	if _, err := s.Restrict(t.Context(), wire.Restriction{Service: "web", By: "admin"}); err != nil {
+		t.Fatal(err)
+	}
+	records, told := 0, int64(0)
+	for _, e := range s.done {
+		if e.Kind == "answer.given" {
+			records, told = records+1, told+max(1, e.Count)
+		}
+	}
+	if last := s.done[len(s.done)-1]; records > 1100 || told != clients+1 || last.Object != "web" {
+		t.Errorf("%d records tell of %d answers, the last is %+v", records, told, last)
 	}
 }
 
