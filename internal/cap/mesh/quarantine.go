@@ -51,7 +51,7 @@ func (m *Mesh) SetRestrictions(all wire.Restrictions) {
 	defer q.mu.Unlock()
 	for c, l := range q.open {
 		if in[l.caller] || in[l.target] {
-			c.Close()
+			m.wg.Go(func() { c.Close() }) // TLS takes leave, for which one who doesn't read makes it wait: the others mustn't
 		}
 	}
 }
