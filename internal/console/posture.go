@@ -50,7 +50,7 @@ func (c *Console) posturePage(v *visit) (view, error) {
 			continue
 		}
 		s := &p.Services[i]
-		x := standing{Row: row, Entry: entryOf(p, s), Secrets: secretsOf(s), Sealed: sealedOf(s), Gaps: gapsOf(p, s), Quarantined: cut[row.Service]}
+		x := standing{Row: row, Entry: entryOf(p, s), Secrets: secretsOf(s), Sealed: sealedOf(p, s), Gaps: gapsOf(p, s), Quarantined: cut[row.Service]}
 		callers := map[string]bool{}
 		for k := range p.Rules {
 			if r := &p.Rules[k]; r.Target == row.Service && r.Caller != plan.Outside {
@@ -111,14 +111,26 @@ func secretsOf(s *plan.Service) string {
 	return strings.Join(out, ", ")
 }
 
-func sealedOf(s *plan.Service) string {
-	switch {
-	case len(s.Data) == 0:
-		return "no data declared"
-	case len(s.Keys) > 0:
-		return strings.Join(s.Data, ", ") + ": has keys"
+// sealedOf says which data a service holds, and of which of it it has the key.
+func sealedOf(p *plan.Plan, s *plan.Service) string {
+	if len(s.Data) == 0 {
+		return "none declared"
 	}
-	return strings.Join(s.Data, ", ") + ": no key"
+	var out []string
+	for _, class := range s.Data {
+		word := class + ", no key"
+		if hasKey(p, string(s.Name), class) {
+			word = class + ", sealed by key"
+		}
+		out = append(out, word)
+	}
+	return strings.Join(out, "; ")
+}
+
+// hasKey tells whether a service may seal a class of data: its key has the class's name.
+func hasKey(p *plan.Plan, service, class string) bool {
+	i := slices.IndexFunc(p.Keys, func(k plan.Key) bool { return k.Name == class })
+	return i >= 0 && p.Keys[i].May(service, model.UseEncrypt)
 }
 
 // gapsOf are the gaps of one service.
@@ -128,15 +140,18 @@ func gapsOf(p *plan.Plan, s *plan.Service) []gap {
 	name := string(s.Name)
 	for i := range p.Rules {
 		r := &p.Rules[i]
-		switch {
-		case r.Mode == plan.Observe && (r.Caller == name || r.Target == name):
+		in, fromOutside := r.Target == name, r.Caller == plan.Outside
+		if r.Mode == plan.Observe && (r.Caller == name || in) {
 			add(r.Pos.Line, "only observed until %s: %s → %s %s", r.Until, partyName(r.Caller), r.Target, r.Grant)
-		case r.Target == name && r.Caller == plan.Outside && !r.Need.Asks() && s.Sensitivity >= model.High:
+		}
+		if in && fromOutside && !r.Need.Asks() && s.Sensitivity >= model.High {
 			add(r.Pos.Line, "%s is open to anyone, and the service is of %s sensitivity", r.Grant, s.Sensitivity)
-		case r.Caller == name && isBroad(&r.Grant):
-			add(r.Pos.Line, "may do more at %s than a route: %s", r.Target, r.Grant)
-		case r.Target == name && r.Caller == plan.Outside && isBroad(&r.Grant):
+		}
+		if in && fromOutside && isBroad(&r.Grant) {
 			add(r.Pos.Line, "exposes more than a route: %s", r.Grant)
+		}
+		if r.Caller == name && isBroad(&r.Grant) {
+			add(r.Pos.Line, "may do more at %s than a route: %s", r.Target, r.Grant)
 		}
 	}
 	for _, u := range s.Secrets {
@@ -144,8 +159,10 @@ func gapsOf(p *plan.Plan, s *plan.Service) []gap {
 			add(u.Pos.Line, "%s comes in a variable: children inherit it, and it can't change while the service runs", u.Secret)
 		}
 	}
-	if len(s.Data) > 0 && len(s.Keys) == 0 {
-		add(s.Pos.Line, "holds %s, and has no key to seal it with", strings.Join(s.Data, ", "))
+	for _, class := range s.Data {
+		if !hasKey(p, name, class) {
+			add(s.Pos.Line, "holds %s, and has no key to seal it with", class)
+		}
 	}
 	if s.Sensitivity == model.SensitivityUnset && len(s.Data) > 0 {
 		add(s.Pos.Line, "holds data, and says no sensitivity")
