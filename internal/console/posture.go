@@ -111,16 +111,16 @@ func secretsOf(s *plan.Service) string {
 	return strings.Join(out, ", ")
 }
 
-// sealedOf says which data a service holds, and of which of it it has the key.
+// sealedOf says which data a service holds, and whether it has the key to seal it with; whether it does, only the service knows.
 func sealedOf(p *plan.Plan, s *plan.Service) string {
 	if len(s.Data) == 0 {
 		return "none declared"
 	}
 	var out []string
 	for _, class := range s.Data {
-		word := class + ", no key"
+		word := class + ": no key"
 		if hasKey(p, string(s.Name), class) {
-			word = class + ", sealed by key"
+			word = class + ": has a key"
 		}
 		out = append(out, word)
 	}

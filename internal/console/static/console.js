@@ -2,6 +2,11 @@
 // page as it is now. Without this script pages show how things were when they were opened.
 "use strict";
 (() => {
+  const address = new URL(location.href);
+  if (address.searchParams.has("done")) { // it is said once
+    address.searchParams.delete("done");
+    history.replaceState(null, "", address);
+  }
   const topics = (document.body.dataset.topic || "").split(" ").filter(Boolean);
   const sign = document.getElementById("live");
   if (!topics.length || !sign) return;
@@ -32,7 +37,12 @@
   };
 
   // Focus and what was scrolled or opened stay.
-  const place = (e) => e && (e.id ? "#" + CSS.escape(e.id) : e.getAttribute("href") ? `a[href="${CSS.escape(e.getAttribute("href"))}"]` : "");
+  const place = (e) => {
+    if (e.id) return "#" + CSS.escape(e.id);
+    const link = e.getAttribute("href"), action = e.form?.getAttribute("action");
+    if (link) return `a[href="${CSS.escape(link)}"]`;
+    return action ? `form[action="${CSS.escape(action)}"] ${e.localName}` : "";
+  };
   const replace = (part, fresh) => {
     if (part.isEqualNode(fresh)) return;
     const focus = part.contains(document.activeElement) ? place(document.activeElement) : "";
