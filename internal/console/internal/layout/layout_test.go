@@ -22,6 +22,13 @@ func TestCallersStandLeftOfWhatTheyCall(t *testing.T) {
 	}
 }
 
+func TestACycleIsCutWhereItCloses(t *testing.T) {
+	p := Lay([]Node{{ID: "a"}, {ID: "b"}, {ID: "c"}}, []Edge{{From: "a", To: "b"}, {From: "b", To: "c"}, {From: "c", To: "a"}}, sizes)
+	if !(p.Nodes["a"].X < p.Nodes["b"].X && p.Nodes["b"].X < p.Nodes["c"].X) {
+		t.Errorf("%+v", p.Nodes)
+	}
+}
+
 func TestOddGraphs(t *testing.T) {
 	for name, c := range map[string]struct {
 		nodes []Node
