@@ -5,14 +5,17 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"html"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"os/exec"
 	"os/user"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -48,7 +51,7 @@ func newConsoleCommand(e cli.Env) *cobra.Command {
 		fmt.Fprintf(e.Out, "%s\n", address)
 		fmt.Fprintf(e.Err, "good for one browser, once, within %d s; the console is there until this command ends\n", link.Seconds)
 		if !noOpen {
-			openBrowser(address)
+			defer openBrowser(p.State, address)()
 		}
 		return serveConsole(ctx, ln, p.Admin().Dial)
 	})
@@ -76,16 +79,25 @@ func whoAsks() string {
 // admin is who the command line acts as.
 const admin = "admin"
 
-// openBrowser opens an address if this machine can; it is printed in any case.
-func openBrowser(address string) {
+// openBrowser opens an address if this machine can; it is printed in any case. Everybody here can read programs' arguments, so the browser gets it in a
+// file that only this user can read, which the function that is returned removes.
+func openBrowser(dir, address string) (remove func()) {
+	file := filepath.Join(dir, "console.html")
+	remove = func() { _ = os.Remove(file) } // it may never have been there
 	program, err := exec.LookPath("xdg-open")
 	if err != nil {
-		return
+		return remove
 	}
-	c := exec.Command(program, address)
+	page := `<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer"><meta http-equiv="refresh" content="0;url=` + html.EscapeString(address) + `"><title>Ward</title>`
+	remove() // a file keeps the rights that it had
+	if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
+		return remove
+	}
+	c := exec.Command(program, file)
 	if c.Start() == nil {
 		go func() { _ = c.Wait() }() // it may last as long as the browser
 	}
+	return remove
 }
 
 // serveConsole passes requests on to control's console, and to nothing else of its API.

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -20,13 +22,18 @@ import (
 // opened runs 'ward console' until the test ends, and returns its link.
 func opened(t *testing.T, w *wardtest.World, args ...string) *url.URL {
 	t.Helper()
+	return openedWith(t, w, append([]string{"--no-open"}, args...)...)
+}
+
+func openedWith(t *testing.T, w *wardtest.World, args ...string) *url.URL {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	r, out := io.Pipe()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		root := newRoot(cli.Env{In: strings.NewReader(""), Out: out, Err: io.Discard})
-		root.SetArgs(append([]string{"console", "--no-open", "-f", w.File}, args...))
+		root.SetArgs(append([]string{"console", "-f", w.File}, args...))
 		_ = out.CloseWithError(root.ExecuteContext(ctx))
 	}()
 	t.Cleanup(func() { stop(); <-done })
@@ -156,5 +163,33 @@ func TestTheConsolesListenerLeadsNowhereElse(t *testing.T) {
 	}
 	if code, _ := ask(u.RequestURI(), "localhost"); code != 403 {
 		t.Errorf("by the link again: %d", code)
+	}
+}
+
+// TestTheConsolesLinkIsInNoArgument: everybody on a machine can read the arguments of programs, and would be the first to use the link.
+func TestTheConsolesLinkIsInNoArgument(t *testing.T) {
+	w := wardtest.Start(t, twoServices, nil)
+	bin := t.TempDir()
+	seen := filepath.Join(bin, "seen")
+	script := "#!/bin/sh\n{ printf '%s\\n' \"$@\"; stat -c %a \"$1\"; cat \"$1\"; } > " + seen + ".new && mv " + seen + ".new " + seen + "\n"
+	if err := os.WriteFile(filepath.Join(bin, "xdg-open"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	var link *url.URL
+	t.Run("open", func(t *testing.T) {
+		link = openedWith(t, w)
+		wardtest.Eventually(t, "a browser is opened", func() bool { _, err := os.Stat(seen); return err == nil })
+	})
+	b, err := os.ReadFile(seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitN(string(b), "\n", 3)
+	if strings.Contains(lines[0], "link") || lines[1] != "600" || !strings.Contains(lines[2], link.Query().Get("link")) {
+		t.Errorf("%q", lines)
+	}
+	if _, err := os.Stat(lines[0]); err == nil {
+		t.Error("the file stays")
 	}
 }

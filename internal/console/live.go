@@ -104,6 +104,9 @@ func (c *Console) look(ctx context.Context) {
 		standing, _ := c.config.Standing.Restrictions()
 		n["findings"] = version([]any{all, standing, c.config.Standing.Silences()})
 	}
+	if lines, err := c.config.Kept.Logs(ctx, watch.LogQuery{Limit: 1}); err == nil {
+		n["logs"] = lines.Last
+	}
 	n["ledger"] = uint64(c.config.Ledger().Records)
 	c.live.tell(n)
 }

@@ -12,12 +12,12 @@ import (
 
 // logsData is what the search of logs shows.
 type logsData struct {
-	Text, Trace     string
-	Services        []choice
-	Levels, Spans   []choice
-	Result          watch.LogResult
-	Older           string // the address of what comes before
-	Filtered, Stale bool   // it is no longer about now
+	Text, Trace   string
+	Services      []choice
+	Levels, Spans []choice
+	Result        watch.LogResult
+	Older         string // the address of what comes before
+	Filtered      bool
 }
 
 // logSpans are the spans to choose from.
@@ -56,7 +56,7 @@ func (c *Console) logsPage(v *visit) (view, error) {
 	d := logsData{
 		Text: ask.Text, Trace: ask.Trace, Services: c.services(q.Get("service")), Result: r, Spans: choices(q.Get("since"), logSpans[:]...),
 		Levels:   choices(q.Get("level"), "", "every level", "debug", "debug and worse", "info", "info and worse", "warn", "warnings and worse", "error", "errors and worse", "fatal", "fatal"),
-		Filtered: ask.Text != "" || ask.Trace != "" || len(ask.Services) > 0 || ask.Level != 0, Stale: ask.Before.Time != 0,
+		Filtered: ask.Text != "" || ask.Trace != "" || len(ask.Services) > 0 || ask.Level != 0,
 	}
 	if r.Next.Time != 0 {
 		next := url.Values{}
@@ -68,7 +68,11 @@ func (c *Console) logsPage(v *visit) (view, error) {
 		next.Set("before", strconv.FormatInt(r.Next.Time, 10)+"."+strconv.FormatUint(r.Next.Seq, 10))
 		d.Older = "/logs?" + next.Encode()
 	}
-	return view{Page: "logs", Title: "Logs", Here: "logs", Data: d}, nil
+	out := view{Page: "logs", Title: "Logs", Here: "logs", Data: d}
+	if ask.Before.Time == 0 {
+		out.Topic = "logs"
+	}
+	return out, nil
 }
 
 // levelMark is a level of a line.
