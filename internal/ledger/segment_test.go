@@ -1,10 +1,12 @@
 package ledger
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -281,15 +283,22 @@ func TestKillDuringRotation(t *testing.T) {
 	acked := map[string]uint64{}
 	for round := range 200 {
 		c := child(t, "rotate", dir)
-		var out bytes.Buffer
-		c.Stdout = &out
+		pipe, err := c.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(12*time.Millisecond + time.Duration(round*7919%13000)*time.Microsecond) // the moments, not a wait
+		in, said := bufio.NewReader(pipe), ""
+		if round%2 == 0 { // every other one while it appends, the rest while it opens
+			said, _ = in.ReadString('\n')
+		}
+		time.Sleep(time.Duration(round*7919%13000) * time.Microsecond) // the moments, not a wait
 		_ = c.Process.Kill()
+		rest, _ := io.ReadAll(in) // whatever came before its end
 		_ = c.Wait()
-		for line := range strings.Lines(out.String()) {
+		for line := range strings.Lines(said + string(rest)) {
 			var source string
 			var seq uint64
 			if n, _ := fmt.Sscanf(line, "%s %d\n", &source, &seq); n == 2 && strings.HasSuffix(line, "\n") {
