@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/clock"
@@ -70,6 +71,7 @@ type Control struct {
 	anchors   *anchor.Keeper
 	events    chan wire.Event
 	notes     *notes
+	lost      atomic.Int64 // events that aren't in the ledger, until it says so
 
 	mu      sync.Mutex
 	state   wire.PlanState // guarded by mu
@@ -174,11 +176,13 @@ func (k *Control) keep(first wire.Event) {
 		batch = append(batch, <-k.events)
 	}
 	defer k.notes.end(len(batch))
+	k.tellLost()
 	if k.ledger.Append(context.Background(), batch) == nil {
 		return
 	}
 	for _, e := range batch { // what can't be kept must not take the others with it
 		if err := k.ledger.Append(context.Background(), []wire.Event{e}); err != nil {
+			k.lost.Add(1)
 			slog.Error("event not kept", "kind", e.Kind, "error", err)
 		}
 	}
@@ -197,6 +201,7 @@ func (k *Control) note(e wire.Event) {
 	case k.events <- e:
 	default:
 		k.notes.end(1)
+		k.lost.Add(1)
 		slog.Error("event lost: the queue to the ledger is full", "kind", e.Kind)
 	}
 }

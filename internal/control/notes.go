@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/wardhq/ward/internal/wire"
 )
 
 // notes counts control's own events on their way to the ledger, so that an answer can wait for those that it is about.
@@ -60,6 +62,18 @@ func (n *notes) wait(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// tellLost says in the ledger how many events aren't in it, as soon as there is room.
+func (k *Control) tellLost() {
+	n := k.lost.Swap(0)
+	if n == 0 {
+		return
+	}
+	e := wire.Event{Source: "control", Kind: "ledger.lost", Subject: "control", Count: n, Time: k.config.Clock.Now().UTC()}
+	if k.ledger.Append(context.Background(), []wire.Event{e}) != nil {
+		k.lost.Add(n)
 	}
 }
 

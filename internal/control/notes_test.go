@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/wardhq/ward/internal/base/secret"
+	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -49,6 +50,34 @@ func TestAnswersWaitForWhatTheyAreAbout(t *testing.T) {
 		close(begun)
 		<-done
 		owned.Wait()
+	}
+}
+
+// TestWhatIsLostIsSaid: events that the queue has no room for are counted in the ledger, not left out.
+func TestWhatIsLostIsSaid(t *testing.T) {
+	k, err := New(Config{Dir: t.TempDir(), Key: secret.New(make([]byte, 32)), TrustDomain: "shop.internal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	for range cap(k.events) + 7 {
+		k.note(wire.Event{Kind: "sign-in", Subject: "u"})
+	}
+	for len(k.events) > 0 {
+		k.keep(<-k.events)
+	}
+	kept, lost := 0, int64(0)
+	err = k.ledger.Read(0, func(r ledger.Record) bool {
+		switch r.Kind {
+		case "sign-in":
+			kept++
+		case "ledger.lost":
+			lost += r.Count
+		}
+		return true
+	})
+	if err != nil || kept != cap(k.events) || lost != 7 {
+		t.Errorf("%d kept, %d said to be lost: %v", kept, lost, err)
 	}
 }
 
