@@ -34,6 +34,9 @@ func newAllowCommand(e cli.Env) *cobra.Command {
 		if f.Call == nil {
 			return fault.New(fault.Invalid, fmt.Sprintf("no line of ward.yaml allows what finding %d is about; 'ward findings silence %d' hears no more of it", id, id))
 		}
+		if strings.ContainsAny(f.Call.Path, "*{}") {
+			return fault.New(fault.Invalid, "no line of ward.yaml says this path alone: it holds a character that stands for others")
+		}
 		file, err := c.Flags().GetString("file")
 		if err != nil {
 			return err

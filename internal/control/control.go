@@ -45,6 +45,9 @@ import (
 // longPoll is how long a call waits for something newer.
 const longPoll = 25 * time.Second
 
+// aheadMost is how far a process' clock may be ahead of control's.
+const aheadMost = time.Minute
+
 // maxBatch is how many events of control's own go into the ledger at once.
 const maxBatch = 1000
 
@@ -465,6 +468,9 @@ func (k *Control) common(mux *http.ServeMux, role string) {
 		for i := range events {
 			if !maySay(role, &events[i]) {
 				return none{}, fault.New(fault.Refused, "events that aren't this process's to tell")
+			}
+			if now := k.config.Clock.Now().UTC(); events[i].Time.After(now.Add(aheadMost)) {
+				events[i].Time = now // else a record of the far future would keep its segment for good
 			}
 		}
 		return none{}, k.ledger.Append(ctx, events)

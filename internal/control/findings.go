@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
@@ -87,6 +88,9 @@ func (k *Control) report(ctx context.Context, id int64) (watch.FindingReport, er
 
 // allowance says which line of ward.yaml would allow the call that a finding is about.
 func allowance(p *plan.Plan, today string, f watch.Finding) string {
+	if strings.ContainsAny(f.Call.Path, "*{}") {
+		return "no line of ward.yaml says this path alone: it holds a character that stands for others\n"
+	}
 	res, err := explain.Explain(p, today, explain.Query{Caller: f.Call.Caller, Target: f.Call.Target, Port: f.Call.Port, Method: f.Call.Method, Path: f.Call.Path})
 	if err != nil {
 		return fault.PublicText(err)

@@ -86,6 +86,7 @@ func newBlockCommand(e cli.Env) *cobra.Command {
 			if err != nil {
 				return fault.New(fault.Usage, fmt.Sprintf("%.60q is no address, such as 203.0.113.7, and no network, such as 203.0.113.0/24", args[0]))
 			}
+			a = a.Unmap()
 			if n = netip.PrefixFrom(a, a.BitLen()); a.Is6() {
 				n = netip.PrefixFrom(a, 64).Masked() // as the gateway tells clients apart
 			}

@@ -290,7 +290,7 @@ func (b *Inbox) Flush(ctx context.Context) error {
 	defer b.mu.Unlock()
 	b.kept = cursor
 	for i := range all {
-		if f := b.dirty[all[i].ID]; f != nil && f.Count == all[i].Count && f.Closed.Equal(all[i].Closed) {
+		if f := b.dirty[all[i].ID]; f != nil && f.Count == all[i].Count && f.Closed.Equal(all[i].Closed) && len(f.Traces) == len(all[i].Traces) {
 			delete(b.dirty, f.ID)
 		}
 	}
