@@ -44,19 +44,20 @@ type scene struct {
 	trail
 	now   time.Time
 	watch *Watch
+	dir   string // of everything
 	done  []wire.Event
 }
 
 func newScene(t *testing.T, ending map[string]time.Time) *scene {
 	t.Helper()
-	s := &scene{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	s := &scene{now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), dir: t.TempDir()}
 	c := clock.Func(func() time.Time { return s.now })
-	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "db"), Clock: c})
+	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(s.dir, "db"), Clock: c})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	if s.watch, err = Open(t.TempDir(), c); err != nil {
+	if s.watch, err = Open(filepath.Join(s.dir, "watch"), c); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.watch.Close() })
