@@ -52,6 +52,9 @@ func reason(err error) (fault.Kind, string) {
 	return fault.Internal, ""
 }
 
+// isBusy says whether another process had SQLite's database locked.
+func isBusy(err error) bool { return sqliteCode(err)&0xff == codes.SQLITE_BUSY }
+
 func sqliteCode(err error) int {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return e.Code()

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"modernc.org/sqlite"
 
@@ -60,13 +61,27 @@ func openSQLite(ctx context.Context, path string) (*sqliteDB, error) {
 	if err := prepareFile(path); err != nil {
 		return nil, err
 	}
-	s := &sqliteDB{readers: make(chan *lane, sqliteReaders)}
-	if err := s.connect(ctx, path); err != nil {
+	for end := time.Now().Add(openWait); ; {
+		s := &sqliteDB{readers: make(chan *lane, sqliteReaders)}
+		err := s.connect(ctx, path)
+		if err == nil {
+			return s, nil
+		}
 		_ = s.close() // the first error is the one to tell
-		return nil, err
+		if !isBusy(err) || time.Now().After(end) {
+			return nil, err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, err
+		}
 	}
-	return s, nil
 }
+
+// openWait is how long opening is tried while others open too: of several that switch to the write-ahead log at once SQLite refuses all but one,
+// whatever its busy_timeout, since they would wait for each other.
+const openWait = 5 * time.Second
 
 // connect opens all connections. A damaged file shows itself when its schema is read.
 func (s *sqliteDB) connect(ctx context.Context, path string) error {
