@@ -20,7 +20,7 @@ func flagRules() map[string]string {
 		"refresh-reuse": "replay", "passkey-clone": "replay", "session-moved": "replay", "factor-fatigue": "factor-fatigue", "factors-removed": "factors-removed",
 		"new-device": "new-device", "impossible-travel": "new-device", "sign-in-denied": "replay",
 		"secret-in-log": "leak", "card-in-log": "leak", "token-in-log": "leak", "canary": "canary", "canary-user": "canary", "dns": "undeclared-name", "bind": "new-listener",
-		"connect": "direct-connect", "exec": "undeclared-program", "listen": "new-listener", "syscall": "denied-write", "write": "denied-write", "bypass": "bypass",
+		"connect": "direct-connect", "exec": "undeclared-program",
 	}
 }
 
