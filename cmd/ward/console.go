@@ -40,7 +40,7 @@ func newConsoleCommand(e cli.Env) *cobra.Command {
 		}
 		ln, err := net.Listen("tcp", listen)
 		if err != nil {
-			return fault.Wrap(fault.Unavailable, "serve the console", err)
+			return fault.Wrap(fault.Unavailable, "choose another address with --listen", err)
 		}
 		defer ln.Close()
 		var link wire.ConsoleLink

@@ -48,7 +48,7 @@ func serveMetrics(ctx context.Context, e cli.Env, p up.Paths, address string) er
 	}
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
-		return fault.Wrap(fault.Unavailable, "serve metrics", err)
+		return fault.Wrap(fault.Unavailable, "choose another address with --listen", err)
 	}
 	s := &http.Server{
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
