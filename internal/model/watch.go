@@ -13,7 +13,31 @@ type Watch struct {
 	Anchor     []Anchor    `json:",omitempty"`
 	NeverBlock []string    `json:",omitempty"` // addresses and networks (CIDR) that no answer may close out
 	NoCanaries bool        `json:",omitempty"`
+	Console    Console     `json:",omitzero"`
 }
+
+// Console says who may use the console behind the gateway: words as in Need.Who, but for "signed-in". The zero Console is there for nobody but
+// who can run ward console.
+type Console struct {
+	Pos           Pos
+	Host          string   // default "console.<gateway host>"
+	Viewer        []string // see
+	Operator      []string // act on findings, too
+	Administrator []string // and cut services off, and end sessions
+}
+
+// The roles that the console is for where nothing else is said.
+const (
+	ConsoleViewer        = "ward-viewer"
+	ConsoleOperator      = "ward-operator"
+	ConsoleAdministrator = "ward-admin"
+)
+
+// On tells whether the console is behind the gateway.
+func (c *Console) On() bool { return c.Pos.Line > 0 }
+
+// Who may come in.
+func (c *Console) Who() []string { return slices.Concat(c.Administrator, c.Operator, c.Viewer) }
 
 // Destinations are the URLs, or at least the hosts, that control sends to.
 func (w *Watch) Destinations() []string {

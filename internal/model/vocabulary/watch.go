@@ -36,7 +36,21 @@ func watchForm() *form.Form {
 			},
 		}}),
 		form.Key("never_block", "Addresses that no answer may close out.", someForm("an address, a network, or a list", textForm("an address or a network such as 203.0.113.0/24", form.REAddress))),
+		form.Key("console", "The console behind the gateway, for people who sign in; absent: only by ward console.", consoleForm()),
 		form.Key("canaries", "off: no traps are laid.", wordForm("on or off", []string{"on", "off"})),
+	}}
+}
+
+func consoleForm() *form.Form {
+	who := func(of string) *form.Form {
+		return someForm("who has the role, or a list", textForm(of, form.REWho))
+	}
+	const words = "group:NAME, role:NAME or user:MAIL"
+	return &form.Form{Shape: form.ObjectShape, What: "a mapping", Inline: true, Fields: []form.Field{
+		form.Key("host", "Its host name; console. before that of the gateway if absent.", textForm("a host name", form.REHost)),
+		form.Key("viewer", "Who may look; role:ward-viewer if absent.", who(words)),
+		form.Key("operator", "Who may also act on findings; role:ward-operator if absent.", who(words)),
+		form.Key("administrator", "Who may also cut services off, and end sessions; role:ward-admin if absent.", who(words)),
 	}}
 }
 

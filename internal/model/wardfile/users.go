@@ -220,17 +220,7 @@ func (p *parser) resolveNeed(x *model.Expose) {
 		p.errorf(x.Pos, "add users:", "%q needs sign-in, and the file has no users:", x.To)
 		return
 	}
-	for _, w := range x.Need.Who {
-		kind, name, _ := strings.Cut(w, ":")
-		known := map[string][]string{"group": u.Groups, "role": u.Roles}[kind]
-		if (kind == "group" || kind == "role") && !slices.Contains(known, name) {
-			hint := p.suggest(name, known)
-			if hint == "" || len(known) == 0 {
-				hint = "name it under users: " + kind + "s: [" + lexis.Clip(name) + "]"
-			}
-			p.errorf(x.Pos, hint, "users: has no %s %q", kind, lexis.Clip(name))
-		}
-	}
+	p.knownPeople(x.Pos, x.Need.Who)
 	if x.Need.MFA > 0 && len(x.Need.Who) == 0 {
 		x.Need.Who = []string{"signed-in"}
 		p.warnf("factor-of-anyone", x.Pos, "write to: signed-in", "a second factor can't be asked of anyone: the route is for people who signed in")
@@ -240,6 +230,23 @@ func (p *parser) resolveNeed(x *model.Expose) {
 	}
 	if x.Need.When != "" {
 		x.To += ", when " + x.Need.When
+	}
+}
+
+// knownPeople checks that users: has the groups and roles that words name; Ward's own roles are there always.
+func (p *parser) knownPeople(at model.Pos, words []string, own ...string) {
+	u := &p.m.Users
+	for _, w := range words {
+		kind, name, _ := strings.Cut(w, ":")
+		known := map[string][]string{"group": u.Groups, "role": slices.Concat(u.Roles, own)}[kind]
+		if kind != "group" && kind != "role" || slices.Contains(known, name) {
+			continue
+		}
+		hint := p.suggest(name, known)
+		if hint == "" || len(known) == 0 {
+			hint = "name it under users: " + kind + "s: [" + lexis.Clip(name) + "]"
+		}
+		p.errorf(at, hint, "users: has no %s %q", kind, lexis.Clip(name))
 	}
 }
 

@@ -50,6 +50,8 @@ func (p *parser) watch(n *yaml.Node, f *form.Form) {
 			}
 		case "never_block":
 			w.NeverBlock = p.addresses(e.value, f)
+		case "console":
+			p.console(e.value, f)
 		case "canaries":
 			word, _ := p.scalar(e.value, f)
 			w.NoCanaries = word == "off"
@@ -164,9 +166,55 @@ func (p *parser) anchor(n *yaml.Node, f *form.Form) model.Anchor {
 	return a
 }
 
+func (p *parser) console(n *yaml.Node, f *form.Form) {
+	c := &p.m.Watch.Console
+	*c = model.Console{
+		Pos:    pos(n),
+		Viewer: []string{"role:" + model.ConsoleViewer}, Operator: []string{"role:" + model.ConsoleOperator}, Administrator: []string{"role:" + model.ConsoleAdministrator},
+	}
+	p.object(n, f, func(e entry, f *form.Form) {
+		if e.key == "host" {
+			host, _ := p.pattern(e.value, f, "")
+			c.Host = strings.ToLower(host)
+			return
+		}
+		var who []string
+		for _, item := range p.items(e.value, f) {
+			w, ok := p.pattern(item, f.Elem, "one of group:NAME, role:NAME, user:MAIL")
+			switch {
+			case ok && (w == "anyone" || w == "signed-in"):
+				p.errorf(pos(item), "name a group, a role or a person", "the console shows what attackers want to know: it can't be open to %s", w)
+			case ok:
+				who = append(who, w)
+			}
+		}
+		*map[string]*[]string{"viewer": &c.Viewer, "operator": &c.Operator, "administrator": &c.Administrator}[e.key] = who
+	})
+}
+
+// resolveConsole finds the console a host of its own, and checks who may come.
+func (p *parser) resolveConsole() {
+	c := &p.m.Watch.Console
+	if !c.On() {
+		return
+	}
+	if !p.m.Users.On() {
+		p.errorf(c.Pos, "add users:", "the console behind the gateway needs sign-in, and the file has no users:")
+		return
+	}
+	if c.Host == "" {
+		c.Host = "console." + p.m.Gateway.Host // an address as the gateway's host is an error of users: already
+	}
+	if strings.EqualFold(c.Host, p.m.Gateway.Host) || strings.EqualFold(c.Host, p.m.Users.Host) {
+		p.errorf(c.Pos, "the default is console."+p.m.Gateway.Host, "the console needs a host of its own: pages of %s could act on it", lexis.Clip(c.Host))
+	}
+	p.knownPeople(c.Pos, c.Who(), model.ConsoleViewer, model.ConsoleOperator, model.ConsoleAdministrator)
+}
+
 // resolveWatch checks what each of whom to tell needs, and that what watch: names is there.
 func (p *parser) resolveWatch(names []string) {
 	w := &p.m.Watch
+	p.resolveConsole()
 	for i := range w.Notify {
 		p.resolveNotify(&w.Notify[i])
 	}

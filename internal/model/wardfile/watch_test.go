@@ -12,7 +12,8 @@ import (
 
 func TestWatchIsRead(t *testing.T) {
 	m, problems := Parse("ward.yaml", strings.NewReader(`app: a
-users: {mail: {from: ward@example.com, smtp: "smtp://mail.example.com:587", user: w, password_file: mail.key}}
+gateway: {host: shop.example.com}
+users: {groups: [oncall], mail: {from: ward@example.com, smtp: "smtp://mail.example.com:587", user: w, password_file: mail.key}}
 services: {s: {run: x}}
 watch:
   otlp:
@@ -28,6 +29,7 @@ watch:
   ledger: {allowed: all, budget: 1GB, keep: 90d}
   anchor: [{rfc3161: https://time.example.com, every: 6h}]
   never_block: [203.0.113.0/24]
+  console: {operator: ["group:oncall", "user:ada@example.com"]}
   canaries: off
 `))
 	if problems.HasErrors() {
@@ -48,6 +50,9 @@ watch:
 		Anchor:     []model.Anchor{{RFC3161: "https://time.example.com", Every: 6 * 3600}},
 		NeverBlock: []string{"203.0.113.0/24"},
 		NoCanaries: true,
+		Console: model.Console{
+			Host: "console.shop.example.com", Viewer: []string{"role:ward-viewer"}, Operator: []string{"group:oncall", "user:ada@example.com"}, Administrator: []string{"role:ward-admin"},
+		},
 	}
 	if d := cmp.Diff(want, m.Watch, cmpopts.IgnoreTypes(model.Pos{})); d != "" {
 		t.Error(d)
@@ -60,6 +65,7 @@ watch:
 
 func TestWatchTellsWhatIsMissing(t *testing.T) {
 	for part, want := range map[string]string{
+		"console: {}":                                             "add users:",
 		"notify: [{to: slack}]":                                   `slack needs "url_file"`,
 		"notify: [{to: teams, url_file: x}]":                      `teams needs "host"`,
 		"notify: [{to: webhook, url: https://h.example}]":         `webhook needs "key_file"`,
@@ -87,6 +93,29 @@ func TestWatchTellsWhatIsMissing(t *testing.T) {
 		}
 		if !problems.HasErrors() || !strings.Contains(all, want) {
 			t.Errorf("%s: %q lacks %q", part, all, want)
+		}
+	}
+}
+
+func TestTheConsoleIsForSomebodyAtAHostOfItsOwn(t *testing.T) {
+	for console, want := range map[string]string{
+		"viewer: signed-in":                 "can't be open to signed-in",
+		"administrator: anyone":             "can't be open to anyone",
+		"viewer: group:oncal":               `did you mean "oncall"?`,
+		"operator: role:boss":               `users: has no role "boss"`,
+		"host: shop.example.com":            "a host of its own",
+		"host: ID.shop.example.com":         "a host of its own",
+		"viewer: []":                        "an empty list",
+		"viewers: group:oncall":             "viewer",
+		"host: c.example.com, viewer: bob@": "group:NAME, role:NAME or user:MAIL",
+	} {
+		_, problems := Parse("ward.yaml", strings.NewReader("app: a\ngateway: {host: shop.example.com}\nusers: {groups: [oncall]}\nservices: {s: {run: x}}\nwatch: {console: {"+console+"}}\n"))
+		var all string
+		for _, p := range problems {
+			all += p.Message + " " + p.Hint + "\n"
+		}
+		if !problems.HasErrors() || !strings.Contains(all, want) {
+			t.Errorf("%s: %q lacks %q", console, all, want)
 		}
 	}
 }

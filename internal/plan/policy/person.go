@@ -95,7 +95,7 @@ func (n *need) unmet(r *canon.Request, c *Context) Reason {
 		if c == nil || c.Person == nil {
 			return NeedsUser
 		}
-		if !slices.ContainsFunc(n.who, c.Person.is) {
+		if !slices.ContainsFunc(n.who, c.Person.Is) {
 			return OtherUser
 		}
 		if n.factor > 0 && (c.Person.FactorAt == 0 || c.Now-c.Person.FactorAt > n.factor) {
@@ -108,8 +108,8 @@ func (n *need) unmet(r *canon.Request, c *Context) Reason {
 	return ReasonNone
 }
 
-// is tells whether a word of Need.Who means this person.
-func (p *Person) is(who string) bool {
+// Is tells whether a word of Need.Who means this person.
+func (p *Person) Is(who string) bool {
 	kind, name, _ := strings.Cut(who, ":")
 	switch kind {
 	case plan.SignedIn:
