@@ -78,6 +78,8 @@ type Config struct {
 	Plan     func() *plan.Plan // nil: none is in force yet
 	People   http.Handler      // the administration of users
 	Layers   []capability.Capability
+	// SignedIn is whose the gateway's cookie is; an error for nobody's.
+	SignedIn func(ctx context.Context, q wire.SessionQuery) (wire.Session, error)
 	// Record brings an event into the ledger, and returns when it is there.
 	Record func(ctx context.Context, e wire.Event) error
 }
@@ -125,33 +127,4 @@ func (c *Console) Invite(ctx context.Context, q wire.ConsoleAsk) (wire.ConsoleLi
 		return wire.ConsoleLink{}, fmt.Errorf("record link: %w", err)
 	}
 	return wire.ConsoleLink{Path: "/enter?link=" + token, Seconds: int(access.LinkLife / time.Second)}, nil
-}
-
-// Handler serves the console at the root of an origin of its own.
-func (c *Console) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /enter", c.enter)
-	mux.HandleFunc("GET /static/", c.static)
-	mux.HandleFunc("GET /events", c.events)
-	c.page(mux, "GET /{$}", c.mapPage)
-	c.page(mux, "GET /services/{name}", c.servicePage)
-	c.page(mux, "GET /findings", c.findingsPage)
-	c.page(mux, "GET /findings/{id}", c.findingPage)
-	c.page(mux, "GET /traces", c.tracesPage)
-	c.page(mux, "GET /traces/{id}", c.tracePage)
-	c.page(mux, "GET /logs", c.logsPage)
-	c.page(mux, "GET /audit", c.auditPage)
-	c.page(mux, "GET /people", c.peoplePage)
-	c.page(mux, "GET /people/{id}", c.personPage)
-	c.page(mux, "GET /posture", c.posturePage)
-	c.act(mux, "POST /findings/{id}/close", access.Operator, c.closeFinding)
-	c.act(mux, "POST /findings/{id}/silence", access.Operator, c.silenceFinding)
-	c.act(mux, "POST /silences/{id}/end", access.Operator, c.endSilence)
-	c.act(mux, "POST /answers/block", access.Operator, c.block)
-	c.act(mux, "POST /answers/quarantine", access.Administrator, c.quarantine)
-	c.act(mux, "POST /answers/{id}/lift", access.Operator, c.lift)
-	c.act(mux, "POST /people/{id}/sessions/end", access.Administrator, c.endSessions)
-	c.act(mux, "POST /leave", access.Viewer, c.leave)
-	c.page(mux, "GET /", func(*visit) (view, error) { return view{}, errNoPage })
-	return compressed(guarded(mux))
 }

@@ -33,7 +33,7 @@ func TestEveryPageShowsHostileTextAsText(t *testing.T) {
 				t.Errorf("%s has %q", path, bad)
 			}
 		}
-		if got := resp.Header.Get("Content-Security-Policy"); got != policy {
+		if got := resp.Header.Get("Content-Security-Policy"); got != contentPolicy+"; form-action 'self'" {
 			t.Errorf("%s: policy %q", path, got)
 		}
 	}

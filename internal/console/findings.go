@@ -10,7 +10,6 @@ import (
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/watch"
-	"github.com/wardhq/ward/internal/console/internal/access"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -172,8 +171,10 @@ func (c *Console) restrict(v *visit, r wire.Restriction, word string) (to, done 
 func (c *Console) lift(v *visit) (to, done string, err error) {
 	all, _ := c.config.Standing.Restrictions()
 	for _, r := range all.All {
-		if r.ID == v.PathValue("id") && r.Service != "" && v.Session.Role < access.Administrator {
-			return "", "", fault.New(fault.Refused, "a quarantine is for administrators to lift")
+		if r.ID == v.PathValue("id") && r.Service != "" {
+			if err := v.mayStrongly(); err != nil {
+				return "", "", err
+			}
 		}
 	}
 	_, err = c.config.Inbox.Lift(v.Context(), v.PathValue("id"), v.Session.Name)

@@ -121,22 +121,22 @@ func version(of any) uint64 {
 }
 
 // events tells a console what is new, as long as it is open and its session lasts (Server-Sent Events, WHATWG HTML 9.2).
-func (c *Console) events(w http.ResponseWriter, r *http.Request) {
-	if c.session(r, false) == nil {
-		c.fail(w, nil, errNobody)
+func (d door) events(w http.ResponseWriter, r *http.Request) {
+	if d.who(r, false) == nil {
+		d.fail(w, nil, errNobody)
 		return
 	}
-	if !c.live.enter() {
-		c.fail(w, nil, fault.New(fault.Exhausted, fmt.Sprintf("%d consoles are open already; this one shows news when it is opened again", maxOpen)))
+	if !d.live.enter() {
+		d.fail(w, nil, fault.New(fault.Exhausted, fmt.Sprintf("%d consoles are open already; this one shows news when it is opened again", maxOpen)))
 		return
 	}
-	defer c.live.exit()
+	defer d.live.exit()
 	w.Header().Set("Content-Type", "text/event-stream")
 	out := http.NewResponseController(w)
 	beat := time.NewTicker(beatEvery)
 	defer beat.Stop()
 	for {
-		latest, changed := c.live.read()
+		latest, changed := d.live.read()
 		_ = out.SetWriteDeadline(time.Now().Add(beatEvery)) // who doesn't read must not hold a place
 		if _, err := fmt.Fprintf(w, "retry: 5000\ndata: %s\n\n", latest); err != nil || out.Flush() != nil {
 			return
@@ -147,7 +147,7 @@ func (c *Console) events(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		}
-		if c.session(r, false) == nil {
+		if d.who(r, false) == nil {
 			return
 		}
 	}

@@ -71,8 +71,10 @@ type frame struct {
 	App                     string
 	Menu                    []entry
 	Session                 *access.Session
-	Operator, Administrator bool // what the session may, as its role says
-	People                  bool // users: is on
+	Operator, Administrator bool   // what the session may, as its role says
+	People                  bool   // users: is on
+	Leave                   string // where a form ends the session
+	Prove                   string // where to show again who one is, before a strong act; "" if that isn't needed
 	Now                     time.Time
 	Done                    string // what was just done
 }

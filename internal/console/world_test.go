@@ -65,8 +65,9 @@ type world struct {
 	standing []wire.Restriction
 	silences []watch.Silence
 	records  []wire.Event
-	full     bool // the ledger takes nothing
-	ended    bool // the session of the only person
+	full     bool                    // the ledger takes nothing
+	ended    bool                    // the session of the only person
+	signedIn map[string]wire.Session // by the gateway's cookie
 }
 
 func newWorld(t testing.TB, yaml string) *world {
@@ -97,7 +98,7 @@ func newWorld(t testing.TB, yaml string) *world {
 		Ledger: func() ledger.Status {
 			return ledger.Status{Records: int64(len(w.records)), Segments: 1, Bytes: 4 << 20, Room: "enough"}
 		},
-		Anchors: func() []anchor.State { return nil }, Plan: func() *plan.Plan { return w.plan }, People: http.HandlerFunc(w.people), Layers: []capability.Capability{watch.Capability()}, Record: w.record,
+		Anchors: func() []anchor.State { return nil }, Plan: func() *plan.Plan { return w.plan }, People: http.HandlerFunc(w.people), SignedIn: w.whose, Layers: []capability.Capability{watch.Capability()}, Record: w.record,
 	})
 	if err != nil {
 		t.Fatal(err)

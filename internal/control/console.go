@@ -13,13 +13,9 @@ import (
 func (k *Control) openConsole() (err error) {
 	k.console, err = console.New(console.Config{
 		Clock: k.config.Clock, Traffic: k.watch, Kept: k.watch, Inbox: k.found, Standing: k.found, Records: k.search, Report: k.report,
-		Ledger: k.ledger.Status, Anchors: k.anchors.States, People: k.users.Admin(),
+		Ledger: k.ledger.Status, Anchors: k.anchors.States, People: k.durable(k.users.Admin()), SignedIn: k.users.Session,
 		Layers: k.config.Layers,
-		Plan: func() *plan.Plan {
-			k.mu.Lock()
-			defer k.mu.Unlock()
-			return k.state.Plan
-		},
+		Plan:   k.planInForce,
 		Record: func(ctx context.Context, e wire.Event) error {
 			e.Source, e.Time = "control", k.config.Clock.Now().UTC()
 			return k.ledger.Append(ctx, []wire.Event{e})
@@ -33,4 +29,22 @@ func (k *Control) openConsole() (err error) {
 func (k *Control) consoleForAdmin(mux *http.ServeMux) {
 	wire.Handle(mux, "POST /v1/console", k.console.Invite)
 	mux.Handle(wire.ConsolePath+"/", http.StripPrefix(wire.ConsolePath, k.console.Handler()))
+}
+
+func (k *Control) planInForce() *plan.Plan {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state.Plan
+}
+
+// pages are those that the gateway shows to people: sign-in, and at its own host the console.
+func (k *Control) pages() http.Handler {
+	signIn, console := k.durable(k.users.Pages()), k.console.Outside()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := k.planInForce(); p != nil && p.Watch.Console.On() && "https://"+r.Host == p.Origin(p.Watch.Console.Host) {
+			console.ServeHTTP(w, r)
+			return
+		}
+		signIn.ServeHTTP(w, r)
+	})
 }

@@ -357,7 +357,7 @@ func forRole(p *plan.Plan, role string) *plan.Plan {
 	q.Secrets = nil
 	q.Watch.Rules, q.Watch.SLO = nil, model.SLO{}
 	if role == "gateway" {
-		q.Watch = model.Watch{Ledger: model.LedgerKeep{Allowed: p.Watch.Ledger.Allowed}}
+		q.Watch = model.Watch{Ledger: model.LedgerKeep{Allowed: p.Watch.Ledger.Allowed}, Console: p.Watch.Console}
 		q.Keys, q.Databases = nil, nil
 		u.Clients, u.Providers, u.Mail, u.SMS = nil, nil, model.Mail{}, model.SMS{}
 		q.Externals, q.CAs = nil, nil
@@ -432,9 +432,7 @@ func (k *Control) forGateway() http.Handler {
 	k.signIn(mux)
 	wire.Handle(mux, "GET /v1/fingerprints", k.safe.SharedFingerprints)
 	wire.Handle(mux, "POST /v1/svid/x509", func(_ context.Context, r wire.SignRequest) (wire.SignReply, error) {
-		k.mu.Lock()
-		p := k.state.Plan
-		k.mu.Unlock()
+		p := k.planInForce()
 		if p == nil || r.ID != "spiffe://"+p.TrustDomain+"/ward/gateway" {
 			return wire.SignReply{}, fault.New(fault.Refused, "not the gateway's SPIFFE ID")
 		}
@@ -451,6 +449,9 @@ func gatewayNames(p *plan.Plan) []string {
 	}
 	if p.Users.On() {
 		names = append(names, p.Users.Host)
+	}
+	if p.Watch.Console.On() {
+		names = append(names, p.Watch.Console.Host)
 	}
 	return names
 }
@@ -499,9 +500,7 @@ func (k *Control) forAdmin() http.Handler {
 
 // mayHaveIdentity refuses certificates and tokens of what isn't a service of the plan, or is in quarantine.
 func (k *Control) mayHaveIdentity(id string) error {
-	k.mu.Lock()
-	p := k.state.Plan
-	k.mu.Unlock()
+	p := k.planInForce()
 	if p == nil {
 		return fault.New(fault.Unavailable, "no plan is in force yet")
 	}
@@ -537,7 +536,7 @@ func Main(layers []capability.Capability) error {
 		}
 		r := &role{control: k, ready: ready, waiting: map[string]http.Handler{
 			wire.ListenForAgent: k.forAgent(), wire.ListenForGateway: k.forGateway(), wire.ListenForAdmin: k.forAdmin(),
-			wire.ListenPages: k.durable(k.users.Pages()),
+			wire.ListenPages: k.pages(),
 		}}
 		r.owned.Go(func() { k.Run(ctx) })
 		r.owned.Go(func() { k.users.Run(ctx) })

@@ -36,6 +36,7 @@ func (g *generator) outside() {
 	}
 	g.hosts(open)
 	g.people(open)
+	g.console()
 }
 
 func (g *generator) authority() string {

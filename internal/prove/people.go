@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"strings"
 
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
@@ -26,6 +27,22 @@ func (g *generator) people(open []*plan.Rule) {
 		}
 		for _, fields := range pretences(g.plan) {
 			g.through(g.authority(), &request{kind: "pretend", protocol: "http", method: method, target: paths(r.Grant.Pattern)[0], header: fields}, false)
+		}
+	}
+}
+
+// console asks for the console's pages and acts at its host as nobody, and as somebody who isn't.
+func (g *generator) console() {
+	if !g.plan.Users.On() || !g.plan.Watch.Console.On() {
+		return
+	}
+	host := strings.TrimPrefix(g.plan.Origin(g.plan.Watch.Console.Host), "https://")
+	for _, fields := range append(pretences(g.plan), nil, []string{"X-Ward-Session: x", "X-Ward-Person: e30"}, []string{"Cookie: ward-console=x; __Host-ward-console=x"}) {
+		for _, target := range []string{"/", "/findings", "/audit", "/logs", "/people", "/events", "/enter?link=x", "/static/console.css", plan.ConsoleProve} {
+			g.through(host, &request{kind: "console", protocol: "http", method: "GET", target: target, header: fields}, true)
+		}
+		for _, target := range []string{"/answers/quarantine", "/findings/1/close", "/leave"} {
+			g.through(host, &request{kind: "console", protocol: "http", method: "POST", target: target, header: fields}, true)
 		}
 	}
 }

@@ -281,14 +281,6 @@ func rootCause(err error) error {
 	}
 }
 
-func hostPort(host, listen string) string {
-	_, port, err := net.SplitHostPort(listen)
-	if err != nil || port == "443" {
-		return host
-	}
-	return net.JoinHostPort(host, port)
-}
-
 // Runs returns an error that says who runs for the file, nil if nobody does.
 func (p Paths) Runs() error {
 	unlock, err := p.lock()

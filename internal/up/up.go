@@ -167,6 +167,9 @@ func (s *Supervisor) run(ctx context.Context) error {
 func (s *Supervisor) announce(ctx context.Context, began time.Time) {
 	ready := func() {
 		s.printer.Say("ready in %s: %s", time.Since(began).Round(10*time.Millisecond), s.url())
+		if p := s.currentPlan(); p.Watch.Console.On() {
+			s.printer.Say("the console is at %s", p.Origin(p.Watch.Console.Host))
+		}
 		s.offerFirstAdmin(ctx)
 		if s.config.Ready != nil {
 			close(s.config.Ready)
@@ -207,11 +210,11 @@ func (s *Supervisor) missing() []string {
 
 // url is where the application answers.
 func (s *Supervisor) url() string {
-	g := s.currentPlan().Gateway
 	if len(s.exposed()) == 0 {
 		return "nothing is exposed to the outside"
 	}
-	return "https://" + hostPort(g.Host, g.Listen)
+	p := s.currentPlan()
+	return p.Origin(p.Gateway.Host)
 }
 
 func (s *Supervisor) exposed() []plan.Rule {

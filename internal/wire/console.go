@@ -14,3 +14,15 @@ type ConsoleLink struct {
 
 // ConsolePath is where control's administrative API has the console.
 const ConsolePath = "/console"
+
+// ConsoleEvents is where the console's pages hear what is new, and LiveField marks what they ask for by themselves: neither is a use by somebody.
+const (
+	ConsoleEvents = "/events"
+	LiveField     = "X-Ward-Live"
+)
+
+// SignOutPath is where a page at one of the gateway's hosts ends its person's session (POST).
+const SignOutPath = "/.ward/sign-out"
+
+// SessionCookie is the gateway's cookie of who signed in; __Host- binds it to the one origin (RFC 6265bis §4.1.3.2).
+const SessionCookie = "__Host-ward"

@@ -92,6 +92,8 @@ type state struct {
 	table  *policy.Table
 	ids    map[string]string
 	routes routes
+
+	console consoleState
 }
 
 type poolKey struct {
@@ -150,7 +152,12 @@ func (g *Gateway) SetPlan(p *plan.Plan, today string) error {
 	if err != nil {
 		return fmt.Errorf("compile plan: %w", err)
 	}
-	s := &state{plan: p, router: set.Exposed(), table: set.Outbound(plan.Outside), ids: map[string]string{}, routes: newRoutes(g.config.Meter, p)}
+	own := p.Console()
+	console, err := policy.Compile(own, today)
+	if err != nil {
+		return fmt.Errorf("compile plan of the console: %w", err)
+	}
+	s := &state{plan: p, console: consoleState{own.Rules, console.Exposed()}, router: set.Exposed(), table: set.Outbound(plan.Outside), ids: map[string]string{}, routes: newRoutes(g.config.Meter, p)}
 	for i := range p.Services {
 		s.ids[string(p.Services[i].Name)] = p.Services[i].ID
 	}
@@ -185,16 +192,19 @@ func (g *Gateway) ServeRedirect(ctx context.Context, ln net.Listener) {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			st := g.state.Load()
 			req, err := canon.New(r.Method, r.Host, r.RequestURI)
-			if err != nil || st == nil || !st.isHost(req.Host) && req.Host != st.plan.Users.Host {
+			if err != nil || st == nil {
 				http.Error(w, "bad request", http.StatusBadRequest)
 				return
 			}
-			// To the model's host, not to what the client says.
-			to := "https://" + authority(st.plan.Gateway)
-			if req.Host == st.plan.Users.Host {
-				to = st.pages()
+			host := st.plan.Gateway.Host // the model's, not what the client says
+			switch own := req.Host != "" && (req.Host == st.plan.Users.Host || req.Host == st.consoleHost()); {
+			case own:
+				host = req.Host
+			case !st.isHost(req.Host):
+				http.Error(w, "bad request", http.StatusBadRequest)
+				return
 			}
-			w.Header().Set("Location", to+req.Target())
+			w.Header().Set("Location", st.plan.Origin(host)+req.Target())
 			w.WriteHeader(http.StatusPermanentRedirect)
 		}),
 	}
@@ -203,14 +213,6 @@ func (g *Gateway) ServeRedirect(ctx context.Context, ln net.Listener) {
 	if err := s.Serve(ln); err != nil && ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
 		g.config.Log.Error("serve redirects", "error", err)
 	}
-}
-
-func authority(m model.Gateway) string {
-	_, port, err := net.SplitHostPort(m.Listen)
-	if err != nil || port == "443" {
-		return m.Host
-	}
-	return net.JoinHostPort(m.Host, port)
 }
 
 // isHost tells whether a request is for this gateway. On a loopback listener localhost and its addresses
@@ -238,27 +240,30 @@ func (g *Gateway) judge(ctx context.Context, s *state, r *proxy.Request, c *call
 	users := s.plan.Users.On()
 	switch {
 	case users && r.Host == s.plan.Users.Host:
-		c.routed.own = true
+		c.routed.own = signInPages
 		return g.servePages(s, r)
+	case users && r.Host == s.consoleHost():
+		c.routed.own = consolePages
+		return g.serveConsole(ctx, s, r, c)
 	case !s.isHost(r.Host):
 		return g.refuse(r, "", http.StatusMisdirectedRequest, "this is not the host of the application")
 	case users && isOwn(r):
-		c.routed.own = true
+		c.routed.own = signInPages
 		return g.serveOwn(ctx, s, r)
 	}
 	var id identified
 	now := policy.Context{IP: addressOf(r.Conn.Remote), Now: g.config.Clock.Now().Unix()}
 	if users {
-		id = g.people.who(ctx, r, s.origin(r))
+		id = g.people.who(ctx, r, s.origin(r), true)
 		now.Person = id.person
 	}
 	m := s.router.Route(&r.Request, &now)
 	c.routed.rule = m.Rule
 	if m.Reason.Asks() {
-		return g.toSignIn(ctx, s, r, id, m)
+		return g.toSignIn(ctx, s, r, id, asked{&s.plan.Rules[m.Rule], m.Reason})
 	}
 	if !m.Allow {
-		return g.closed(s, r, m.Reason)
+		return g.closed(s.router, r, m.Reason)
 	}
 	v, err := g.admit(s, r, id, m)
 	if err != nil {
@@ -276,11 +281,11 @@ func (g *Gateway) judge(ctx context.Context, s *state, r *proxy.Request, c *call
 }
 
 // closed answers for a route that isn't open.
-func (g *Gateway) closed(s *state, r *proxy.Request, reason policy.Reason) proxy.Verdict {
+func (g *Gateway) closed(router *policy.Router, r *proxy.Request, reason policy.Reason) proxy.Verdict {
 	switch reason {
 	case policy.NoMethod:
 		v := g.refuse(r, "", http.StatusMethodNotAllowed, "the route has no such method")
-		v.Respond = []proxy.Header{{Name: "Allow", Value: strings.Join(s.router.Methods(r.Path), ", ")}}
+		v.Respond = []proxy.Header{{Name: "Allow", Value: strings.Join(router.Methods(r.Path), ", ")}}
 		return v
 	case policy.NoRoute, policy.NoRule, policy.WrongProtocol, policy.UnknownPeer:
 		return g.refuse(r, "", http.StatusNotFound, "no such route")

@@ -30,7 +30,7 @@ type SignIn interface {
 // Names of the gateway's cookies. __Host- binds them to the one origin (RFC 6265bis §4.1.3.2).
 const (
 	cookiePrefix  = "__Host-ward"
-	sessionCookie = "__Host-ward"
+	sessionCookie = wire.SessionCookie
 	flowCookie    = "__Host-ward-flow"
 )
 
@@ -189,8 +189,9 @@ type identified struct {
 	dpop            bool // the token must come with a proof
 }
 
-// who finds out whose a request is. Of a request with an access token the cookie doesn't count.
-func (p *people) who(ctx context.Context, r *proxy.Request, origin string) identified {
+// who finds out whose a request is. Of a request with an access token the cookie doesn't count. What isn't a use by the person doesn't keep their
+// session from ending.
+func (p *people) who(ctx context.Context, r *proxy.Request, origin string, use bool) identified {
 	if auth, n := r.Get("Authorization"); n == 1 {
 		if scheme, token, ok := strings.Cut(auth, " "); ok && (strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "DPoP")) {
 			return p.byToken(r, origin, strings.EqualFold(scheme, "DPoP"), strings.TrimLeft(token, " "))
@@ -211,7 +212,9 @@ func (p *people) who(ctx context.Context, r *proxy.Request, origin string) ident
 	if s == nil {
 		return identified{}
 	}
-	p.note(s, visitorOf(r))
+	if use {
+		p.note(s, visitorOf(r))
+	}
 	return identified{person: &s.person, name: s.Person.Name, session: s.ID}
 }
 
@@ -222,7 +225,6 @@ func (p *people) session(ctx context.Context, origin, secret string) (*session, 
 	p.mu.Lock()
 	if s := p.sessions[key]; s != nil {
 		if s.Expires > now.Unix() && !p.ended[s.ID] && (p.idle == 0 || now.Sub(s.used) < p.idle) {
-			s.used = now
 			p.mu.Unlock()
 			return s, nil
 		}
@@ -308,7 +310,7 @@ func (p *people) drop(key [32]byte) {
 func (p *people) note(s *session, v wire.Visitor) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.seen[s.ID] = true
+	p.seen[s.ID], s.used = true, p.clock.Now()
 	if s.Fingerprint != "" && v.Fingerprint != "" && s.Fingerprint != v.Fingerprint && len(p.moved) < 1000 {
 		v.UserAgent = wire.Clip(v.UserAgent)
 		p.moved[s.ID] = v

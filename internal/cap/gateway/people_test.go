@@ -43,6 +43,7 @@ services:
       - {routes: ["* /own/**"], to: signed-in}
       - {routes: ["GET /admin/**"], to: "group:staff", mfa: 15m}
       - {routes: ["GET /old/**"], to: anyone, forward: [cookies, authorization]}
+watch: {console: {viewer: "group:staff"}}
 `
 
 // edge is a gateway whose agent echoes what comes in, and whose control is the test.
@@ -88,7 +89,7 @@ func (e *edge) Session(_ context.Context, q wire.SessionQuery) (wire.Session, er
 		return wire.Session{}, fault.New(fault.Unavailable, "away")
 	}
 	s, ok := e.sessions[q.Cookie]
-	if !ok || !strings.HasPrefix(q.Origin, "https://localhost:") {
+	if !ok || !strings.HasPrefix(q.Origin, "https://localhost:") && q.Origin != "https://console.localhost:8443" {
 		return wire.Session{}, fault.New(fault.NotFound, "no session")
 	}
 	return s, nil

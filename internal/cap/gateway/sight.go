@@ -112,7 +112,7 @@ func (g *Gateway) sight(r *proxy.Request, v *proxy.Verdict, to routed) {
 	agent, _ := r.Get("User-Agent")
 	referer, _ := r.Get("Referer")
 	class := signature.Of(r.Target(), agent, referer)
-	undeclared := !to.own && to.rule < 0 && (v.Status == http.StatusNotFound || v.Status == http.StatusMisdirectedRequest || v.Status == http.StatusMethodNotAllowed)
+	undeclared := to.own == notOwn && to.rule < 0 && (v.Status == http.StatusNotFound || v.Status == http.StatusMisdirectedRequest || v.Status == http.StatusMethodNotAllowed)
 	if class == "" && (!undeclared || signature.Usual(r.Path)) {
 		return
 	}

@@ -40,11 +40,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // origin is the scheme and authority of a request, as a browser writes it.
 func (s *state) origin(r *proxy.Request) string {
-	_, port, err := net.SplitHostPort(s.plan.Gateway.Listen)
-	if err != nil || port == "443" {
-		return "https://" + r.Host
-	}
-	return "https://" + r.Host + ":" + port
+	return s.plan.Origin(r.Host)
 }
 
 // showing are the fields about the connection.
@@ -64,21 +60,26 @@ func showing(r *proxy.Request) []proxy.Header {
 	return out
 }
 
+// asked is what a rule asks of a person.
+type asked struct {
+	rule   *plan.Rule
+	reason policy.Reason
+}
+
 // toSignIn answers a request that needs somebody: a browser is led to the pages and back, everybody else is told.
-func (g *Gateway) toSignIn(ctx context.Context, s *state, r *proxy.Request, id identified, m policy.Match) proxy.Verdict {
-	origin := s.origin(r)
-	rule := &s.plan.Rules[m.Rule]
+func (g *Gateway) toSignIn(ctx context.Context, s *state, r *proxy.Request, id identified, a asked) proxy.Verdict {
+	origin, rule := s.origin(r), a.rule
 	age := 0
-	if m.Reason == policy.NeedsFactor {
+	if a.reason == policy.NeedsFactor {
 		age = rule.Need.MFA
 	}
 	status, public := http.StatusUnauthorized, "sign in first"
 	switch {
 	case id.unavailable:
 		return g.refuse(r, rule.Target, http.StatusServiceUnavailable, "sign-in isn't available for the moment")
-	case m.Reason == policy.OtherUser || m.Reason == policy.ConditionFailed:
+	case a.reason == policy.OtherUser || a.reason == policy.ConditionFailed:
 		return g.refuse(r, rule.Target, http.StatusForbidden, "you are signed in, and this isn't open to you")
-	case m.Reason == policy.NeedsFactor:
+	case a.reason == policy.NeedsFactor:
 		public = "show your second factor first"
 	}
 	if !isNavigation(r) || id.problem != "" || g.config.SignIn == nil {
@@ -153,8 +154,8 @@ func (g *Gateway) own() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+callbackPath, g.serveCallback)
 	mux.HandleFunc("GET /.ward/sign-in", g.serveSignIn)
-	mux.HandleFunc("GET /.ward/sign-out", g.serveSignOutPage)
-	mux.HandleFunc("POST /.ward/sign-out", g.serveSignOut)
+	mux.HandleFunc("GET "+wire.SignOutPath, g.serveSignOutPage)
+	mux.HandleFunc("POST "+wire.SignOutPath, g.serveSignOut)
 	mux.HandleFunc("GET /.ward/user", g.serveUser)
 	mux.HandleFunc("GET "+metadataPath, g.serveMetadata)
 	return http.MaxBytesHandler(mux, 4096)
@@ -167,11 +168,7 @@ func (g *Gateway) at(r *http.Request) (origin string, v wire.Visitor, s *state) 
 	if h, _, err := net.SplitHostPort(r.Host); err == nil {
 		host = h
 	}
-	origin = "https://" + host
-	if _, port, err := net.SplitHostPort(s.plan.Gateway.Listen); err == nil && port != "443" {
-		origin += ":" + port
-	}
-	return origin, wire.Visitor{IP: r.Header.Get("X-Forwarded-For"), UserAgent: r.UserAgent(), Fingerprint: r.Header.Get(printField)}, s
+	return s.plan.Origin(host), wire.Visitor{IP: r.Header.Get("X-Forwarded-For"), UserAgent: r.UserAgent(), Fingerprint: r.Header.Get(printField)}, s
 }
 
 func problem(w http.ResponseWriter, status int, text string) {
@@ -304,11 +301,7 @@ func (g *Gateway) serveMetadata(w http.ResponseWriter, r *http.Request) {
 }
 
 // pages is the origin of the sign-in pages, which is the issuer too.
-func (s *state) pages() string {
-	g := s.plan.Gateway
-	g.Host = s.plan.Users.Host
-	return "https://" + authority(g)
-}
+func (s *state) pages() string { return s.plan.Origin(s.plan.Users.Host) }
 
 // isOwn tells whether a request is for the gateway itself.
 func isOwn(r *proxy.Request) bool {
@@ -321,7 +314,7 @@ func (g *Gateway) serveOwn(ctx context.Context, s *state, r *proxy.Request) prox
 	if crossSite(r, origin) {
 		return g.refuse(r, "", http.StatusForbidden, "only pages of this origin may ask for that")
 	}
-	id := g.people.who(ctx, r, origin)
+	id := g.people.who(ctx, r, origin, true)
 	if id.unavailable && !isSafe(r) {
 		return g.refuse(r, "", http.StatusServiceUnavailable, "sign-in isn't available for the moment")
 	}

@@ -24,21 +24,35 @@ type call struct {
 // routed is where a request led.
 type routed struct {
 	rule int32 // the route's, -1 for none
-	own  bool  // Ward's own pages
+	own  own
+	in   bool // a person of the console asks: what they look for may look like an attack
 }
+
+// own are Ward's own pages.
+type own uint8
+
+const (
+	notOwn own = iota
+	signInPages
+	consolePages
+)
 
 // routes are the series of a plan's routes.
 type routes struct {
-	rules           []verdicts // by rule of the plan; only routes' are asked for
-	undeclared, own verdicts
-	meter           *telemetry.Meter
+	rules      []verdicts // by rule of the plan; only routes' are asked for
+	undeclared verdicts
+	own        [consolePages + 1]verdicts
+	meter      *telemetry.Meter
 }
 
 // verdicts are the series of one route, by verdict.
 type verdicts [telemetry.Failed + 1]*telemetry.Series
 
-// ownRoute stands for the pages of sign-in and the provider.
-const ownRoute = "sign-in"
+// The routes that stand for Ward's own pages: of sign-in and the provider, and of the console.
+const (
+	ownRoute     = "sign-in"
+	consoleRoute = "console"
+)
 
 func newRoutes(m *telemetry.Meter, p *plan.Plan) routes {
 	of := func(target, route string) (out verdicts) {
@@ -47,7 +61,8 @@ func newRoutes(m *telemetry.Meter, p *plan.Plan) routes {
 		}
 		return out
 	}
-	x := routes{meter: m, rules: make([]verdicts, len(p.Rules)), undeclared: of("", telemetry.Undeclared), own: of(plan.Self, ownRoute)}
+	x := routes{meter: m, rules: make([]verdicts, len(p.Rules)), undeclared: of("", telemetry.Undeclared)}
+	x.own[signInPages], x.own[consolePages] = of(plan.Self, ownRoute), of(plan.Self, consoleRoute)
 	for i := range p.Rules {
 		if r := &p.Rules[i]; r.Caller == plan.Outside {
 			x.rules[i] = of(r.Target, r.Grant.String())
@@ -59,8 +74,8 @@ func newRoutes(m *telemetry.Meter, p *plan.Plan) routes {
 // of are the series of where a request led.
 func (x *routes) of(to routed) *verdicts {
 	switch {
-	case to.own:
-		return &x.own
+	case to.own != notOwn:
+		return &x.own[to.own]
 	case to.rule >= 0 && int(to.rule) < len(x.rules) && x.rules[to.rule][0] != nil:
 		return &x.rules[to.rule]
 	}
@@ -102,7 +117,9 @@ func (g *Gateway) answered(ctx context.Context, s *state, r *proxy.Request, c *c
 		}
 	}
 	v := g.judge(ctx, s, r, c)
-	g.sight(r, &v, c.routed)
+	if !c.routed.in {
+		g.sight(r, &v, c.routed)
+	}
 	return v
 }
 

@@ -64,7 +64,7 @@ const (
 // open makes the parts of the first plan with users.
 func (u *Users) open(ctx context.Context, p *plan.Plan, files map[string][]byte) (*parts, error) {
 	c := u.config
-	x := &parts{users: u, origin: pagesOrigin(p), mail: newOutbox(c), sms: newOutbox(c), foreign: newForeign(egressTransport(c.Egress), u.board.Refresh)}
+	x := &parts{users: u, origin: p.Origin(p.Users.Host), mail: newOutbox(c), sms: newOutbox(c), foreign: newForeign(egressTransport(c.Egress), u.board.Refresh)}
 	places, checker, err := u.bigFiles()
 	if err != nil {
 		return nil, err
@@ -231,6 +231,7 @@ func (x *parts) run(ctx context.Context) {
 
 // ended tells everybody of sessions that ended.
 func (x *parts) ended(ctx context.Context, ids []string) {
+	ctx = context.WithoutCancel(ctx) // the gateway cuts what is under way for them, and who asked may be one of them
 	if err := x.users.board.End(ctx, ids...); err != nil {
 		x.users.config.Log.Error("tell of ended sessions", "error", err)
 	}
@@ -242,21 +243,10 @@ func (x *parts) ended(ctx context.Context, ids []string) {
 // renewed lets gateways ask about sessions again.
 func (x *parts) renewed(_ context.Context, ids []string) { x.users.board.Renew(ids...) }
 
-// pagesOrigin is where the pages are.
-func pagesOrigin(p *plan.Plan) string { return originOf(p, p.Users.Host) }
-
-func originOf(p *plan.Plan, host string) string {
-	_, port, err := net.SplitHostPort(p.Gateway.Listen)
-	if err != nil || port == "443" {
-		return "https://" + host
-	}
-	return "https://" + net.JoinHostPort(strings.Trim(host, "[]"), port)
-}
-
 // allowOrigin tells whether an origin is the application's own.
 func (x *parts) allowOrigin(origin string) bool {
 	p := x.plan.Load()
-	if origin == originOf(p, p.Gateway.Host) {
+	if origin == p.Origin(p.Gateway.Host) || p.Watch.Console.On() && origin == p.Origin(p.Watch.Console.Host) {
 		return true
 	}
 	host, _, err := net.SplitHostPort(p.Gateway.Listen)
@@ -264,7 +254,7 @@ func (x *parts) allowOrigin(origin string) bool {
 		return false
 	}
 	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback() && (origin == originOf(p, "localhost") || origin == originOf(p, ip.String()))
+	return err == nil && ip.IsLoopback() && (origin == p.Origin("localhost") || origin == p.Origin(ip.String()))
 }
 
 // visitor is where a request comes from, as the gateway saw it: nobody else reaches the pages' socket.

@@ -1,8 +1,9 @@
-// Package access lets people into the console: one-time links, sessions, roles, and the token that every act carries.
+// Package access lets people into the console: by one-time links, or because they signed in behind the gateway; their roles, and the token that
+// every act carries.
 //
 // Guarantee: a link works once and for a minute; link and cookie are 256 random bits, of which only the hash is kept, in memory alone; a session
 // ends after half a day, or an hour in which nobody used it, and with control. How many there are is bounded: the oldest gives way. Not
-// guaranteed: who holds a link; whoever asks for it says who it is for.
+// guaranteed: who holds a link; whoever asks for it says who it is for. Of who signed in the caller has to know with each request that they still are.
 package access
 
 import (
@@ -10,11 +11,15 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/model"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/plan/policy"
 )
 
 // Role is what somebody may do. A greater one may do what lesser ones may.
@@ -48,6 +53,7 @@ const (
 	LinkLife    = time.Minute
 	sessionLife = 12 * time.Hour
 	idleLife    = time.Hour
+	freshLife   = plan.ConsoleFreshFactor * time.Second
 	maxLinks    = 100
 	maxSessions = 200
 )
@@ -56,6 +62,20 @@ const (
 type Person struct {
 	Name string
 	Role Role
+	ID   string // of who signed in; "" for who came by a link
+}
+
+// RoleIn is the greatest role that somebody has by the words of ward.yaml, as the policy reads them.
+func RoleIn(c *model.Console, p *policy.Person) Role {
+	switch {
+	case slices.ContainsFunc(c.Administrator, p.Is):
+		return Administrator
+	case slices.ContainsFunc(c.Operator, p.Is):
+		return Operator
+	case slices.ContainsFunc(c.Viewer, p.Is):
+		return Viewer
+	}
+	return Nobody
 }
 
 // Session is a person at a browser.
@@ -65,7 +85,11 @@ type Session struct {
 	Token string
 
 	began, seen time.Time
+	proved      time.Time // when the person last showed more than the session's cookie: the link, or a second factor
 }
+
+// Fresh tells whether the person showed who they are lately enough for a strong act.
+func (s *Session) Fresh(now time.Time) bool { return now.Sub(s.proved) < freshLife }
 
 // Holds tells whether a token is the session's.
 func (s *Session) Holds(token string) bool {
@@ -85,12 +109,13 @@ type Desk struct {
 
 	mu       sync.Mutex
 	links    map[digest]link     // guarded by mu
-	sessions map[digest]*Session // guarded by mu
+	sessions map[digest]*Session // guarded by mu: of who came by a link, by cookie
+	guests   map[digest]*Session // guarded by mu: of who signed in, by the sign-in
 }
 
 // New returns a Desk that knows nobody.
 func New(c clock.Clock) *Desk {
-	return &Desk{clock: c, links: map[digest]link{}, sessions: map[digest]*Session{}}
+	return &Desk{clock: c, links: map[digest]link{}, sessions: map[digest]*Session{}, guests: map[digest]*Session{}}
 }
 
 // draw is 256 random bits as text.
@@ -131,24 +156,42 @@ func (d *Desk) Enter(token string) (cookie string, p Person, err error) {
 	if !ok || !now.Before(l.ends) {
 		return "", Person{}, fault.New(fault.Refused, "this link was used before, or is older than a minute")
 	}
-	d.sweep(now)
+	sweep(d.sessions, now)
 	cookie = draw()
-	d.sessions[sha256.Sum256([]byte(cookie))] = &Session{Person: l.Person, Token: draw(), began: now, seen: now}
+	d.sessions[sha256.Sum256([]byte(cookie))] = &Session{Person: l.Person, Token: draw(), began: now, seen: now, proved: now}
 	return cookie, l.Person, nil
 }
 
-// sweep makes room; d.mu is held.
-func (d *Desk) sweep(now time.Time) {
+// Admit is the session of somebody who is signed in as the caller knows, and showed a second factor when it says; first tells that the sign-in
+// of this identifier wasn't here before. It ends as others do, and then begins anew with another token.
+func (d *Desk) Admit(signIn string, p Person, proved time.Time) (s *Session, first bool) {
+	now, key := d.clock.Now(), digest(sha256.Sum256([]byte(signIn)))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	in := d.guests[key]
+	if in == nil || in.over(now) || in.ID != p.ID {
+		delete(d.guests, key)
+		sweep(d.guests, now)
+		in, first = &Session{Token: draw(), began: now}, true
+		d.guests[key] = in
+	}
+	in.Person, in.proved, in.seen = p, proved, now
+	out := *in
+	return &out, first
+}
+
+// sweep makes room for one more.
+func sweep(all map[digest]*Session, now time.Time) {
 	var oldest digest
-	for k, s := range d.sessions {
+	for k, s := range all {
 		if s.over(now) {
-			delete(d.sessions, k)
-		} else if o := d.sessions[oldest]; o == nil || s.seen.Before(o.seen) {
+			delete(all, k)
+		} else if o := all[oldest]; o == nil || s.seen.Before(o.seen) {
 			oldest = k
 		}
 	}
-	if len(d.sessions) >= maxSessions {
-		delete(d.sessions, oldest)
+	if len(all) >= maxSessions {
+		delete(all, oldest)
 	}
 }
 
@@ -178,4 +221,11 @@ func (d *Desk) End(cookie string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.sessions, sha256.Sum256([]byte(cookie)))
+}
+
+// Dismiss forgets a sign-in.
+func (d *Desk) Dismiss(signIn string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.guests, sha256.Sum256([]byte(signIn)))
 }

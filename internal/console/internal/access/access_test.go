@@ -11,7 +11,7 @@ import (
 func TestTheDeskIsBounded(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	d := New(clock.Func(func() time.Time { return now }))
-	someone := Person{"ada", Viewer}
+	someone := Person{Name: "ada", Role: Viewer}
 	var links []string
 	for range maxLinks {
 		l, err := d.Invite(someone)

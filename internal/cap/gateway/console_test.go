@@ -1,0 +1,112 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/wire"
+)
+
+const consoleAt = "console.localhost"
+
+// person is a session of somebody in groups, whose second factor was shown some time ago; 0 for never.
+func (e *edge) person(cookie string, ago time.Duration, groups, roles []string) string {
+	w := wire.Person{ID: "u-" + cookie, Email: cookie + "@example.com", Groups: groups, Roles: roles}
+	if ago > 0 {
+		w.FactorAt = time.Now().Add(-ago).Unix()
+	}
+	e.signIn(cookie, "sid-"+cookie, w)
+	return "__Host-ward=" + cookie
+}
+
+// TestTheConsoleIsForItsPeople: control's console gets requests of those alone whom ward.yaml names, with their cookie; each of them judged anew.
+func TestTheConsoleIsForItsPeople(t *testing.T) {
+	e := newEdge(t)
+	viewer := e.person("viewer", time.Minute, []string{"staff"}, nil)
+	admin := e.person("admin", time.Hour, nil, []string{"ward-admin"})
+	stale := e.person("stale", 13*time.Hour, []string{"staff"}, nil)
+	factorless := e.person("factorless", 0, []string{"staff"}, nil)
+	customer := e.person("customer", time.Minute, []string{"customers"}, []string{"ward-administrators"})
+	const page, in = "Sec-Fetch-Mode", "navigate"
+	for name, c := range map[string]struct {
+		method, path string
+		fields       []string
+		status       int
+		reached      bool
+	}{
+		"nobody":                            {"GET", "/", []string{page, in}, http.StatusSeeOther, false},
+		"nobody, by a script":               {"GET", "/", nil, http.StatusUnauthorized, false},
+		"nobody's style sheet":              {"GET", "/static/console.css", nil, http.StatusUnauthorized, false},
+		"nobody acts":                       {"POST", "/answers/block", nil, http.StatusUnauthorized, false},
+		"a viewer":                          {"GET", "/", []string{"Cookie", viewer}, http.StatusOK, true},
+		"an administrator":                  {"GET", "/findings/7", []string{"Cookie", admin}, http.StatusOK, true},
+		"who acts on a page":                {"POST", "/answers/block", []string{"Cookie", viewer, "Sec-Fetch-Site", "same-origin"}, http.StatusOK, true},
+		"another site acts":                 {"POST", "/answers/block", []string{"Cookie", viewer, "Sec-Fetch-Site", "same-site"}, http.StatusUnauthorized, false},
+		"another method":                    {"PUT", "/answers/block", []string{"Cookie", viewer, "Sec-Fetch-Site", "same-origin"}, http.StatusMethodNotAllowed, false},
+		"a customer":                        {"GET", "/", []string{"Cookie", customer}, http.StatusForbidden, false},
+		"a factor of yesterday":             {"GET", "/", []string{"Cookie", stale, page, in}, http.StatusSeeOther, false},
+		"no second factor":                  {"GET", "/", []string{"Cookie", factorless, page, in}, http.StatusSeeOther, false},
+		"a strong act is near":              {"GET", plan.ConsoleProve, []string{"Cookie", viewer}, http.StatusOK, true},
+		"a strong act, with an old factor":  {"GET", plan.ConsoleProve + "?to=/people", []string{"Cookie", admin, page, in}, http.StatusSeeOther, false},
+		"two cookies":                       {"GET", "/", []string{"Cookie", viewer + "; " + admin, page, in}, http.StatusSeeOther, false},
+		"an access token":                   {"GET", "/", []string{"Authorization", "Bearer " + strings.Repeat("x", 40), "Cookie", viewer}, http.StatusForbidden, false},
+		"a field that only the gateway has": {"GET", "/", []string{"X-Ward-Session", "sid-viewer", page, in}, http.StatusSeeOther, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := e.ask(consoleAt, c.method, c.path, c.fields...)
+			if a.StatusCode != c.status || (a.sent != nil) != c.reached {
+				t.Fatalf("status %d, reached control: %t\n%s", a.StatusCode, a.sent != nil, a.body)
+			}
+			if c.reached && (a.sent.Get("Cookie") == "" || a.sent.Get("Authorization") != "") {
+				t.Errorf("sent on: %v", a.sent)
+			}
+		})
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, b := range e.begun {
+		if b.Origin != "https://console.localhost:8443" {
+			t.Errorf("a sign-in returns to %s", b.Origin)
+		}
+		if strings.HasPrefix(b.Return, plan.ConsoleProve) && b.FactorAge != plan.ConsoleFreshFactor {
+			t.Errorf("a strong act asks for a factor of the last %d s", b.FactorAge)
+		}
+	}
+}
+
+// TestWhatTheConsoleIsAskedForIsNoAttack: who looks for an attack in the logs types what attackers type.
+func TestWhatTheConsoleIsAskedForIsNoAttack(t *testing.T) {
+	e := newEdge(t)
+	viewer := e.person("viewer", time.Minute, []string{"staff"}, nil)
+	const payload = "/logs?grep=%27%20UNION%20SELECT%20password%20FROM%20users--"
+	if a := e.ask(consoleAt, "GET", payload, "Cookie", viewer); a.StatusCode != http.StatusOK {
+		t.Fatal(a.StatusCode)
+	}
+	if got := e.g.Sightings(); len(got) != 0 {
+		t.Errorf("%+v", got)
+	}
+	e.ask(consoleAt, "GET", payload)
+	if got := e.g.Sightings(); len(got) != 1 || got[0].Payloads != 1 {
+		t.Errorf("of a stranger: %+v", got)
+	}
+}
+
+// TestAnOpenConsoleIsNoUse: news that arrive by themselves keep no session alive.
+func TestAnOpenConsoleIsNoUse(t *testing.T) {
+	e := newEdge(t)
+	viewer := e.person("viewer", time.Minute, []string{"staff"}, nil)
+	e.ask(consoleAt, "GET", "/", "Cookie", viewer, wire.LiveField, "1")
+	e.ask(consoleAt, "GET", wire.ConsoleEvents, "Cookie", viewer)
+	e.g.people.report(t.Context(), true)
+	if len(e.seen.Sessions) != 0 {
+		t.Errorf("in use: %v", e.seen.Sessions)
+	}
+	e.ask(consoleAt, "GET", "/", "Cookie", viewer)
+	e.g.people.report(t.Context(), true)
+	if len(e.seen.Sessions) != 1 {
+		t.Error("a visit isn't a use")
+	}
+}
