@@ -14,7 +14,8 @@ import (
 
 // TestAnApplicationsSpansAreInItsTrace: a service in its sandbox sends spans of its own, of the trace that it is asked in and of another one.
 func TestAnApplicationsSpansAreInItsTrace(t *testing.T) {
-	w := wardtest.Start(t, strings.ReplaceAll(twoServices, "GET /lie, ", "GET /lie, GET /span, "), nil)
+	model := strings.ReplaceAll(twoServices, "GET /lie, ", "GET /lie, GET /span, ") + "secrets: {api-token: {generate: key}}\n"
+	w := wardtest.Start(t, strings.Replace(model, "env: {NAME: web", "secrets: {api-token: env API_TOKEN}\n    env: {NAME: web", 1), nil)
 	const mine, other = "4bf92f3577b34da6a3ce929d0e0e4736", "5bf92f3577b34da6a3ce929d0e0e4736"
 	ask := func(trace, path string) string {
 		r, err := http.NewRequest(http.MethodGet, w.URL+path, nil)
@@ -36,9 +37,7 @@ func TestAnApplicationsSpansAreInItsTrace(t *testing.T) {
 	// web had a part in mine. In other it has none: only the gateway refused something.
 	ask(other, "/nowhere")
 	for _, path := range []string{"/span", "/span?of=" + other} {
-		if got := ask(mine, path); !strings.Contains(got, `"otlp":"200 OK {}"`) {
-			t.Fatal(got)
-		}
+		wardtest.Eventually(t, "spans are taken", func() bool { return strings.Contains(ask(mine, path), `"otlp":"200 OK {}"`) })
 	}
 	ask(mine, "/call?pass=Traceparent&url=http://catalog:8080/admin") // makes it of interest
 	read := func(trace string) (apps, hops []telemetry.SpanRecord) {
@@ -58,7 +57,8 @@ func TestAnApplicationsSpansAreInItsTrace(t *testing.T) {
 	}
 	var apps []telemetry.SpanRecord
 	wardtest.Eventually(t, "the span is shown", func() bool { apps, _ = read(mine); return len(apps) > 0 })
-	if a := apps[0].App; len(apps) != 1 || a.Service != "web" || a.Name != "look up" || strings.Contains(a.Attributes[0].Value, "4111 1111") {
+	if a := apps[0].App; len(apps) != 1 || a.Service != "web" || a.Name != "look up" || strings.Contains(a.Attributes[0].Value, "4111 1111") ||
+		!regexp.MustCompile(`^token=\*{10,}$`).MatchString(a.Attributes[1].Value) {
 		t.Errorf("%+v", apps)
 	}
 	if _, out, _ := say("traces", mine, "-f", w.File); !regexp.MustCompile(`(?m)^  web: look up +internal `).MatchString(out) {

@@ -281,6 +281,7 @@ func Main() error {
 		followBoth(ctx, a.control, &a.owned, inForce{plan: a.setPlan, restrict: a.mesh.SetRestrictions, ready: ready})
 		a.owned.Go(func() { FollowUsers(ctx, a.control, a.setUsers) })
 		a.owned.Go(func() { a.followSecrets(ctx) })
+		a.owned.Go(func() { followFingerprints(ctx, a.control, a.intake.SetFingerprints) })
 		return a, nil
 	})
 }

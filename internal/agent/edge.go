@@ -99,7 +99,7 @@ func (e *edge) run(ctx context.Context, ready func()) {
 	}
 	followBoth(ctx, e.client, &e.owned, inForce{plan: set, restrict: e.gateway.SetRestrictions, ready: ready})
 	e.owned.Go(func() { FollowUsers(ctx, e.client, e.gateway.SetUsers) })
-	e.owned.Go(func() { e.followFingerprints(ctx) })
+	e.owned.Go(func() { followFingerprints(ctx, e.client, e.gateway.SetFingerprints) })
 	e.owned.Go(func() { e.publishKey(ctx) })
 	e.owned.Go(func() { e.gateway.Run(ctx) })
 	e.owned.Go(func() { e.tellSightings(ctx) })
@@ -121,16 +121,16 @@ func (e *edge) run(ctx context.Context, ready func()) {
 	})
 }
 
-// followFingerprints keeps what no response may show until ctx ends.
-func (e *edge) followFingerprints(ctx context.Context) {
+// followFingerprints hands on what no response and no span may show until ctx ends.
+func followFingerprints(ctx context.Context, c *wire.Client, set func(*leak.Fingerprints)) {
 	wire.Follow(ctx, "follow fingerprints", func(have string) (uint64, error) {
-		f, err := e.client.Fingerprints(ctx, have)
+		f, err := c.Fingerprints(ctx, have)
 		if err != nil || ctx.Err() != nil {
 			return 0, err
 		}
 		prints, err := leak.Unmarshal(f.Prints)
 		if err == nil {
-			e.gateway.SetFingerprints(prints)
+			set(prints)
 		}
 		return f.Sequence, err
 	})

@@ -393,6 +393,7 @@ func (k *Control) forAgent() http.Handler {
 	k.restricts(mux, "agent")
 	k.allowedCalls(mux, "agent")
 	k.follow(mux, true)
+	wire.Handle(mux, "GET /v1/fingerprints", k.safe.SharedFingerprints)
 	k.secretsForAgent(mux)
 	wire.Handle(mux, "POST /v1/svid/x509", func(_ context.Context, r wire.SignRequest) (wire.SignReply, error) {
 		if err := k.mayHaveIdentity(r.ID); err != nil {
@@ -429,8 +430,8 @@ func (k *Control) forGateway() http.Handler {
 	})
 	k.allowedCalls(mux, "gateway")
 	k.follow(mux, false)
-	k.signIn(mux)
 	wire.Handle(mux, "GET /v1/fingerprints", k.safe.SharedFingerprints)
+	k.signIn(mux)
 	wire.Handle(mux, "POST /v1/svid/x509", func(_ context.Context, r wire.SignRequest) (wire.SignReply, error) {
 		p := k.planInForce()
 		if p == nil || r.ID != "spiffe://"+p.TrustDomain+"/ward/gateway" {

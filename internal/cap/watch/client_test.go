@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/leak"
 	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wardtest/npm"
 )
@@ -17,6 +18,7 @@ import (
 // TestOpenTelemetrysOwnClientIsUnderstood: both of its exporters for JavaScript, with and without gzip, each span alone and in batches.
 func TestOpenTelemetrysOwnClientIsUnderstood(t *testing.T) {
 	in := NewIntake(clock.System{})
+	in.SetFingerprints(leak.Make(nil))
 	s := httptest.NewServer(in.Handler("web"))
 	defer s.Close()
 	const parent = "00f067aa0ba902b7"

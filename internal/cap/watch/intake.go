@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/cap/watch/internal/otlp"
+	"github.com/wardhq/ward/internal/leak"
 	"github.com/wardhq/ward/internal/telemetry"
 )
 
@@ -32,10 +34,12 @@ const (
 // Intake takes the spans that the services of this host send (OTLP over HTTP), and lets those go on that belong to a trace that Ward keeps, and that
 // the service took part in: who names a foreign trace adds nothing to it. It is safe for concurrent use.
 type Intake struct {
-	clock clock.Clock
-	mu    sync.Mutex
-	by    map[string]*sender              // guarded by mu: by service
-	kept  map[telemetry.TraceID]*keptHops // guarded by mu
+	clock  clock.Clock
+	prints atomic.Pointer[leak.Fingerprints] // nil until control has told them
+
+	mu   sync.Mutex
+	by   map[string]*sender              // guarded by mu: by service
+	kept map[telemetry.TraceID]*keptHops // guarded by mu
 }
 
 // sender is one service. Its budget is its own.
@@ -64,6 +68,9 @@ type keptHops struct {
 func NewIntake(c clock.Clock) *Intake {
 	return &Intake{clock: c, by: map[string]*sender{}, kept: map[telemetry.TraceID]*keptHops{}}
 }
+
+// SetFingerprints tells what no span may show. Before that none are taken.
+func (in *Intake) SetFingerprints(f *leak.Fingerprints) { in.prints.Store(f) }
 
 // sender is that of a service, which the agent knows from the listener. It needs mu.
 func (in *Intake) sender(service string) *sender {
@@ -113,6 +120,10 @@ func (in *Intake) traces(w http.ResponseWriter, r *http.Request, s *sender) (sta
 	default:
 		return http.StatusUnsupportedMediaType, errors.New("spans come as application/x-protobuf or application/json")
 	}
+	prints := in.prints.Load()
+	if prints == nil {
+		return http.StatusServiceUnavailable, errors.New("it isn't known yet what no span may show")
+	}
 	if !in.mayRead(s) {
 		return http.StatusTooManyRequests, errors.New("more than 1 MB of spans in a second, over time")
 	}
@@ -121,7 +132,7 @@ func (in *Intake) traces(w http.ResponseWriter, r *http.Request, s *sender) (sta
 	if err != nil {
 		return status, err
 	}
-	all, refused, err := otlp.DecodeTraces(b, format)
+	all, refused, err := otlp.DecodeTraces(b, format, prints)
 	if err != nil {
 		return http.StatusBadRequest, err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/leak"
 	"github.com/wardhq/ward/internal/telemetry"
 )
 
@@ -56,7 +57,9 @@ func hop(trace, caller, target string) telemetry.SpanRecord {
 
 func newIntake() (*Intake, *time.Time) {
 	now := at.Add(time.Second)
-	return NewIntake(clock.Func(func() time.Time { return now })), &now
+	in := NewIntake(clock.Func(func() time.Time { return now }))
+	in.SetFingerprints(leak.Make(nil))
+	return in, &now
 }
 
 // what are spans as "service trace name".
@@ -260,5 +263,16 @@ func TestBadRequestsAreRefused(t *testing.T) {
 		if w.Code != 404 {
 			t.Errorf("%s: %d", path, w.Code)
 		}
+	}
+}
+
+// TestNothingIsTakenBeforeSecretsAreKnown: a service that sends again loses nothing by it.
+func TestNothingIsTakenBeforeSecretsAreKnown(t *testing.T) {
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodPost, "/v1/traces", strings.NewReader("{}"))
+	r.Header.Set("Content-Type", "application/json")
+	NewIntake(clock.System{}).Handler("web").ServeHTTP(w, r)
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		t.Errorf("%d %v", w.Code, w.Header())
 	}
 }

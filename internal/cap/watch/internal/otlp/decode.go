@@ -34,8 +34,9 @@ var errTooMuch = errors.New("the request has too many parts, or too deep ones")
 
 // DecodeTraces reads an ExportTraceServiceRequest (OTLP 1.x, opentelemetry/proto/collector/trace/v1) of at most MaxRequest. What a resource, a scope, a
 // link or an event says is left out, but for an exception's type and message; the rest is cut to the limits of telemetry.App. Whose spans they are isn't
-// read from it. refused counts spans whose IDs or times can't be.
-func DecodeTraces(b []byte, f Format) (all []telemetry.SpanRecord, refused int, err error) {
+// read from it. What shows that it is a secret or a card's number, and what prints knows (nil: nothing), is asterisks. refused counts spans whose IDs or
+// times can't be.
+func DecodeTraces(b []byte, f Format, prints *leak.Fingerprints) (all []telemetry.SpanRecord, refused int, err error) {
 	var m pb.TracesData
 	if len(b) > MaxRequest {
 		return nil, 0, errTooMuch
@@ -58,7 +59,7 @@ func DecodeTraces(b []byte, f Format) (all []telemetry.SpanRecord, refused int, 
 	if err != nil {
 		return nil, 0, fmt.Errorf("read spans: %w", err)
 	}
-	d := &reader{format: f, prints: leak.Make(nil)}
+	d := &reader{format: f, prints: prints}
 	for _, r := range m.ResourceSpans {
 		for _, s := range r.GetScopeSpans() {
 			for _, x := range s.GetSpans() {
@@ -204,7 +205,7 @@ func readID(to, b []byte, f Format) bool {
 // reader cuts and masks what it reads.
 type reader struct {
 	format Format
-	prints *leak.Fingerprints // of nothing: only what shows by itself
+	prints *leak.Fingerprints // nil: only what shows by itself
 }
 
 func (d *reader) received(s *pb.Span) (telemetry.SpanRecord, bool) {
@@ -286,7 +287,7 @@ func few[T any](all []T, depth int) []T {
 	return all[:min(len(all), telemetry.MaxAttributes)]
 }
 
-// clip masks what shows that it is a secret or a card's number, and cuts a text to a number of bytes, in one line without control characters.
+// clip masks what is a secret or a card's number, and cuts a text to a number of bytes, in one line without control characters.
 func (d *reader) clip(s string, most int) string {
 	if len(s) > 4*most {
 		s = s[:4*most]
@@ -312,7 +313,7 @@ func (d *reader) mask(s string) string {
 	line := []byte(s)
 	var tokens leak.Tokens
 	tokens.Mask(line, func(string) {})
-	if digits(line) >= shortestCard {
+	if d.prints != nil && len(line) >= leak.MinValue || digits(line) >= shortestCard {
 		f := d.prints.Finder(true, func(leak.Finding) {})
 		line = f.Flush(f.Mask(nil, line))
 	}

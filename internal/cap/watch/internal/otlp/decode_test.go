@@ -1,9 +1,11 @@
 package otlp
 
 import (
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"math"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/wardhq/ward/internal/base/secret"
+	"github.com/wardhq/ward/internal/leak"
 	"github.com/wardhq/ward/internal/telemetry"
 )
 
@@ -65,7 +69,7 @@ func both(t *testing.T, make func(f Format) *pb.TracesData) ([]telemetry.SpanRec
 		if err != nil {
 			t.Fatal(err)
 		}
-		if all[i], refused[i], err = DecodeTraces(b, f); err != nil {
+		if all[i], refused[i], err = DecodeTraces(b, f, nil); err != nil {
 			t.Fatalf("%v: %v", f, err)
 		}
 	}
@@ -117,7 +121,7 @@ func TestASpanOfAnApplicationIsRead(t *testing.T) {
 
 func TestHexMayBeUpperCase(t *testing.T) {
 	all, refused, err := DecodeTraces([]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"eee19b7ec3c1b174","name":"x","kind":2,"unknown":{"a":[1]},
-		"startTimeUnixNano":"1544712660000000000","endTimeUnixNano":1544712661000000000,"attributes":[{"key":"n","value":{"intValue":"7"}}]}]}]}]}`), JSON)
+		"startTimeUnixNano":"1544712660000000000","endTimeUnixNano":1544712661000000000,"attributes":[{"key":"n","value":{"intValue":"7"}}]}]}]}]}`), JSON, nil)
 	if err != nil || refused != 0 || all[0].Trace.String() != "5b8efff798038103d269b633813fc60c" || all[0].ID.String() != "eee19b7ec3c1b174" || all[0].Took != time.Second || all[0].App.Attributes[0].Value != "7" {
 		t.Error(all, refused, err)
 	}
@@ -130,7 +134,7 @@ func TestWrongIDsAndTimesAreRefusedAndTheRestIsTaken(t *testing.T) {
 		"an end before its start": func(s *pb.Span) { s.EndTimeUnixNano = 1 }, "an end after all time": func(s *pb.Span) { s.EndTimeUnixNano = math.MaxUint64 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			all, refused, err := DecodeTraces(binary(t, request(own(Protobuf, change), own(Protobuf, nil))), Protobuf)
+			all, refused, err := DecodeTraces(binary(t, request(own(Protobuf, change), own(Protobuf, nil))), Protobuf, nil)
 			if err != nil || len(all) != 1 || refused != 1 {
 				t.Error(all, refused, err)
 			}
@@ -138,12 +142,12 @@ func TestWrongIDsAndTimesAreRefusedAndTheRestIsTaken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if all, refused, err := DecodeTraces(text, JSON); name != "a trace of zeroes" && (err != nil || len(all) != 1 || refused != 1) {
+			if all, refused, err := DecodeTraces(text, JSON, nil); name != "a trace of zeroes" && (err != nil || len(all) != 1 || refused != 1) {
 				t.Error(all, refused, err)
 			}
 		})
 	}
-	if _, refused, err := DecodeTraces([]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"WVhCd2JHVnpZWEJ3YkdWeg==","spanId":"eee19b7ec3c1b174"},{"traceId":"zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz","spanId":"eee19b7ec3c1b174"}]}]}]}`), JSON); err != nil || refused != 2 {
+	if _, refused, err := DecodeTraces([]byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"WVhCd2JHVnpZWEJ3YkdWeg==","spanId":"eee19b7ec3c1b174"},{"traceId":"zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz","spanId":"eee19b7ec3c1b174"}]}]}]}`), JSON, nil); err != nil || refused != 2 {
 		t.Error("IDs that aren't hex:", refused, err)
 	}
 }
@@ -181,11 +185,11 @@ func TestWhatWouldTakeMuchMemoryIsRefusedBefore(t *testing.T) {
 		"depth":              deep(2000),
 		"more than 4 MB":     make([]byte, MaxRequest+1),
 	} {
-		if _, _, err := DecodeTraces(b, Protobuf); err == nil || !strings.Contains(err.Error(), "too many parts") {
+		if _, _, err := DecodeTraces(b, Protobuf, nil); err == nil || !strings.Contains(err.Error(), "too many parts") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, _, err := DecodeTraces(deep(3), Protobuf); err != nil {
+	if _, _, err := DecodeTraces(deep(3), Protobuf, nil); err != nil {
 		t.Errorf("a little depth: %v", err)
 	}
 	for name, text := range map[string]string{
@@ -193,11 +197,11 @@ func TestWhatWouldTakeMuchMemoryIsRefusedBefore(t *testing.T) {
 		"depth":                                  `{"x":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "}",
 		"objects that are hidden behind a quote": `{"a":"\"","resourceSpans":[` + strings.Repeat("{},", many) + `{}]}`,
 	} {
-		if _, _, err := DecodeTraces([]byte(text), JSON); err == nil || !strings.Contains(err.Error(), "too many parts") {
+		if _, _, err := DecodeTraces([]byte(text), JSON, nil); err == nil || !strings.Contains(err.Error(), "too many parts") {
 			t.Errorf("%s in JSON: %v", name, err)
 		}
 	}
-	if _, _, err := DecodeTraces([]byte(`{"resourceSpans":[{"schemaUrl":"`+strings.Repeat("{[", many)+`"}]}`), JSON); err != nil {
+	if _, _, err := DecodeTraces([]byte(`{"resourceSpans":[{"schemaUrl":"`+strings.Repeat("{[", many)+`"}]}`), JSON, nil); err != nil {
 		t.Errorf("braces in a text: %v", err)
 	}
 }
@@ -272,6 +276,31 @@ func TestSecretsAreMaskedBeforeTheyAreCut(t *testing.T) {
 	}
 }
 
+// TestKnownSecretsAreMasked in whatever form they stand, of whichever service they are.
+func TestKnownSecretsAreMasked(t *testing.T) {
+	const known = "correct-horse-9-battery" // has no form that shows what it is
+	b, err := marshal(request(own(JSON, func(s *pb.Span) {
+		s.Name, s.Status = "login "+known, &pb.Status{Message: url.QueryEscape(known + "/+")}
+		s.Attributes = []*common.KeyValue{{Key: known, Value: value("of " + known)}, {Key: "b", Value: value(base64.StdEncoding.EncodeToString([]byte(known)))}, {Key: "l", Value: value([]*common.AnyValue{value(known)})}}
+	})), JSON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := func(prints *leak.Fingerprints) string {
+		got, _, err := DecodeTraces(b, JSON, prints)
+		if err != nil || len(got) != 1 {
+			t.Fatal(got, err)
+		}
+		return fmt.Sprintf("%+v", *got[0].App)
+	}
+	if all := shown(leak.Make([]leak.Secret{{Name: "db", Value: secret.New([]byte(known))}})); strings.Contains(all, "horse") || strings.Contains(all, "Y29ycmVjd") || !strings.Contains(all, "login ****") {
+		t.Error(all)
+	}
+	if all := shown(nil); !strings.Contains(all, "login "+known) {
+		t.Error("without prints nothing is known:", all)
+	}
+}
+
 // TestAnswersAreRead is what a client written by the same rules makes of them.
 func TestAnswersAreRead(t *testing.T) {
 	for _, f := range []Format{Protobuf, JSON} {
@@ -293,6 +322,7 @@ func FuzzDecodeTraces(f *testing.F) {
 	f.Add(binary(f, request(own(Protobuf, func(s *pb.Span) {
 		s.Attributes = []*common.KeyValue{{Key: "k", Value: value([]*common.AnyValue{value("ghp_0123456789abcdefghijABCDEFGHIJ012345")})}}
 	}))), false)
+	prints := leak.Make([]leak.Secret{{Name: "s", Value: secret.New([]byte("correct-horse-9-battery"))}})
 	hexed, _ := hex.DecodeString("0a02120a")
 	f.Add(hexed, false)
 	f.Fuzz(func(t *testing.T, b []byte, isJSON bool) {
@@ -300,7 +330,7 @@ func FuzzDecodeTraces(f *testing.F) {
 		if isJSON {
 			format = JSON
 		}
-		all, _, err := DecodeTraces(b, format)
+		all, _, err := DecodeTraces(b, format, prints)
 		if err != nil && all != nil {
 			t.Error("spans and an error")
 		}
@@ -328,14 +358,20 @@ func BenchmarkDecodeTraces(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		b.Run(name, func(b *testing.B) {
-			b.SetBytes(int64(len(text)))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, _, err := DecodeTraces(text, f); err != nil {
-					b.Fatal(err)
+		var secrets []leak.Secret
+		for i := range 100 {
+			secrets = append(secrets, leak.Secret{Name: fmt.Sprint(i), Value: secret.New([]byte(fmt.Sprint("correct-horse-battery-", i)))})
+		}
+		for of, prints := range map[string]*leak.Fingerprints{"": nil, ", 100 secrets known": leak.Make(secrets)} {
+			b.Run(name+of, func(b *testing.B) {
+				b.SetBytes(int64(len(text)))
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, _, err := DecodeTraces(text, f, prints); err != nil {
+						b.Fatal(err)
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 }
