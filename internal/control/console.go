@@ -1,7 +1,6 @@
 package control
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/wardhq/ward/internal/console"
@@ -16,10 +15,7 @@ func (k *Control) openConsole() (err error) {
 		Ledger: k.ledger.Status, Anchors: k.anchors.States, People: k.durable(k.users.Admin()), SignedIn: k.users.Session,
 		Layers: k.config.Layers,
 		Plan:   k.planInForce,
-		Record: func(ctx context.Context, e wire.Event) error {
-			e.Source, e.Time = "control", k.config.Clock.Now().UTC()
-			return k.ledger.Append(ctx, []wire.Event{e})
-		},
+		Record: k.recordNow,
 	})
 	return err
 }

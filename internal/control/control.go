@@ -494,7 +494,7 @@ func (k *Control) forAdmin() http.Handler {
 	k.notices(mux)
 	k.consoleForAdmin(mux)
 	for _, path := range []string{"/v1/users", "/v1/users/", "/v1/recoveries", "/v1/recoveries/", "/v1/clients", "/v1/clients/", "/v1/tokens/", "/v1/first-admin", "/v1/openapi.json"} {
-		mux.Handle(path, k.durable(k.users.Admin()))
+		mux.Handle(path, k.accountable(k.users.Admin()))
 	}
 	return mux
 }

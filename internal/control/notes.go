@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -77,13 +78,50 @@ func (k *Control) tellLost() {
 	}
 }
 
-// durable makes a handler's answers wait until what it noted is on disk: sign-in, factors, sessions, tokens, administration of people.
+// errFull is for what would change something that no record could show.
+var errFull = fault.New(fault.Unavailable, "the audit trail takes no records, so nothing is changed; is the disk full?")
+
+// durable makes a handler's answers wait until what it noted is on disk: sign-in, factors, sessions, tokens, administration of people. While the
+// ledger takes nothing, requests that may change something are refused.
 func (k *Control) durable(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if changes(r) && k.lost.Load() > 0 {
+			if k.tellLost(); k.lost.Load() > 0 {
+				wire.WriteError(w, errFull)
+				return
+			}
+		}
 		d := &durableWriter{ResponseWriter: w, wait: sync.OnceFunc(func() { k.notes.wait(r.Context()) })}
 		h.ServeHTTP(d, r)
 		d.wait() // an answer without a body
 	})
+}
+
+// accountable brings each request that may change something into the ledger before it is carried out; what the ledger doesn't take isn't done.
+func (k *Control) accountable(h http.Handler) http.Handler {
+	return k.durable(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if changes(r) {
+			if err := k.recordNow(r.Context(), wire.Event{Kind: "admin.request", Subject: "admin", Object: wire.Clip(r.Method + " " + r.URL.Path)}); err != nil {
+				wire.WriteError(w, err)
+				return
+			}
+		}
+		h.ServeHTTP(w, r)
+	}))
+}
+
+// recordNow returns when an event of control's is on disk.
+func (k *Control) recordNow(ctx context.Context, e wire.Event) error {
+	e.Source, e.Time = "control", k.config.Clock.Now().UTC()
+	if err := k.ledger.Append(ctx, []wire.Event{e}); err != nil {
+		slog.Error("event lost", "kind", e.Kind, "error", err)
+		return errFull
+	}
+	return nil
+}
+
+func changes(r *http.Request) bool {
+	return r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions
 }
 
 // durableWriter waits before the first byte.

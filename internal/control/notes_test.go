@@ -3,6 +3,7 @@ package control
 import (
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 
@@ -78,6 +79,52 @@ func TestWhatIsLostIsSaid(t *testing.T) {
 	})
 	if err != nil || kept != cap(k.events) || lost != 7 {
 		t.Errorf("%d kept, %d said to be lost: %v", kept, lost, err)
+	}
+}
+
+// TestWhatCantBeKeptIsntDone: with a ledger that takes nothing, administration does nothing, and sign-in nothing more once something was lost.
+func TestWhatCantBeKeptIsntDone(t *testing.T) {
+	k, err := New(Config{Dir: t.TempDir(), Key: secret.New(make([]byte, 32)), TrustDomain: "shop.internal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sound := k.ledger
+	defer func() { k.ledger = sound; k.Close() }()
+	done := 0
+	inner := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		done++
+		k.note(wire.Event{Kind: "user.membership", Subject: "u"})
+		k.keep(<-k.events)
+	})
+	try := func(h http.Handler, method string) (status, times int) {
+		before, w := done, httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(method, "/v1/users/u", nil))
+		return w.Code, done - before
+	}
+	administration, pages := k.accountable(inner), k.durable(inner)
+	if status, times := try(administration, http.MethodPut); status != http.StatusOK || times != 1 {
+		t.Fatalf("before: %d, done %d times", status, times)
+	}
+	var kinds []string
+	if err := k.ledger.Read(0, func(r ledger.Record) bool { kinds = append(kinds, r.Kind); return true }); err != nil || !slices.Equal(kinds, []string{"admin.request", "user.membership"}) {
+		t.Errorf("%q %v", kinds, err)
+	}
+	if k.ledger, err = ledger.Open(t.TempDir(), "shop.internal/ledger", secret.New(make([]byte, 32))); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.ledger.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if status, times := try(administration, http.MethodPut); status != http.StatusServiceUnavailable || times != 0 {
+		t.Errorf("administration: %d, done %d times", status, times)
+	}
+	if status, times := try(pages, http.MethodPost); status != http.StatusOK || times != 1 {
+		t.Errorf("sign-in, before anything was lost: %d, done %d times", status, times)
+	}
+	for method, want := range map[string]int{http.MethodPost: http.StatusServiceUnavailable, http.MethodDelete: http.StatusServiceUnavailable, http.MethodGet: http.StatusOK} {
+		if status, times := try(pages, method); status != want || (times == 1) != (want == http.StatusOK) {
+			t.Errorf("sign-in, %s: %d, done %d times", method, status, times)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ func (k *Control) openUsers() error {
 		return err
 	}
 	k.users, err = identity.OpenUsers(ctx, identity.UsersConfig{
-		DB: k.db, Key: k.config.Key, Clock: k.config.Clock, Record: k.note, Roots: k.roots, MailDir: wire.MailDir,
+		DB: k.db, Key: k.config.Key, Clock: k.config.Clock, Record: k.note, RecordNow: k.recordNow, Roots: k.roots, MailDir: wire.MailDir,
 		Egress: filepath.Join(wire.EgressDir, wire.EgressSocket), GeoIP: wire.GeoIPFile, Breached: wire.BreachedFile,
 	})
 	return err

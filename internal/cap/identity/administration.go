@@ -157,7 +157,11 @@ func (x *parts) guarded() (http.Handler, error) {
 			_ = json.NewEncoder(w).Encode(map[string]string{"error": m.Reason.String()}) // the client has gone
 			return
 		}
-		x.users.config.Record(wire.Event{Kind: "admin.request", Subject: c.Person.ID, Object: wire.Clip(r.Method + " " + r.URL.Path), Detail: map[string]string{"network": wire.Network(c.IP)}})
+		e := wire.Event{Kind: "admin.request", Subject: c.Person.ID, Object: wire.Clip(r.Method + " " + r.URL.Path), Detail: map[string]string{"network": wire.Network(c.IP)}}
+		if err := x.users.config.RecordNow(r.Context(), e); err != nil {
+			wire.WriteError(w, err)
+			return
+		}
 		x.admin.ServeHTTP(w, r)
 	}), nil
 }

@@ -56,6 +56,12 @@ type society struct {
 	events []wire.Event // guarded by mu
 }
 
+func (s *society) record(e wire.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, e)
+}
+
 func newSociety(t *testing.T, more string, files map[string][]byte) *society {
 	t.Helper()
 	s := &society{t: t, clock: newTestClock(), inbox: make(chan message.Message, 1000)}
@@ -68,10 +74,9 @@ func newSociety(t *testing.T, more string, files map[string][]byte) *society {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Users, err = OpenUsers(t.Context(), UsersConfig{DB: db, Key: secret.New(bytes.Repeat([]byte{5}, secret.KeySize)), Clock: s.clock, Egress: wayOut(t, filepath.Join(dir, "egress")), Log: slog.New(slog.DiscardHandler), Record: func(e wire.Event) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.events = append(s.events, e)
+	s.Users, err = OpenUsers(t.Context(), UsersConfig{DB: db, Key: secret.New(bytes.Repeat([]byte{5}, secret.KeySize)), Clock: s.clock, Egress: wayOut(t, filepath.Join(dir, "egress")), Log: slog.New(slog.DiscardHandler), Record: s.record, RecordNow: func(_ context.Context, e wire.Event) error {
+		s.record(e)
+		return nil
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -24,6 +24,8 @@ type UsersConfig struct {
 	Key    secret.Bytes // seals what is secret in DB
 	Clock  clock.Clock
 	Record func(wire.Event) // takes an event for the ledger; it doesn't wait
+	// RecordNow returns when an event is in the ledger.
+	RecordNow func(context.Context, wire.Event) error
 	// Roots verify the SVIDs that services authenticate with.
 	Roots func() (*x509.CertPool, error)
 	// MailDir is where mail is written when ward.yaml names no SMTP server.
