@@ -234,3 +234,15 @@ func TestFormsLeadToSignInAtMost(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestAnotherSitesLinkIsntCompressed: how long an answer is says nothing of what stands beside what the link chose.
+func TestAnotherSitesLinkIsntCompressed(t *testing.T) {
+	w := outside(t)
+	b := w.signs("eva@example.com", "ward-admin")
+	for site, want := range map[string]string{"same-origin": "gzip", "none": "gzip", "cross-site": "", "same-site": ""} {
+		resp, _ := b.ask(http.MethodGet, "/logs?grep=x", "", map[string]string{"Accept-Encoding": "gzip", "Sec-Fetch-Site": site})
+		if got := resp.Header.Get("Content-Encoding"); got != want {
+			t.Errorf("%s: %q", site, got)
+		}
+	}
+}

@@ -21,6 +21,7 @@ import (
 	"github.com/wardhq/ward/internal/finding"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/telemetry"
+	"github.com/wardhq/ward/internal/wire"
 )
 
 //go:embed html/*.html static/*
@@ -305,14 +306,16 @@ func verdictText(v telemetry.Verdict) mark {
 	return mark{"critical", "✕", "refused"}
 }
 
-// compressed answers in gzip where it is understood; events go as they are.
+// compressed answers in gzip where it is understood; events go as they are, and so does what another site's page leads to: it chooses a part of the
+// page, and could learn the rest from how well both compress together (BREACH).
 func compressed(next http.Handler) http.Handler {
 	writers := sync.Pool{New: func() any {
 		z, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // the level is a valid one
 		return z
 	}}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/events" || r.Method != http.MethodGet || !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		site := r.Header.Get("Sec-Fetch-Site")
+		if r.URL.Path == wire.ConsoleEvents || r.Method != http.MethodGet || site == "cross-site" || site == "same-site" || !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -198,6 +198,8 @@ The guarded shop runs at %[1]s
 Sign in as %[3]s with the password "%[4]s", or make an account: its code lies in %[5]s.
 The administrators' page asks for staff, and for a second factor:
   ward users set %[3]s --group staff -f %[2]s, then open %[1]s/admin
+With the role ward-admin and a second factor the console is theirs, at %[6]s:
+  ward users set %[3]s --role ward-admin -f %[2]s
 
 In another terminal, with ward or 'go run ./cmd/ward':
   ward console -f %[2]s   (a map of what passes, in your browser; leave it open, and see 'ward attack' in it)
@@ -210,7 +212,7 @@ In another terminal, with ward or 'go run ./cmd/ward':
   ward keys shred addresses %[3]s -f %[2]s   (then look at the order again; readmit lets them buy again)
 
 Ctrl-C ends it.
-`, g.world.base, g.file, victim, password, filepath.Join(filepath.Dir(g.file), ".ward", "mail"))
+`, g.world.base, g.file, victim, password, filepath.Join(filepath.Dir(g.file), ".ward", "mail"), strings.Replace(g.world.base, "//", "//console.", 1))
 	select {
 	case <-ctx.Done():
 	case <-g.done:
