@@ -137,7 +137,10 @@ func (c *Console) bySignIn(r *http.Request, _ bool) *access.Session {
 	if !first {
 		return out
 	}
-	if err := c.config.Record(r.Context(), wire.Event{Kind: "console.entered", Subject: who.Name, Detail: map[string]string{"role": who.Role.String(), "person": who.ID}}); err != nil {
+	e := wire.Event{Kind: "console.entered", Subject: who.Name, Object: "the console", Detail: map[string]string{
+		"role": who.Role.String(), "person": who.ID, "network": wire.Network(r.Header.Get("X-Forwarded-For")),
+	}}
+	if err := c.config.Record(r.Context(), e); err != nil {
 		c.desk.Dismiss(s.ID)
 		return nil
 	}

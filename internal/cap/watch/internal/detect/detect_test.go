@@ -292,6 +292,16 @@ func TestAdministrationFromSomewhereNew(t *testing.T) {
 			t.Errorf("step %d: %d signals", i, n)
 		}
 	}
+	entered := func(role, network string) int {
+		e := event("console.entered", "ada@example.com", "the console", "person", "p2", "role", role, "network", network)
+		return len(d.Event(1, &e))
+	}
+	if n := entered("operator", "198.51.100.7/32") + entered("viewer", "198.51.100.8/32"); n != 0 || entered("operator", "198.51.100.9/32") != 1 {
+		t.Error("the console isn't administration, or looking on is")
+	}
+	if !d.Administrates(netip.MustParsePrefix("198.51.100.7/32")) || d.Administrates(netip.MustParsePrefix("198.51.100.8/32")) {
+		t.Error("whose networks operators of the console use isn't known")
+	}
 	if !d.Administrates(netip.MustParsePrefix("198.51.100.1/32")) || d.Administrates(netip.MustParsePrefix("198.51.100.2/32")) {
 		t.Error("whose networks are an administrator's isn't known")
 	}

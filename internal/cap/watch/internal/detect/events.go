@@ -91,7 +91,9 @@ func (d *Detector) event(index int64, e *wire.Event) []Signal {
 	case e.Kind == "key.use", e.Kind == "secret.read":
 		return d.habit(s, e)
 	case e.Kind == "admin.request":
-		return d.administration(s, e)
+		return d.administration(s, e, e.Subject)
+	case e.Kind == "console.entered" && e.Detail["role"] != "viewer":
+		return d.administration(s, e, e.Detail["person"])
 	}
 	if s.Rule == "" {
 		return nil
@@ -230,13 +232,13 @@ const (
 	maxPlaced = 8
 )
 
-// administration is an act of an administrator who is signed in as a person.
-func (d *Detector) administration(s Signal, e *wire.Event) []Signal {
+// administration is an act of an administrator who is signed in as a person, or their coming into the console.
+func (d *Detector) administration(s Signal, e *wire.Event, person string) []Signal {
 	from := e.Detail["network"]
-	if from == "" || e.Subject == "" {
+	if from == "" || person == "" {
 		return nil
 	}
-	p := d.places.get(e.Subject, e.Time)
+	p := d.places.get(person, e.Time)
 	first := len(p.networks) == 0
 	for i := range p.networks {
 		if p.networks[i].network == from {
@@ -254,7 +256,7 @@ func (d *Detector) administration(s Signal, e *wire.Event) []Signal {
 	if first {
 		return nil // nothing is usual yet
 	}
-	s.Rule, s.Person, s.Object = "unusual-administration", e.Subject, from
+	s.Rule, s.Person, s.Object = "unusual-administration", person, from
 	s.What = fmt.Sprintf("%s acted as an administrator from %s for the first time in 30 days: %s.", e.Subject, from, e.Object)
 	return []Signal{s}
 }
