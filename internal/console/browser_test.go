@@ -9,9 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wardtest/need"
 	"github.com/wardhq/ward/internal/wardtest/npm"
@@ -39,22 +41,9 @@ func TestPagesInABrowser(t *testing.T) {
 func TestPeopleInABrowser(t *testing.T) {
 	need.Program(t, "chromium")
 	w := newWorld(t, shop)
-	w.server.Close()
-	w.server = httptest.NewServer(advancing(w, w.console.Handler()))
-	t.Cleanup(w.server.Close)
-	happen := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.edges = append(w.edges, w.edge("cart", "db", telemetry.Undeclared, telemetry.Denied, 3, 0))
-	}))
-	t.Cleanup(happen.Close)
-	ctx, stop := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() { w.console.Run(ctx) })
-	defer running.Wait()
-	defer stop()
+	happen := w.lives()
 	var seen struct{ Problems, Live, Keys, Done []string }
-	npm.Node(t, "testdata/acts.mjs", map[string]any{"url": w.server.URL, "cookie": w.enters("administrator").cookie, "happen": happen.URL}, &seen)
+	npm.Node(t, "testdata/acts.mjs", map[string]any{"url": w.server.URL, "cookie": w.enters("administrator").cookie, "happen": happen}, &seen)
 	for _, p := range seen.Problems {
 		t.Error(p)
 	}
@@ -68,6 +57,25 @@ func TestPeopleInABrowser(t *testing.T) {
 	if !slices.EqualFunc(words, seen.Done, func(want, got string) bool { return strings.Contains(got, want) }) {
 		t.Errorf("%q", seen.Done)
 	}
+}
+
+// lives lets the world's time go on with each request and the console look for news, and returns the address that makes something happen.
+func (w *world) lives() string {
+	w.t.Helper()
+	w.server.Close()
+	w.server = httptest.NewServer(advancing(w, w.console.Handler()))
+	w.t.Cleanup(w.server.Close)
+	happen := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.edges = append(w.edges, w.edge("cart", "db", telemetry.Undeclared, telemetry.Denied, 3, 0), w.edge(plan.Outside, "web", "POST /checkout", telemetry.Allowed, 3, time.Millisecond))
+	}))
+	w.t.Cleanup(happen.Close)
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { w.console.Run(ctx) })
+	w.t.Cleanup(func() { stop(); running.Wait() })
+	return happen.URL
 }
 
 // advancing lets the world's time go on with each request.

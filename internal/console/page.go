@@ -24,7 +24,7 @@ import (
 	"github.com/wardhq/ward/internal/wire"
 )
 
-//go:embed html/*.html static/*
+//go:embed html/*.html static/* uplot/*.js uplot/*.css
 var files embed.FS
 
 // asset is a file that pages load.
@@ -36,19 +36,21 @@ type asset struct {
 
 // readAssets gives each file an address that holds its content's hash.
 func readAssets() (map[string]asset, error) {
-	entries, err := files.ReadDir("static")
-	if err != nil {
-		return nil, fmt.Errorf("read assets: %w", err)
-	}
 	out := map[string]asset{}
 	types := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
-	for _, e := range entries {
-		content, err := files.ReadFile("static/" + e.Name())
+	for _, folder := range []string{"static", "uplot"} {
+		entries, err := files.ReadDir(folder)
 		if err != nil {
 			return nil, fmt.Errorf("read assets: %w", err)
 		}
-		sum, ext := sha256.Sum256(content), path.Ext(e.Name())
-		out[e.Name()] = asset{"/static/" + strings.TrimSuffix(e.Name(), ext) + "-" + base64.RawURLEncoding.EncodeToString(sum[:9]) + ext, types[ext], content}
+		for _, e := range entries {
+			content, err := files.ReadFile(folder + "/" + e.Name())
+			if err != nil {
+				return nil, fmt.Errorf("read assets: %w", err)
+			}
+			sum, ext := sha256.Sum256(content), path.Ext(e.Name())
+			out[e.Name()] = asset{"/static/" + strings.TrimSuffix(e.Name(), ext) + "-" + base64.RawURLEncoding.EncodeToString(sum[:9]) + ext, types[ext], content}
+		}
 	}
 	return out, nil
 }

@@ -74,6 +74,7 @@ type view struct {
 	Here   string // the entry of the menu
 	Topic  string // whose news bring the page up to date; "" for none
 	Status int    // 200 for 0
+	Charts bool   // it has some
 	Data   any
 	Ready  template.HTML // the content, where it was made for everybody
 }

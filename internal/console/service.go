@@ -135,7 +135,7 @@ func (c *Console) servicePage(v *visit) (view, error) {
 			d.SLOs = append(d.SLOs, s)
 		}
 	}
-	return view{Page: "service", Title: name, Here: "map", Topic: "map findings", Data: d}, nil
+	return view{Page: "service", Title: name, Here: "map", Topic: "map findings", Charts: true, Data: d}, nil
 }
 
 func (c *Console) findingsOf(v *visit, name string) ([]watch.Finding, error) {
@@ -164,13 +164,13 @@ func (c *Console) charts(name string, s spanOf, now time.Time) ([]chart.Chart, e
 		title, measure string
 		by             func(h *watch.History) string
 		merge          func(a, b float64) float64
-		say            func(float64) string
+		unit           chart.Unit
 	}{
-		{"Requests a second", watch.Requests, func(h *watch.History) string { return verdictText(h.Verdict).Word }, sum, number},
-		{"Errors a second (5xx)", watch.Errors, func(*watch.History) string { return "errors" }, sum, number},
-		{"99 % are answered within", watch.P99, func(*watch.History) string { return "p99" }, largest, seconds},
-		{"Processors in use", watch.CPU, func(*watch.History) string { return "CPU" }, sum, number},
-		{"Memory", watch.Memory, func(*watch.History) string { return "memory" }, sum, func(v float64) string { return size(int64(v)) }},
+		{"Requests a second", watch.Requests, func(h *watch.History) string { return verdictText(h.Verdict).Word }, sum, chart.Unit{Name: "number", Say: number}},
+		{"Errors a second (5xx)", watch.Errors, func(*watch.History) string { return "errors" }, sum, chart.Unit{Name: "number", Say: number}},
+		{"99 % are answered within", watch.P99, func(*watch.History) string { return "p99" }, largest, chart.Unit{Name: "seconds", Say: seconds}},
+		{"Processors in use", watch.CPU, func(*watch.History) string { return "CPU" }, sum, chart.Unit{Name: "number", Say: number}},
+		{"Memory", watch.Memory, func(*watch.History) string { return "memory" }, sum, chart.Unit{Name: "bytes", Say: func(v float64) string { return size(int64(v)) }}},
 	} {
 		all, err := c.config.Traffic.History(watch.HistoryQuery{Measure: x.measure, Service: name, Since: s.Long, Step: s.Step})
 		if err != nil {
@@ -194,11 +194,24 @@ func (c *Console) charts(name string, s spanOf, now time.Time) ([]chart.Chart, e
 		}
 		var series []chart.Series
 		for _, key := range slices.Sorted(maps.Keys(lines)) {
-			series = append(series, chart.Series{Name: key, Values: lines[key]})
+			series = append(series, chart.Series{Name: key, Stroke: strokeOf(key), Values: lines[key]})
 		}
-		out = append(out, chart.Draw(x.title, series, now.Truncate(s.Step), s.Step, x.say))
+		out = append(out, chart.Draw(x.title, series, now.Truncate(s.Step), s.Step, x.unit))
 	}
 	return out, nil
+}
+
+// strokeOf is how a line is drawn: a verdict has the same colour on all pages.
+func strokeOf(name string) int {
+	switch name {
+	case "limited":
+		return 3
+	case "failed":
+		return 4
+	case "refused", "errors":
+		return 5
+	}
+	return 1
 }
 
 func sum(a, b float64) float64     { return a + b }

@@ -1,5 +1,5 @@
-// Brings a page up to date while it is looked at: the server says which topics have news, and the parts marked data-live are taken from the
-// page as it is now. Without this script pages show how things were when they were opened.
+// Brings a page up to date while it is looked at: the server says which topics have news, and the parts marked data-live become what the page
+// is now. Without this script pages show how things were when they were opened.
 "use strict";
 (() => {
   const address = new URL(location.href);
@@ -7,10 +7,28 @@
     address.searchParams.delete("done");
     history.replaceState(null, "", address);
   }
+
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.hidden = false;
+    const word = button.textContent;
+    button.addEventListener("click", async () => {
+      const from = document.getElementById(button.dataset.copy);
+      try {
+        await navigator.clipboard.writeText(from.textContent.trim() + (from.localName === "pre" ? "\n" : ""));
+        button.textContent = "Copied";
+      } catch { // not allowed to: then it is marked, for the keyboard's copy
+        getSelection().selectAllChildren(from);
+        button.textContent = "Press Ctrl+C";
+      }
+      setTimeout(() => { button.textContent = word; }, 3000);
+    });
+  }
+
   const topics = (document.body.dataset.topic || "").split(" ").filter(Boolean);
   const sign = document.getElementById("live");
   if (!topics.length || !sign) return;
-  let source, known, busy = false, again = false;
+  const stale = 60_000; // "2 min ago" has to grow where nothing happens, too
+  let source, known, busy = false, again = false, fetched = Date.now();
 
   const say = (text, state) => { sign.textContent = text; sign.className = "soft " + state; };
 
@@ -24,11 +42,12 @@
     ask.responseType = "document";
     ask.onloadend = () => {
       busy = false;
+      fetched = Date.now();
       if (ask.status === 403) { source.close(); say("Signed out", "off"); return; }
       if (ask.status !== 200 || !ask.response) { say("No news for the moment", "off"); return; }
       for (const part of document.querySelectorAll("[data-live]")) {
         const fresh = ask.response.getElementById(part.id);
-        if (fresh && !part.contains(document.querySelector("[data-live] :is(input, select):focus"))) replace(part, document.importNode(fresh, true));
+        if (fresh) renew(part, fresh);
       }
       say("Live", "on");
       if (again) { again = false; refresh(); }
@@ -36,28 +55,49 @@
     ask.send();
   };
 
-  // Focus and what was scrolled or opened stay.
-  const place = (e) => {
-    if (e.id) return "#" + CSS.escape(e.id);
-    const link = e.getAttribute("href"), action = e.form?.getAttribute("action");
-    if (link) return `a[href="${CSS.escape(link)}"]`;
-    return action ? `form[action="${CSS.escape(action)}"] ${e.localName}` : "";
+  // What is the same stays the very element, and with it focus, selection, scrolling, what was typed and what was opened.
+  const renew = (part, fresh) => {
+    const path = [];
+    for (let e = document.activeElement; e && part.contains(e); e = e.parentElement) path.push(e);
+    become(part, fresh);
+    for (const e of path) { // it was moved; or it is gone, then the nearest around it that takes the focus
+      if (document.activeElement === e) break;
+      if (e.isConnected) e.focus({ preventScroll: true });
+    }
   };
-  const replace = (part, fresh) => {
-    if (part.isEqualNode(fresh)) return;
-    const focus = part.contains(document.activeElement) ? place(document.activeElement) : "";
-    const scrolled = [...part.querySelectorAll(".wide")].map((e) => e.scrollLeft);
-    part.replaceWith(fresh);
-    fresh.querySelectorAll(".wide").forEach((e, i) => { e.scrollLeft = scrolled[i] || 0; });
-    if (focus) fresh.querySelector(focus)?.focus({ preventScroll: true });
+  const become = (old, fresh) => {
+    if (old.isEqualNode(fresh)) return;
+    if (old.nodeType !== Node.ELEMENT_NODE) { old.data = fresh.data; return; }
+    if ("own" in old.dataset) return; // of another script
+    for (const { name } of [...old.attributes]) {
+      if (!fresh.hasAttribute(name) && name !== "open") old.removeAttribute(name);
+    }
+    for (const { name, value } of [...fresh.attributes]) {
+      if (old.getAttribute(name) !== value && name !== "open") old.setAttribute(name, value);
+    }
+    const waiting = new Map();
+    for (const child of old.childNodes) {
+      const key = keyOf(child);
+      waiting.has(key) ? waiting.get(key).push(child) : waiting.set(key, [child]);
+    }
+    const now = [...fresh.childNodes].map((child) => [child, waiting.get(keyOf(child))?.shift()]);
+    for (const rest of waiting.values()) rest.forEach((child) => child.remove());
+    let next = old.firstChild;
+    for (const [child, same] of now) {
+      if (!same) old.insertBefore(document.importNode(child, true), next);
+      else if (same !== next) old.insertBefore(same, next);
+      else next = same.nextSibling;
+      if (same) become(same, child);
+    }
   };
+  const keyOf = (e) => e.nodeName + " " + (e.id || e.dataset?.key || e.getAttribute?.("href") || "");
 
   const open = () => {
     if (source && source.readyState !== EventSource.CLOSED) return;
     source = new EventSource("/events");
     source.onmessage = (m) => {
       const now = JSON.parse(m.data);
-      const fresh = !known || topics.some((t) => now[t] !== known[t]);
+      const fresh = !known || topics.some((t) => now[t] !== known[t]) || Date.now() - fetched > stale;
       const first = !known;
       known = now;
       if (first) say("Live", "on"); else if (fresh) refresh();

@@ -1,12 +1,15 @@
-// Package chart draws lines over time as parts of an SVG, which a page puts together.
+// Package chart draws lines over time as parts of an SVG, which a page puts together, says the same as a table, and hands the values to the page's script.
 //
 // Guarantee: the same values give the same picture; what isn't known is a gap, never a zero; whatever the values are, the picture stays within its
 // frame. Not guaranteed: that steps narrower than a pixel can be seen.
 package chart
 
 import (
+	"cmp"
+	"encoding/json"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -14,14 +17,21 @@ import (
 // The frame, in the picture's units.
 const (
 	Width, Height = 640, 150
-	left, right   = 8, 632
+	left, right   = 56, 632
 	top, bottom   = 18, 126
 )
 
 // Series is a line.
 type Series struct {
 	Name   string
+	Stroke int        // which of the page's strokes it has, from 1; 0 for that of its place
 	Values []*float64 // by step; nil where nothing is known
+}
+
+// Unit is what values are of.
+type Unit struct {
+	Name string               // number, seconds or bytes: the page's script writes values in these
+	Say  func(float64) string // a value with its unit
 }
 
 // Chart is what a page draws.
@@ -32,6 +42,42 @@ type Chart struct {
 	Times  []Mark // below
 	Empty  bool   // nothing is known
 	Latest string // of each line, for who can't see it
+	Rows   []Row  // the same as a table
+	Data   string // the values as JSON (data), for the page's script
+}
+
+// Row is the highest of each line in a part of the time.
+type Row struct {
+	From   time.Time
+	Values []string // of each line; "–" where nothing is known
+}
+
+// rows is how many parts the table has, at most.
+const rows = 12
+
+// data is what the page's script gets.
+type data struct {
+	Unit  string     `json:"unit"`
+	End   int64      `json:"end"`  // of the last value, in seconds since 1970
+	Step  float64    `json:"step"` // between values, in seconds
+	Lines []dataLine `json:"lines"`
+}
+
+type dataLine struct {
+	Name   string       `json:"name"`
+	Stroke int          `json:"stroke"`
+	Values []jsonNumber `json:"values"`
+}
+
+// jsonNumber is a value in four digits, which is more than a screen shows; null where nothing is known.
+type jsonNumber struct{ v *float64 }
+
+// MarshalJSON writes it.
+func (n jsonNumber) MarshalJSON() ([]byte, error) {
+	if n.v == nil {
+		return []byte("null"), nil
+	}
+	return strconv.AppendFloat(nil, *n.v, 'g', 4, 64), nil
 }
 
 // Line is one of a Chart's.
@@ -53,9 +99,9 @@ type Mark struct {
 	Text string
 }
 
-// Draw draws values that end at a time, a step apart; say writes a value with its unit.
-func Draw(title string, all []Series, end time.Time, step time.Duration, say func(float64) string) Chart {
-	c := Chart{Title: title, Empty: true}
+// Draw draws values that end at a time, a step apart.
+func Draw(title string, all []Series, end time.Time, step time.Duration, unit Unit) Chart {
+	c, say := Chart{Title: title, Empty: true}, unit.Say
 	most, n := 0.0, 0
 	for _, s := range all {
 		n = max(n, len(s.Values))
@@ -80,7 +126,7 @@ func Draw(title string, all []Series, end time.Time, step time.Duration, say fun
 	}
 	var latest []string
 	for i, s := range all {
-		l := Line{Name: s.Name, Number: i + 1, Last: "-", Most: "-"}
+		l := Line{Name: s.Name, Number: cmp.Or(s.Stroke, i+1), Last: "–", Most: "–"}
 		highest := math.Inf(-1)
 		var d strings.Builder
 		for k, v := range s.Values {
@@ -117,7 +163,49 @@ func Draw(title string, all []Series, end time.Time, step time.Duration, say fun
 		at := end.Add(-whole * time.Duration(4-i) / 4)
 		c.Times = append(c.Times, Mark{fmt.Sprintf("%.1f", left+(right-left)*float64(i)/4), at.UTC().Format(form)})
 	}
+	c.Rows = table(all, n, end, step, say)
+	c.Data = encode(all, end, step, unit.Name)
 	return c
+}
+
+// table is the highest of each line in parts of the time, the newest first.
+func table(all []Series, n int, end time.Time, step time.Duration, say func(float64) string) []Row {
+	each := (n + rows - 1) / rows
+	var out []Row
+	for to := n; to > 0; to -= each {
+		from := max(to-each, 0)
+		r := Row{From: end.Add(-step * time.Duration(n-1-from))}
+		for _, s := range all {
+			text, highest := "–", math.Inf(-1)
+			for k := from; k < to; k++ {
+				if known(s.Values, k) && *s.Values[k] > highest {
+					highest = *s.Values[k]
+					text = say(highest)
+				}
+			}
+			r.Values = append(r.Values, text)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func encode(all []Series, end time.Time, step time.Duration, unit string) string {
+	d := data{Unit: unit, End: end.Unix(), Step: step.Seconds()}
+	for i, s := range all {
+		l := dataLine{Name: s.Name, Stroke: cmp.Or(s.Stroke, i+1), Values: make([]jsonNumber, len(s.Values))}
+		for k := range s.Values {
+			if known(s.Values, k) {
+				l.Values[k].v = s.Values[k]
+			}
+		}
+		d.Lines = append(d.Lines, l)
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		return "" // numbers can be written
+	}
+	return string(b)
 }
 
 func known(values []*float64, k int) bool {
