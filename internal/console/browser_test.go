@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -13,10 +14,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wardhq/ward/internal/cap/watch"
+	"github.com/wardhq/ward/internal/finding"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wardtest/need"
 	"github.com/wardhq/ward/internal/wardtest/npm"
+	"github.com/wardhq/ward/internal/wire"
 )
 
 // TestPagesInABrowser: no page breaks its own policy, runs what somebody else wrote, is wider than a phone, or has something that axe objects to, in
@@ -68,7 +72,13 @@ func (w *world) lives() string {
 	happen := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
+		w.news++
+		w.now = w.now.Add(peopleEvery)
 		w.edges = append(w.edges, w.edge("cart", "db", telemetry.Undeclared, telemetry.Denied, 3, 0), w.edge(plan.Outside, "web", "POST /checkout", telemetry.Allowed, 3, time.Millisecond))
+		f := watch.Finding{ID: int64(100 + w.news), Rule: "undeclared-call", Severity: finding.Critical, Count: 1, Opened: w.now, Last: w.now}
+		f.What = "cart asked db for a connection"
+		w.found = append([]watch.Finding{f}, w.found...)
+		w.standing = append(w.standing, wire.Restriction{ID: fmt.Sprintf("q%d", w.news), Service: string(w.plan.Services[w.news%len(w.plan.Services)].Name), Reason: "it happened", Until: w.now.Add(time.Hour)})
 	}))
 	w.t.Cleanup(happen.Close)
 	ctx, stop := context.WithCancel(context.Background())
@@ -76,6 +86,36 @@ func (w *world) lives() string {
 	running.Go(func() { w.console.Run(ctx) })
 	w.t.Cleanup(func() { stop(); running.Wait() })
 	return happen.URL
+}
+
+// TestReadersKeepTheirPlace: what happens comes onto every page by itself, and who reads keeps the focus, what is marked, scrolled, opened and half typed.
+func TestReadersKeepTheirPlace(t *testing.T) {
+	need.Program(t, "chromium")
+	w := newWorld(t, shop)
+	w.standing = []wire.Restriction{{ID: "a1", Service: "db", Reason: "odd", Until: w.now.Add(time.Hour)}}
+	happen := w.lives()
+	looks := []map[string]string{
+		{"at": "/", "live": "#table", "focus": "#map a[href='/services/orders']", "mark": "#table tbody tr:last-child code"},
+		{"at": "/findings", "live": "#answers", "focus": "#answers button", "mark": "#inbox a[href='/findings/9']"},
+		{"at": "/traces", "live": "#traces", "focus": "#traces tbody a", "mark": "#traces tbody code"},
+		{"at": "/logs", "live": "#lines", "focus": "#lines .svc", "mark": "#lines code"},
+		{"at": "/audit", "live": "#records", "focus": "#records tbody a", "mark": "#records tbody tr:last-child .details"},
+		{"at": "/people", "live": "#people", "focus": "#people tbody a", "mark": "#people tbody a"},
+		{"at": "/people/u1", "live": "#sessions", "focus": "#sessions button", "mark": "#sessions b"},
+		{"at": "/posture", "live": "#standings", "focus": "#standings tbody tr:nth-child(2) a", "mark": "#standings tbody td:nth-child(2)"},
+		{"at": "/services/web", "live": "#in", "focus": "#charts details .wide", "mark": "#about code"},
+	}
+	var seen struct {
+		Problems []string
+		Kept     int
+	}
+	npm.Node(t, "testdata/live.mjs", map[string]any{"url": w.server.URL, "cookie": w.enters("administrator").cookie, "happen": happen, "pages": looks}, &seen)
+	for _, p := range seen.Problems {
+		t.Error(p)
+	}
+	if seen.Kept != len(looks) {
+		t.Errorf("%d of %d kept", seen.Kept, len(looks))
+	}
 }
 
 // advancing lets the world's time go on with each request.

@@ -41,6 +41,7 @@ type Kept interface {
 	Traces(q watch.TraceQuery) ([]watch.Summary, error)
 	Trace(id telemetry.TraceID) ([]telemetry.SpanRecord, error)
 	Logs(ctx context.Context, q watch.LogQuery) (watch.LogResult, error)
+	Spans() uint64 // that were kept since the start
 }
 
 // Inbox is what was found, and what may be done with it.

@@ -18,6 +18,8 @@ const (
 	maxOpen   = 100             // consoles that listen
 	liveEvery = 2 * time.Second // between looks at what is new
 	beatEvery = 20 * time.Second
+	// peopleEvery is how long people may be shown as they were: that they come and go makes no record.
+	peopleEvery = 5 * time.Second
 )
 
 // news are the versions of what pages show: another version is something new.
@@ -97,16 +99,20 @@ func (c *Console) Run(ctx context.Context) {
 // look computes what all consoles show, once.
 func (c *Console) look(ctx context.Context) {
 	n := news{}
+	standing, _ := c.config.Standing.Restrictions()
 	if p, err := c.draw(time.Time{}); err == nil {
 		n["map"] = version(p)
 	}
 	if all, err := c.config.Inbox.List(ctx, watch.FindingQuery{}); err == nil {
-		standing, _ := c.config.Standing.Restrictions()
 		n["findings"] = version([]any{all, standing, c.config.Standing.Silences()})
 	}
 	if lines, err := c.config.Kept.Logs(ctx, watch.LogQuery{Limit: 1}); err == nil {
 		n["logs"] = lines.Last
 	}
+	now := c.config.Clock.Now()
+	n["traces"] = c.config.Kept.Spans()
+	n["people"] = uint64(now.Unix() / int64(peopleEvery/time.Second))
+	n["posture"] = version([]any{c.config.Plan(), standing, now.UTC().Format(time.DateOnly)})
 	n["ledger"] = uint64(c.config.Ledger().Records)
 	c.live.tell(n)
 }

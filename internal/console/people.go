@@ -107,7 +107,7 @@ func (c *Console) peoplePage(v *visit) (view, error) {
 	if said.After != "" {
 		d.Next = "/people?" + url.Values{"email": {d.Email}, "after": {said.After}}.Encode()
 	}
-	return view{Page: "people", Title: "People", Here: "people", Data: d}, err
+	return view{Page: "people", Title: "People", Here: "people", Topic: "people", Data: d}, err
 }
 
 // personData is what the page of a person shows.
@@ -127,7 +127,7 @@ func (c *Console) personPage(v *visit) (view, error) {
 	}
 	err := c.people(v.Context(), http.MethodGet, path+"/sessions", &said)
 	d.Sessions = said.Sessions
-	return view{Page: "person", Title: d.Email, Here: "people", Data: d}, err
+	return view{Page: "person", Title: d.Email, Here: "people", Topic: "people", Data: d}, err
 }
 
 // endSessions ends a person's sessions: all of them, or the one that the form names.

@@ -41,7 +41,7 @@ func (c *Console) posturePage(v *visit) (view, error) {
 	d := postureData{Layers: c.config.Layers}
 	p := c.config.Plan()
 	if p == nil {
-		return view{Page: "posture", Title: "Posture", Here: "posture", Data: d}, nil
+		return view{Page: "posture", Title: "Posture", Here: "posture", Topic: "posture", Data: d}, nil
 	}
 	cut := c.quarantined()
 	for _, row := range reach.Rank(p, v.Now.UTC().Format(time.DateOnly)) {
@@ -63,7 +63,7 @@ func (c *Console) posturePage(v *visit) (view, error) {
 	}
 	d.Gaps = gapsOfAll(p)
 	d.Count += len(d.Gaps)
-	return view{Page: "posture", Title: "Posture", Here: "posture", Data: d}, nil
+	return view{Page: "posture", Title: "Posture", Here: "posture", Topic: "posture", Data: d}, nil
 }
 
 // entryOf says who gets in to a service from outside.

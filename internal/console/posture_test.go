@@ -14,7 +14,7 @@ func gapsShown(t *testing.T, yaml string) []string {
 	w := newWorld(t, yaml)
 	_, page := w.enters("viewer").get("/posture")
 	var out []string
-	for _, m := range regexp.MustCompile(`(?s)<li><span class="warn"[^>]*>!</span> (.*?)</li>`).FindAllStringSubmatch(page, -1) {
+	for _, m := range regexp.MustCompile(`(?s)<li data-key="[^"]*"><span class="warn"[^>]*>!</span> (.*?)</li>`).FindAllStringSubmatch(page, -1) {
 		out = append(out, strings.TrimSpace(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(m[1], "")))
 	}
 	return out

@@ -61,7 +61,7 @@ func (c *Console) tracesPage(v *visit) (view, error) {
 	}
 	var err error
 	d.All, err = c.config.Kept.Traces(ask)
-	return view{Page: "traces", Title: "Traces", Here: "traces", Data: d}, err
+	return view{Page: "traces", Title: "Traces", Here: "traces", Topic: "traces", Data: d}, err
 }
 
 // bar is one span of a waterfall.
@@ -99,7 +99,7 @@ func (c *Console) tracePage(v *visit) (view, error) {
 	}
 	d := waterfall(all)
 	d.ID = id.String()
-	return view{Page: "trace", Title: "Trace " + d.ID[:8], Here: "traces", Data: d}, nil
+	return view{Page: "trace", Title: "Trace " + d.ID[:8], Here: "traces", Topic: "traces", Data: d}, nil
 }
 
 // maxDepth bounds how far a span is set in; whoever makes up parents makes no deeper ones.

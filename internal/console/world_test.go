@@ -68,6 +68,7 @@ type world struct {
 	full     bool                    // the ledger takes nothing
 	ended    bool                    // the session of the only person
 	signedIn map[string]wire.Session // by the gateway's cookie
+	news     int                     // how often something happened
 }
 
 func newWorld(t testing.TB, yaml string) *world {
@@ -96,7 +97,9 @@ func newWorld(t testing.TB, yaml string) *world {
 	w.console, err = New(Config{
 		Clock: clock.Func(w.clock), Traffic: w, Kept: w, Inbox: w, Standing: w, Records: w, Report: w.report,
 		Ledger: func() ledger.Status {
-			return ledger.Status{Records: int64(len(w.records)), Segments: 1, Bytes: 4 << 20, Room: "enough"}
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return ledger.Status{Records: int64(len(w.records) + w.news), Segments: 1, Bytes: 4 << 20, Room: "enough"}
 		},
 		Anchors: func() []anchor.State { return nil }, Plan: func() *plan.Plan { return w.plan }, People: http.HandlerFunc(w.people), SignedIn: w.whose, Layers: []capability.Capability{watch.Capability()}, Record: w.record,
 	})
@@ -166,7 +169,19 @@ func (w *world) SLOs() ([]watch.SLO, error) { return nil, nil }
 func (w *world) Ends(string) time.Time      { return w.now.Add(40 * time.Minute) }
 
 func (w *world) Traces(watch.TraceQuery) ([]watch.Summary, error) {
-	return []watch.Summary{{Trace: telemetry.TraceID{1}, Start: w.now.Add(-time.Minute), Took: 1300 * time.Millisecond, Spans: 4, Worst: w.edges[4].Label, Status: 502}}, nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []watch.Summary
+	for i := w.news; i > 0; i-- {
+		out = append(out, watch.Summary{Trace: telemetry.TraceID{1, byte(i)}, Start: w.now, Took: time.Second, Spans: 1, Worst: w.edges[8].Label})
+	}
+	return append(out, watch.Summary{Trace: telemetry.TraceID{1}, Start: w.now.Add(-time.Minute), Took: 1300 * time.Millisecond, Spans: 4, Worst: w.edges[4].Label, Status: 502}), nil
+}
+
+func (w *world) Spans() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return uint64(w.news)
 }
 
 func (w *world) Trace(id telemetry.TraceID) ([]telemetry.SpanRecord, error) {
@@ -186,9 +201,14 @@ func (w *world) Trace(id telemetry.TraceID) ([]telemetry.SpanRecord, error) {
 }
 
 func (w *world) Logs(context.Context, watch.LogQuery) (watch.LogResult, error) {
-	var r watch.LogResult
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := watch.LogResult{Last: uint64(w.news)}
+	for i := w.news; i > 0; i-- {
+		r.Entries = append(r.Entries, watch.LogEntry{Service: "web", Time: w.now.Truncate(time.Hour).Add(time.Duration(i) * time.Second), Text: "something happened", Seq: uint64(10 + i)})
+	}
 	for i, text := range []string{"listening on :8080", `level=error msg="` + evil + `"`, "GET /books 200"} {
-		r.Entries = append(r.Entries, watch.LogEntry{Service: "web", Time: w.now.Add(-time.Duration(i) * time.Second), Text: text, Level: watch.LogLevel(1 + i%4), Seq: uint64(i)})
+		r.Entries = append(r.Entries, watch.LogEntry{Service: "web", Time: w.now.Truncate(time.Hour).Add(-time.Duration(i) * time.Second), Text: text, Level: watch.LogLevel(1 + i%4), Seq: uint64(i)})
 	}
 	return r, nil
 }
@@ -276,6 +296,11 @@ func (w *world) Silences() []watch.Silence {
 }
 
 func (w *world) Search(_ context.Context, q search.Query, f func(ledger.Record) bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := w.news; i > 0; i-- {
+		f(ledger.Record{Index: int64(12 + i), Event: wire.Event{Source: "control", Time: w.now, Kind: "plan.applied"}})
+	}
 	f(ledger.Record{Index: 12, Event: wire.Event{Source: "gateway", Time: w.now, Kind: "request.denied", Subject: plan.Outside, Object: "web", Detail: map[string]string{"path": "/" + evil, "user_agent": evil}}})
 	return nil
 }
@@ -297,18 +322,27 @@ func (w *world) people(rw http.ResponseWriter, r *http.Request) {
 	var out any
 	switch r.Method + " " + r.URL.Path {
 	case "GET /v1/users":
-		out = map[string]any{"users": []any{p}}
+		all := []any{}
+		w.mu.Lock()
+		for i := w.news; i > 0; i-- {
+			all = append(all, map[string]any{"id": fmt.Sprintf("a%d", i), "email": fmt.Sprintf("ada%d@example.com", i)})
+		}
+		w.mu.Unlock()
+		out = map[string]any{"users": append(all, p)}
 	case "GET /v1/users/u1":
 		out = p
 	case "GET /v1/users/u1/sessions":
 		w.mu.Lock()
 		all := []any{}
 		if !w.ended {
+			for i := w.news; i > 0; i-- {
+				all = append(all, map[string]any{"id": fmt.Sprintf("n%d", i), "device": "a new one", "started": at, "seen": at})
+			}
 			all = append(all, map[string]any{"id": "s1", "device": evil, "place": "Ghent", "methods": []string{"passkey"}, "started": at, "seen": at, "expires": at.Add(9 * time.Hour)})
 		}
 		w.mu.Unlock()
 		out = map[string]any{"sessions": all}
-	case "DELETE /v1/users/u1/sessions/s1":
+	case "DELETE /v1/users/u1/sessions/s1", "DELETE /v1/users/u1/sessions/n1":
 		w.mu.Lock()
 		w.ended = true
 		w.mu.Unlock()

@@ -137,6 +137,9 @@ func (w *Watch) Traces(q TraceQuery) ([]Summary, error) {
 	})
 }
 
+// Spans is how many spans of Ward's hops were kept since the start: another number means that there are others.
+func (w *Watch) Spans() uint64 { return w.spans.Kept() }
+
 // flag keeps the newest traces since a time of which something at a service was refused (of the outside, for "") for a month, and returns them.
 func (w *Watch) flag(service string, since, now time.Time) ([]telemetry.TraceID, error) {
 	found, err := w.spans.Recent(maxFlagged, func(r *telemetry.SpanRecord) bool {

@@ -45,6 +45,7 @@ type Store struct {
 	mu    sync.Mutex
 	began time.Time // guarded by mu: file
 	size  int64     // guarded by mu: of file
+	kept  uint64    // guarded by mu: spans since Open
 	file  *os.File  // guarded by mu
 	out   *bufio.Writer
 }
@@ -83,6 +84,7 @@ func (s *Store) Append(now time.Time, all []telemetry.SpanRecord) error {
 		if line.Len() <= maxLine {
 			s.out.Write(line.Bytes()) // its error stays until Flush
 			s.size += int64(line.Len())
+			s.kept++
 		}
 	}
 	if err := s.out.Flush(); err != nil {
@@ -91,6 +93,13 @@ func (s *Store) Append(now time.Time, all []telemetry.SpanRecord) error {
 		return fmt.Errorf("keep spans: %w", err)
 	}
 	return nil
+}
+
+// Kept is how many spans were kept since Open.
+func (s *Store) Kept() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kept
 }
 
 // turn begins a file. It needs mu.
