@@ -76,6 +76,8 @@ type Ledger struct {
 	stop   chan struct{}
 	owned  sync.WaitGroup
 
+	signing sync.Mutex // who holds it writes the checkpoint
+
 	mu       sync.Mutex // guards what follows
 	limit    int64      // bytes after which a segment ends
 	keep     Keep

@@ -360,8 +360,10 @@ func damaged(what string) error {
 	return fault.New(fault.Refused, "the ledger has been changed: "+what+"; keep the folder as evidence, and see 'ward audit verify'")
 }
 
-// checkpoint signs all records, if there are new ones. It holds no lock while it writes.
+// checkpoint signs all records, if there are new ones. Nobody who appends waits for it.
 func (l *Ledger) checkpoint() error {
+	l.signing.Lock()
+	defer l.signing.Unlock()
 	l.mu.Lock()
 	tree := tlog.Tree{N: l.state.tree.n, Hash: l.state.tree.root()}
 	done := l.signed == tree.N && tree.N > 0
