@@ -8,7 +8,6 @@ import (
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/ledger"
-	"github.com/wardhq/ward/internal/ledger/anchor"
 	"github.com/wardhq/ward/internal/ledger/search"
 )
 
@@ -22,8 +21,7 @@ type auditData struct {
 	Records                 []record
 	Older                   string
 	Filtered                bool
-	Status                  ledger.Status
-	Anchors                 []anchor.State
+	Chain                   chain
 	OneRecord               bool
 }
 
@@ -53,7 +51,7 @@ func (c *Console) auditPage(v *visit) (view, error) {
 		ask.Until = t
 	}
 	d := auditData{
-		Kind: ask.Kind, Service: ask.Service, Text: ask.Text, ID: ask.ID, Status: c.config.Ledger(), Anchors: c.config.Anchors(),
+		Kind: ask.Kind, Service: ask.Service, Text: ask.Text, ID: ask.ID,
 		Since:    choices(q.Get("since"), "", "all that is kept", "1h", "1 hour", "24h", "1 day", "168h", "7 days", "720h", "30 days"),
 		Filtered: ask.Kind != "" || ask.Service != "" || ask.Text != "" || ask.ID != "",
 	}
@@ -64,7 +62,11 @@ func (c *Console) auditPage(v *visit) (view, error) {
 		}
 		ask, d.OneRecord = parsed, true
 	}
-	err := c.config.Records.Search(v.Context(), ask, func(r ledger.Record) bool {
+	var err error
+	if d.Chain, err = c.chain(v.Context(), v.Now); err != nil {
+		return view{}, err
+	}
+	err = c.config.Records.Search(v.Context(), ask, func(r ledger.Record) bool {
 		x := record{Record: r}
 		for _, k := range slices.Sorted(maps.Keys(r.Detail)) {
 			x.Details = append(x.Details, detail{k, r.Detail[k]})

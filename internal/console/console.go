@@ -21,6 +21,7 @@ import (
 	"github.com/wardhq/ward/internal/console/internal/access"
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/ledger/anchor"
+	"github.com/wardhq/ward/internal/ledger/check"
 	"github.com/wardhq/ward/internal/ledger/search"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/telemetry"
@@ -65,6 +66,18 @@ type Records interface {
 	Search(ctx context.Context, q search.Query, f func(ledger.Record) bool) error
 }
 
+// Ledger is the file of the audit trail.
+type Ledger interface {
+	Status() ledger.Status
+	Checkpoint() (ledger.Checkpoint, error)
+}
+
+// Checks reads the ledger whole again.
+type Checks interface {
+	State() check.State
+	Ask()
+}
+
 // Config is what a Console shows, and what it acts on.
 type Config struct {
 	Clock    clock.Clock
@@ -74,7 +87,8 @@ type Config struct {
 	Standing Standing
 	Records  Records
 	Report   func(ctx context.Context, finding int64) (watch.FindingReport, error)
-	Ledger   func() ledger.Status
+	Ledger   Ledger
+	Checks   Checks
 	Anchors  func() []anchor.State
 	Plan     func() *plan.Plan // nil: none is in force yet
 	People   http.Handler      // the administration of users

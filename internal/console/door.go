@@ -71,6 +71,7 @@ func (d door) routes() *http.ServeMux {
 	d.act(mux, "POST /answers/quarantine", access.Administrator, c.quarantine)
 	d.act(mux, "POST /answers/{id}/lift", access.Operator, c.lift)
 	d.act(mux, "POST /people/{id}/sessions/end", access.Administrator, c.endSessions)
+	d.act(mux, "POST /audit/check", access.Operator, c.checkLedger)
 	d.page(mux, "GET /", func(*visit) (view, error) { return view{}, errNoPage })
 	return mux
 }

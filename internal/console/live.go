@@ -113,7 +113,7 @@ func (c *Console) look(ctx context.Context) {
 	n["traces"] = c.config.Kept.Spans()
 	n["people"] = uint64(now.Unix() / int64(peopleEvery/time.Second))
 	n["posture"] = version([]any{c.config.Plan(), standing, now.UTC().Format(time.DateOnly)})
-	n["ledger"] = uint64(c.config.Ledger().Records)
+	n["ledger"] = version([]any{c.config.Ledger.Status().Records, c.config.Checks.State(), c.config.Anchors()})
 	c.live.tell(n)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/ledger/anchor"
+	"github.com/wardhq/ward/internal/ledger/check"
 	"github.com/wardhq/ward/internal/ledger/search"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
@@ -26,6 +27,7 @@ func (k *Control) openLedger() (err error) {
 		return err
 	}
 	k.search = search.New(k.ledger)
+	k.checks = check.New(check.Config{Dir: dir, Key: k.ledger.VerifierKey(), Clock: k.config.Clock, Changed: k.checked})
 	k.anchors, err = anchor.Open(anchor.Config{
 		Dir: filepath.Join(k.config.Dir, watchFolder, "anchors"), Ledger: dir, Transport: egressTransport(), Clock: k.config.Clock, Failed: k.anchored,
 	})
@@ -40,6 +42,15 @@ func (k *Control) anchored(s anchor.State) {
 	}
 	if s.Contradicted {
 		e.Kind = "ledger.contradicted"
+	}
+	k.note(e)
+}
+
+// checked notes that the ledger doesn't verify, or that it does again.
+func (k *Control) checked(s check.State) {
+	e := wire.Event{Kind: "ledger.whole", Subject: "control"}
+	if s.Problem != "" {
+		e.Kind, e.Detail = "ledger.damaged", map[string]string{"problem": s.Problem}
 	}
 	k.note(e)
 }
@@ -124,11 +135,12 @@ func (k *Control) serveAudit(w http.ResponseWriter, r *http.Request) {
 // ledgerEvery is how often the ledger's indexes are looked after.
 const ledgerEvery = 10 * time.Second
 
-// runLedger looks after what lies beside the ledger, and after its anchors, until ctx ends.
+// runLedger looks after what lies beside the ledger, after its anchors, and whether it is whole, until ctx ends.
 func (k *Control) runLedger(ctx context.Context) {
-	var anchoring sync.WaitGroup
-	anchoring.Go(func() { k.anchors.Run(ctx) })
-	defer anchoring.Wait()
+	var beside sync.WaitGroup
+	beside.Go(func() { k.anchors.Run(ctx) })
+	beside.Go(func() { k.checks.Run(ctx) })
+	defer beside.Wait()
 	t := time.NewTicker(ledgerEvery)
 	defer t.Stop()
 	for {

@@ -12,7 +12,7 @@ import (
 func (k *Control) openConsole() (err error) {
 	k.console, err = console.New(console.Config{
 		Clock: k.config.Clock, Traffic: k.watch, Kept: k.watch, Inbox: k.found, Standing: k.found, Records: k.search, Report: k.report,
-		Ledger: k.ledger.Status, Anchors: k.anchors.States, People: k.durable(k.users.Admin()), SignedIn: k.users.Session,
+		Ledger: k.ledger, Checks: k.checks, Anchors: k.anchors.States, People: k.durable(k.users.Admin()), SignedIn: k.users.Session,
 		Layers: k.config.Layers,
 		Plan:   k.planInForce,
 		Record: k.recordNow,

@@ -34,6 +34,7 @@ import (
 	"github.com/wardhq/ward/internal/console"
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/ledger/anchor"
+	"github.com/wardhq/ward/internal/ledger/check"
 	"github.com/wardhq/ward/internal/ledger/search"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
@@ -72,6 +73,7 @@ type Control struct {
 	ledger    *ledger.Ledger
 	search    *search.Searcher
 	anchors   *anchor.Keeper
+	checks    *check.Keeper
 	events    chan wire.Event
 	notes     *notes
 	lost      atomic.Int64 // events that aren't in the ledger, until it says so

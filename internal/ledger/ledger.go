@@ -70,6 +70,7 @@ type Ledger struct {
 	name   string
 	clock  clock.Clock
 	signer note.Signer
+	public string // the verifier key of it
 	mac    []byte
 	queue  chan *batch
 	wake   chan struct{} // enough of later for a write
@@ -93,6 +94,7 @@ type Ledger struct {
 	changed  chan struct{} // closed and replaced at each append
 	broken   error         // why nothing can be appended any more
 	signed   int64         // records under the last checkpoint
+	opened   int64         // records that were there already
 	later    later
 	room     Room
 	reserve  bool // there is a file for the next segment
@@ -148,6 +150,7 @@ func open(dir, name string, key secret.Bytes, limit int64) (*Ledger, error) {
 	if err := l.openRecords(); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
+	l.opened = l.state.tree.n
 	l.owned.Go(l.run)
 	return l, nil
 }
@@ -366,6 +369,9 @@ func (l *Ledger) Close() error {
 	l.owned.Wait()
 	return errors.Join(l.checkpoint(), l.records.Close(), l.hashes.Close())
 }
+
+// VerifierKey is what the ledger's checkpoints are checked with (golang.org/x/mod/sumdb/note), as it was when the ledger was opened.
+func (l *Ledger) VerifierKey() string { return l.public }
 
 // Size is the number of records, and a channel that is closed at the next append.
 func (l *Ledger) Size() (int64, <-chan struct{}) {

@@ -43,6 +43,9 @@ func (l *Ledger) openKey(key secret.Bytes) error {
 	if err := l.checkPublic(); err != nil {
 		return err
 	}
+	if l.public, err = publicKey(l.dir); err != nil {
+		return err
+	}
 	m := hmac.New(sha256.New, skey)
 	m.Write([]byte("ward ledger commit v1"))
 	l.mac = m.Sum(nil)

@@ -32,6 +32,7 @@ type later struct {
 	full bool  // guarded by mu: there is no room on disk but for what must be kept
 	lost int64 // guarded by mu: since it was last said
 	all  int64 // guarded by mu: lost since the start
+	kept int64 // guarded by mu: records written since the start
 }
 
 // Later keeps events that may be lost: a crash loses at most what came in the last second. It doesn't wait. What there is no room
@@ -82,6 +83,9 @@ func (l *Ledger) flushLater() {
 		for _, m := range b.marks {
 			l.later.lose(m.count)
 		}
+	}
+	if !failed {
+		l.later.kept += int64(len(b.marks))
 	}
 	lost := l.later.lost
 	l.later.mu.Unlock()
@@ -333,14 +337,19 @@ type Status struct {
 	Segments int    `json:"segments"`
 	Room     string `json:"room"`
 	Dropped  int64  `json:"dropped,omitempty"` // events of Later, since the start
+	Waited   int64  `json:"waited"`            // records since the start that were on disk before anybody went on (class A)
+	Later    int64  `json:"later"`             // and those that nobody waited for (class B)
 }
 
 // Status tells how the ledger is.
 func (l *Ledger) Status() Status {
 	l.later.mu.Lock()
-	dropped := l.later.all
+	dropped, later := l.later.all, l.later.kept
 	l.later.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return Status{Records: l.state.tree.n, First: l.segments[0].first, Bytes: l.used(), Segments: len(l.segments), Room: l.room.String(), Dropped: dropped}
+	return Status{
+		Records: l.state.tree.n, First: l.segments[0].first, Bytes: l.used(), Segments: len(l.segments), Room: l.room.String(), Dropped: dropped,
+		Waited: max(l.state.tree.n-l.opened-later, 0), Later: later,
+	}
 }

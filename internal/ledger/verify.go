@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -93,10 +95,52 @@ func hasRecords(dir string) bool {
 	return false
 }
 
+// Checkpoint is what was signed last.
+type Checkpoint struct {
+	Records int64     `json:"records"`
+	Root    string    `json:"root"`
+	Time    time.Time `json:"time"` // when
+}
+
+// Checkpoint reads the checkpoint on disk again, and checks that this ledger has signed it and that it is none from before. That its records are as
+// they were is Verify's to tell. Without records there is none: the zero Checkpoint.
+func (l *Ledger) Checkpoint() (Checkpoint, error) {
+	l.mu.Lock()
+	signed := l.signed
+	l.mu.Unlock()
+	st, err := os.Stat(l.file(checkpointFile))
+	if errors.Is(err, os.ErrNotExist) && signed == 0 {
+		return Checkpoint{}, nil
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return Checkpoint{}, damaged("the checkpoint is missing")
+	}
+	var text []byte
+	if err == nil {
+		text, err = os.ReadFile(l.file(checkpointFile))
+	}
+	if err != nil {
+		return Checkpoint{}, fmt.Errorf("read checkpoint: %w", err)
+	}
+	tree, err := ParseCheckpoint(text, l.public)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	if tree.N < signed {
+		return Checkpoint{}, damaged(fmt.Sprintf("a checkpoint of %d records stands where one of %d was signed", tree.N, signed))
+	}
+	return Checkpoint{Records: tree.N, Root: tree.Hash.String(), Time: st.ModTime().UTC()}, nil
+}
+
 // Verify recomputes every hash of a ledger's folder from its records alone, and compares with
 // the signed checkpoint; of records that were removed, which a record must say, the hashes that were kept. verifierKey "" takes the one in
 // the folder; whoever keeps the key elsewhere finds an exchanged folder too. It writes nothing, and may run beside an open ledger.
 func Verify(dir, verifierKey string) (Report, error) {
+	return VerifyContext(context.Background(), dir, verifierKey)
+}
+
+// VerifyContext is Verify until ctx ends, whose error it is then.
+func VerifyContext(ctx context.Context, dir, verifierKey string) (Report, error) {
 	own, err := publicKey(dir)
 	if err != nil {
 		return Report{}, err
@@ -112,7 +156,7 @@ func Verify(dir, verifierKey string) (Report, error) {
 		if err != nil {
 			return Report{}, err
 		}
-		v := verification{dir: dir, tree: tree}
+		v := verification{dir: dir, tree: tree, ended: ctx.Err}
 		err = v.run()
 		if errors.Is(err, os.ErrNotExist) && n < tries {
 			continue
@@ -132,6 +176,7 @@ type verification struct {
 	stored  []byte
 	first   int64 // record that is there
 	removed int64 // below which records were, as one says
+	ended   func() error
 }
 
 func (v *verification) run() error {
@@ -175,6 +220,11 @@ func (v *verification) run() error {
 
 // line takes in one record.
 func (v *verification) line(n int64, line []byte) error {
+	if n%indexEvery == 0 {
+		if err := v.ended(); err != nil {
+			return err
+		}
+	}
 	signed := n < v.tree.N
 	if !signed && !json.Valid(line) {
 		return io.ErrUnexpectedEOF

@@ -52,6 +52,7 @@ type State struct {
 	Kind    string    `json:"kind"`
 	To      string    `json:"to"`
 	Every   int       `json:"every"`           // seconds
+	Since   time.Time `json:"since,omitzero"`  // when it became an anchor
 	Records int64     `json:"records"`         // under the last checkpoint that it took
 	Root    string    `json:"root,omitempty"`  // of that
 	Time    time.Time `json:"time,omitzero"`   // when
@@ -115,7 +116,7 @@ func (k *Keeper) SetTargets(all []model.Anchor) {
 	var states []State
 	for i := range all {
 		a := &all[i]
-		s := State{Kind: File, To: a.File}
+		s := State{Kind: File, To: a.File, Since: k.config.Clock.Now().UTC()}
 		if a.Webhook != "" {
 			s.Kind, s.To = Webhook, a.Webhook
 		} else if a.RFC3161 != "" {
@@ -142,6 +143,15 @@ func (k *Keeper) States() []State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return slices.Clone(k.states)
+}
+
+// Overdue tells whether the anchor should have taken a checkpoint long ago: twice the time between two of them, and what a few tries take.
+func (s *State) Overdue(now time.Time) bool {
+	last := s.Time
+	if last.IsZero() {
+		last = s.Since
+	}
+	return now.Sub(last) > 2*time.Duration(s.Every)*time.Second+5*again
 }
 
 func (s *State) due(now time.Time) bool {

@@ -347,3 +347,22 @@ func TestStatesSurviveNonsense(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAnchorIsOverdue(t *testing.T) {
+	now := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		state   State
+		overdue bool
+	}{
+		"just taken":             {State{Every: 3600, Time: now.Add(-time.Minute)}, false},
+		"one was missed":         {State{Every: 3600, Time: now.Add(-119 * time.Minute)}, false},
+		"two were missed":        {State{Every: 3600, Time: now.Add(-126 * time.Minute)}, true},
+		"never, but it is new":   {State{Every: 3600, Since: now.Add(-time.Minute)}, false},
+		"never, for a long time": {State{Every: 3600, Since: now.Add(-3 * time.Hour)}, true},
+		"nobody knows":           {State{Every: 3600}, true},
+	} {
+		if got := c.state.Overdue(now); got != c.overdue {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -161,6 +161,7 @@ func TestEventsAreSignals(t *testing.T) {
 		"a canary in a log":                             {event("flag.canary", "web", "", "what", "trap (plain)"), "canary", finding.Critical, "web printed a canary"},
 		"a name":                                        {event("flag.dns", "web", "", "what", "evil.example"), "undeclared-name", finding.Medium, "web looked up evil.example"},
 		"a port":                                        {event("flag.bind", "web", "", "what", "port 4444, which listen: doesn't declare"), "new-listener", finding.Medium, "port 4444"},
+		"a damaged ledger":                              {event("ledger.damaged", "control", "", "problem", "record 4 is another"), "ledger-gap", finding.Critical, "record 4 is another"},
 		"lost events":                                   {event("ledger.lost", "agent", ""), "ledger-gap", finding.High, "were lost"},
 		"a role that ended":                             {event("role.restart", "up", "gateway"), "silence", finding.Medium, "gateway ended"},
 		"a canary in an answer":                         {event("request.canary", "GATEWAY", "web", "secret", "trap"), "canary", finding.Critical, "trap"},

@@ -76,6 +76,9 @@ func (d *Detector) event(index int64, e *wire.Event) []Signal {
 	case e.Kind == "ledger.contradicted":
 		s.Rule, s.Severity = "ledger-gap", finding.Critical
 		s.What = "The audit trail doesn't go on from a checkpoint that was anchored: an older copy was put back, or records were cut off."
+	case e.Kind == "ledger.damaged":
+		s.Rule, s.Severity = "ledger-gap", finding.Critical
+		s.What = "The audit trail doesn't verify: " + detail(e, "problem") + "."
 	case e.Kind == "anchor.failed":
 		s.Rule, s.Severity, s.What = "ledger-gap", finding.Medium, "The audit trail can't be anchored: "+strings.TrimSpace(e.Object+" "+detail(e, "error"))+"."
 	case e.Kind == "ledger.low", e.Kind == "ledger.reserve":

@@ -50,7 +50,7 @@ func Rules() []Rule {
 		{"new-listener", finding.Medium, "", Quarantine, "A port that nobody declared", "A program in the sandbox listens on a port that isn't among the service's listen:."},
 		{"unknown-agent", finding.High, "", Quarantine, "A peer that isn't of the plan", "Somebody with a certificate of this trust domain, or a name in it, isn't among the services of the plan."},
 		{"unusual-administration", finding.Medium, "", EndSessions, "Administration from somewhere new", "An administrator acted from a network that they haven't used in the last 30 days."},
-		{"ledger-gap", finding.High, "", "", "Records are missing", "Events were lost before they reached the audit trail, or its end was torn."},
+		{"ledger-gap", finding.High, "", "", "Records are missing", "Events were lost before they reached the audit trail, its end was torn, or it was changed."},
 		{"clock-skew", finding.Medium, "", "", "Clocks disagree", "Tokens and certificates end by the clock. A process' clock is off by more than ten seconds."},
 		{"error-budget", finding.High, "", "", "A promise is being broken", "At this rate the month's budget of failed or slow requests is used up early."},
 		{"slower", finding.Medium, "", "", "Slower after a change", "99 of 100 requests took much longer in the half hour after the service was started anew than before."},
