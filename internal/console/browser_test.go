@@ -46,12 +46,15 @@ func TestPeopleInABrowser(t *testing.T) {
 	need.Program(t, "chromium")
 	w := newWorld(t, shop)
 	happen := w.lives()
-	var seen struct{ Problems, Live, Keys, Done []string }
+	var seen struct{ Problems, Live, Copied, Keys, Done []string }
 	npm.Node(t, "testdata/acts.mjs", map[string]any{"url": w.server.URL, "cookie": w.enters("administrator").cookie, "happen": happen}, &seen)
 	for _, p := range seen.Problems {
 		t.Error(p)
 	}
 	if diff := cmp.Diff([]string{"the focus stays"}, seen.Live); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"ward findings allow 7", "@@ ward.yaml:12 @@", "ward audit prove 12"}, seen.Copied); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]string{`/: all reached, 0 unseen, first "To the content"`, `/findings/7: all reached, 0 unseen, first "To the content"`, "main"}, seen.Keys); diff != "" {

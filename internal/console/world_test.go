@@ -316,7 +316,7 @@ func (w *world) Search(_ context.Context, q search.Query, f func(ledger.Record) 
 	if q.Kind == "ledger.lost" {
 		return nil
 	}
-	for i := w.news; i > 0; i-- {
+	for i := w.news; i > 0 && q.From == 0; i-- {
 		f(ledger.Record{Index: int64(12 + i), Event: wire.Event{Source: "control", Time: w.now, Kind: "plan.applied"}})
 	}
 	f(ledger.Record{Index: 12, Event: wire.Event{Source: "gateway", Time: w.now, Kind: "request.denied", Subject: plan.Outside, Object: "web", Detail: map[string]string{"path": "/" + evil, "user_agent": evil}}})

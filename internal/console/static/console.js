@@ -8,21 +8,21 @@
     history.replaceState(null, "", address);
   }
 
-  for (const button of document.querySelectorAll("[data-copy]")) {
-    button.hidden = false;
-    const word = button.textContent;
-    button.addEventListener("click", async () => {
-      const from = document.getElementById(button.dataset.copy);
-      try {
-        await navigator.clipboard.writeText(from.textContent.trim() + (from.localName === "pre" ? "\n" : ""));
-        button.textContent = "Copied";
-      } catch { // not allowed to: then it is marked, for the keyboard's copy
-        getSelection().selectAllChildren(from);
-        button.textContent = "Press Ctrl+C";
-      }
-      setTimeout(() => { button.textContent = word; }, 3000);
-    });
-  }
+  document.documentElement.classList.add("script"); // shows the buttons that copy
+  document.addEventListener("click", async (e) => {
+    const button = e.target.closest("[data-copy]");
+    if (!button) return;
+    const from = document.getElementById(button.dataset.copy), word = button.textContent;
+    try {
+      await navigator.clipboard.writeText(from.textContent.trim() + (from.localName === "pre" ? "\n" : ""));
+      button.textContent = "Copied";
+    } catch { // the browser doesn't want to: then it is marked, for the keyboard's copy
+      getSelection().selectAllChildren(from);
+      button.textContent = "Marked: press Ctrl+C";
+    }
+    button.disabled = true;
+    setTimeout(() => { button.textContent = word; button.disabled = false; button.focus({ preventScroll: true }); }, 2000);
+  });
 
   const topics = (document.body.dataset.topic || "").split(" ").filter(Boolean);
   const sign = document.getElementById("live");

@@ -6,7 +6,7 @@ import fs from "node:fs";
 const require = createRequire(process.argv[2] + "/");
 const { chromium } = require("playwright-core");
 const { url, cookie, happen } = JSON.parse(fs.readFileSync(0, "utf8"));
-const seen = { problems: [], live: [], keys: [], done: [] };
+const seen = { problems: [], live: [], copied: [], keys: [], done: [] };
 const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
 let leaving = false; // what comes then is refused, as it must be
 const [name, ...value] = cookie.split("=");
@@ -31,6 +31,22 @@ try {
   await live.waitForFunction(() => document.getElementById("table").textContent.includes("3.0/s"));
   seen.live.push(await live.evaluate((href) => document.activeElement.getAttribute("href") === href, before) ? "the focus stays" : "the focus is lost");
   await live.context().close();
+
+  // The command and the change that would allow what was found are one click away; without the browser's leave they are marked.
+  const copier = await enter({ permissions: ["clipboard-read", "clipboard-write"] });
+  await copier.goto(url + "/findings/7");
+  for (const what of ["command", "change"]) {
+    await copier.locator(`[data-copy=${what}]`).click();
+    await copier.waitForFunction((w) => document.querySelector(`[data-copy=${w}]`).textContent === "Copied", what);
+    const text = await copier.evaluate(() => navigator.clipboard.readText());
+    seen.copied.push(text === await copier.evaluate((w) => document.getElementById(w).textContent.trim() + (w === "change" ? "\n" : ""), what) ? text.split("\n")[0] : "another text: " + text);
+  }
+  await copier.goto(url + "/audit?from=12&limit=1");
+  await copier.evaluate(() => { navigator.clipboard.writeText = () => Promise.reject(new Error("no")); });
+  await copier.locator("[data-copy=prove]").click();
+  await copier.waitForFunction(() => String(getSelection()));
+  seen.copied.push(await copier.evaluate(() => String(getSelection())));
+  await copier.context().close();
 
   // Every link and field can be reached, in the order of the page, and is seen to have the focus; the end leads out.
   const keys = await enter({});
