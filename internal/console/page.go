@@ -19,6 +19,7 @@ import (
 
 	"github.com/wardhq/ward/internal/console/internal/access"
 	"github.com/wardhq/ward/internal/finding"
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wire"
@@ -114,7 +115,7 @@ func readPages(assets map[string]asset) (map[string]*template.Template, error) {
 			return a.path, nil
 		},
 		"when": when, "until": until, "stamp": stamp, "rate": rate, "took": took, "percent": percent, "size": size, "name": partyName, "link": partyLink,
-		"badge": badge, "verdict": verdictText, "count": count, "count64": func(n int64, thing string) string { return count(int(n), thing) }, "every": func(seconds int) string { return span(time.Duration(seconds) * time.Second) }, "lines": func(s string) []string { return strings.Split(strings.TrimRight(s, "\n"), "\n") },
+		"badge": badge, "known": known, "verdict": verdictText, "count": count, "count64": func(n int64, thing string) string { return count(int(n), thing) }, "every": func(seconds int) string { return span(time.Duration(seconds) * time.Second) }, "lines": func(s string) []string { return strings.Split(strings.TrimRight(s, "\n"), "\n") },
 		"query": url.QueryEscape, "both": func(frame any, data any) pair { return pair{frame, data} }, "clip": clip, "level": levelMark,
 	}).ParseFS(files, "html/layout.html", "html/parts.html")
 	if err != nil {
@@ -257,6 +258,14 @@ func clip(n int, s string) string {
 		return string(r[:n-1]) + "…"
 	}
 	return s
+}
+
+// known is a sensitivity's word, "" where none was declared.
+func known(s model.Sensitivity) string {
+	if s == model.SensitivityUnset {
+		return ""
+	}
+	return s.String()
 }
 
 // partyName is what people call a party of an edge.
