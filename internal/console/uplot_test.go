@@ -35,7 +35,10 @@ func TestOnlyPagesWithChartsLoadUPlot(t *testing.T) {
 	w := newWorld(t, shop)
 	b := w.enters("viewer")
 	for _, path := range pages {
-		_, page := b.get(path)
+		resp, page := b.get(path)
+		if resp.StatusCode != 200 {
+			t.Errorf("%s: status %d", path, resp.StatusCode)
+		}
 		if has, wants := strings.Contains(page, "/static/uPlot"), strings.Contains(page, "data-chart="); has != wants {
 			t.Errorf("%s: loads it: %v, has charts: %v", path, has, wants)
 		}

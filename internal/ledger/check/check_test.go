@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/secret"
@@ -117,8 +118,13 @@ func TestWhoAsksGetsAReading(t *testing.T) {
 	go func() { defer close(done); k.Run(ctx) }()
 	k.Ask()
 	k.Ask()
-	if s := <-changed; s.Problem == "" {
-		t.Errorf("%+v", s)
+	select {
+	case s := <-changed:
+		if s.Problem == "" {
+			t.Errorf("%+v", s)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("nobody read it")
 	}
 	stop()
 	<-done
