@@ -26,6 +26,7 @@ import (
 // TestPagesInABrowser: no page breaks its own policy, runs what somebody else wrote, is wider than a phone, or has something that axe objects to, in
 // light and dark, or that the keyboard doesn't reach. WARD_CONSOLE_SHOTS names a folder for pictures.
 func TestPagesInABrowser(t *testing.T) {
+	t.Parallel() // it mostly waits
 	need.Program(t, "chromium")
 	w := newWorld(t, shop)
 	var seen struct {
@@ -44,6 +45,7 @@ func TestPagesInABrowser(t *testing.T) {
 
 // TestPeopleInABrowser: news arrive by themselves, the keyboard is enough, and every act works without JavaScript.
 func TestPeopleInABrowser(t *testing.T) {
+	t.Parallel() // it mostly waits
 	need.Program(t, "chromium")
 	w := newWorld(t, shop)
 	happen := w.lives()
@@ -94,6 +96,7 @@ func (w *world) lives() string {
 
 // TestReadersKeepTheirPlace: what happens comes onto every page by itself, and who reads keeps the focus, what is marked, scrolled, opened and half typed.
 func TestReadersKeepTheirPlace(t *testing.T) {
+	t.Parallel() // it mostly waits
 	need.Program(t, "chromium")
 	w := newWorld(t, shop)
 	w.standing = []wire.Restriction{{ID: "a1", Service: "db", Reason: "odd", Until: w.now.Add(time.Hour)}}

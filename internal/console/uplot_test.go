@@ -58,6 +58,7 @@ func TestOnlyPagesWithChartsLoadUPlot(t *testing.T) {
 // TestChartsInABrowser: who points at a chart or goes through it by keys reads values, who drags or presses + sees less of the time, all charts alike, and what is
 // chosen stays when values come. Without JavaScript there is the picture.
 func TestChartsInABrowser(t *testing.T) {
+	t.Parallel() // it mostly waits
 	need.Program(t, "chromium")
 	w := newWorld(t, shop)
 	live := w.lives()
