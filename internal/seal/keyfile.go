@@ -49,7 +49,7 @@ type KeyFile struct{ Path string }
 // Kind is File.
 func (KeyFile) Kind() Kind { return File }
 
-// Make makes the file if it isn't there.
+// Make makes the file if it isn't there. Several may do so at once, as a user's applications do: one's key counts, and is never replaced.
 func (k KeyFile) Make() error {
 	if _, err := os.Lstat(k.Path); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -59,7 +59,15 @@ func (k KeyFile) Make() error {
 	if err := os.MkdirAll(filepath.Dir(k.Path), 0o700); err != nil {
 		return fmt.Errorf("make key file: %w", err)
 	}
-	if err := replaceFile(k.Path, b); err != nil {
+	own := k.Path + "." + rand.Text()
+	if err := replaceFile(own, b); err != nil {
+		return fmt.Errorf("make key file: %w", err)
+	}
+	err := os.Link(own, k.Path) // unlike a rename, replaces nothing
+	if errors.Is(err, fs.ErrExist) {
+		err = nil
+	}
+	if err := errors.Join(err, os.Remove(own), syncDir(filepath.Dir(k.Path))); err != nil {
 		return fmt.Errorf("make key file: %w", err)
 	}
 	return nil

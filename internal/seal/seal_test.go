@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"filippo.io/age"
@@ -171,6 +172,40 @@ func TestStateOnDiskIsPrivateAndWhole(t *testing.T) {
 	}
 	if _, err := Load(dir); err == nil {
 		t.Error("a link was followed")
+	}
+}
+
+// TestKeyFileIsMadeOnce: applications that start for the first time at once all seal under the key that stays.
+func TestKeyFileIsMadeOnce(t *testing.T) {
+	for range 20 {
+		dir := t.TempDir()
+		k := KeyFile{filepath.Join(dir, "ward", "key")}
+		var all sync.WaitGroup
+		keys := make([]secret.Bytes, 8)
+		for i := range keys {
+			all.Go(func() {
+				err := k.Make()
+				if err == nil {
+					keys[i], err = k.Read()
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		stays, err := k.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range keys {
+			if !same(keys[i], stays) {
+				t.Errorf("%d has another key than the one that stays", i)
+			}
+		}
+		if left, err := os.ReadDir(filepath.Dir(k.Path)); err != nil || len(left) != 1 {
+			t.Errorf("left behind: %v %v", left, err)
+		}
 	}
 }
 
