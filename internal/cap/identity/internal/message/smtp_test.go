@@ -1,123 +1,28 @@
 package message
 
 import (
-	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"io"
-	"math/big"
 	"mime"
 	"mime/multipart"
 	"net"
 	"net/mail"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/secret"
-	"github.com/wardhq/ward/internal/wardtest/need"
+	"github.com/wardhq/ward/internal/wardtest/smtp"
 )
 
-type received struct {
-	From string
-	To   []string
-	Helo string
-	Auth bool
-	TLS  bool
-	Data string
-}
-
-type server struct {
-	port  int
-	roots *x509.CertPool
-	mails *bufio.Scanner
-}
-
-// python returns one that has aiosmtpd, which is Debian's and not every other's.
-func python(t *testing.T) string {
-	for _, p := range []string{need.Program(t, "python3"), "/usr/bin/python3"} {
-		if exec.CommandContext(t.Context(), p, "-c", "import aiosmtpd").Run() == nil {
-			return p
-		}
-	}
-	need.Missing(t, "python3-aiosmtpd isn't installed")
-	return ""
-}
-
-func start(t *testing.T, mode string) server {
-	t.Helper()
-	program, dir := python(t), t.TempDir()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	if err := errors.Join(os.WriteFile(certFile, certPEM, 0o600), os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, program, filepath.Join("testdata", "server.py"), mode, certFile, keyFile)
-	cmd.Stderr = t.Output() // shown when the test fails
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cancel(); _ = cmd.Wait() })
-	s := server{roots: x509.NewCertPool(), mails: bufio.NewScanner(out)}
-	s.mails.Buffer(nil, 1<<20)
-	s.roots.AppendCertsFromPEM(certPEM)
-	if !s.mails.Scan() {
-		t.Fatal("the SMTP server doesn't start")
-	}
-	if s.port, err = strconv.Atoi(s.mails.Text()); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func (s server) next(t *testing.T) received {
-	t.Helper()
-	var r received
-	if !s.mails.Scan() {
-		t.Fatal("no mail")
-	}
-	if err := json.Unmarshal(s.mails.Bytes(), &r); err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func (s server) config(security Security) SMTPConfig {
-	c := SMTPConfig{Host: "127.0.0.1", Port: s.port, Security: security, From: "sign-in@shop.example", FromName: "Töpfe & Co", Roots: s.roots, Clock: clock.Func(func() time.Time { return time.Unix(1_700_000_000, 0) })}
+func config(s *smtp.Server, security Security) SMTPConfig {
+	c := SMTPConfig{Host: "127.0.0.1", Port: s.Port, Security: security, From: "sign-in@shop.example", FromName: "Töpfe & Co", Roots: s.Roots, Clock: clock.Func(func() time.Time { return time.Unix(1_700_000_000, 0) })}
 	if security != Plain {
-		c.User, c.Password = "ward", secret.New([]byte("mail-password-1"))
+		c.User, c.Password = smtp.User, secret.New([]byte(smtp.Password))
 	}
 	return c
 }
@@ -129,15 +34,15 @@ func sample(to string) Message {
 func TestMailArrivesAtARealServer(t *testing.T) {
 	for name, security := range map[string]Security{"starttls": StartTLS, "tls": TLS, "plain": Plain} {
 		t.Run(name, func(t *testing.T) {
-			s := start(t, name)
-			sender, err := NewSMTP(s.config(security))
+			s := smtp.Start(t, name)
+			sender, err := NewSMTP(config(s, security))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if err := sender.Send(t.Context(), sample("anna@example.org")); err != nil {
 				t.Fatal(err)
 			}
-			got := s.next(t)
+			got := s.Next(t)
 			if got.From != "sign-in@shop.example" || len(got.To) != 1 || got.To[0] != "anna@example.org" || got.TLS != (security != Plain) || got.Auth != (security != Plain) || got.Helo != "shop.example" {
 				t.Errorf("envelope %+v", got)
 			}
@@ -187,8 +92,8 @@ func checkParts(t *testing.T, data string) {
 }
 
 func TestFailuresOfARealServer(t *testing.T) {
-	s := start(t, "starttls")
-	good := s.config(StartTLS)
+	s := smtp.Start(t, "starttls")
+	good := config(s, StartTLS)
 	for _, c := range []struct {
 		name      string
 		change    func(*SMTPConfig)
@@ -230,15 +135,15 @@ func TestFailuresOfARealServer(t *testing.T) {
 		if err := sender.Send(t.Context(), sample("busy@example.org")); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.next(t); got.To[0] != "busy@example.org" {
+		if got := s.Next(t); got.To[0] != "busy@example.org" {
 			t.Errorf("a refused mail arrived: %+v", got)
 		}
 	})
 }
 
 func TestServerWithoutSTARTTLSGetsNothing(t *testing.T) { // as after somebody on the way has cut it out
-	s := start(t, "plain")
-	sender, err := NewSMTP(s.config(StartTLS))
+	s := smtp.Start(t, "plain")
+	sender, err := NewSMTP(config(s, StartTLS))
 	if err != nil {
 		t.Fatal(err)
 	}

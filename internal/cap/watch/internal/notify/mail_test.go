@@ -1,133 +1,50 @@
 package notify
 
 import (
-	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"mime"
 	"mime/quotedprintable"
-	"net"
 	netmail "net/mail"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/wardhq/ward/internal/model"
-	"github.com/wardhq/ward/internal/wardtest/need"
+	"github.com/wardhq/ward/internal/wardtest/smtp"
 )
 
-// mailServer is a real one.
-type mailServer struct {
-	port  string
-	roots *x509.CertPool
-	mails *bufio.Scanner
-}
-
-// startMail starts one, of a mode.
-func startMail(t *testing.T, mode string) mailServer {
+// box is a channel to a server, that trusts its certificate.
+func box(t *testing.T, s *smtp.Server, scheme, user string) *mailbox {
 	t.Helper()
-	python := ""
-	for _, p := range []string{need.Program(t, "python3"), "/usr/bin/python3"} {
-		if python == "" && exec.CommandContext(t.Context(), p, "-c", "import aiosmtpd").Run() == nil {
-			python = p
-		}
-	}
-	if python == "" {
-		need.Missing(t, "python3-aiosmtpd isn't installed")
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	if err := errors.Join(os.WriteFile(certFile, certificate, 0o600), os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(python, "testdata/smtp.py", mode, certFile, keyFile)
-	cmd.Stderr = t.Output()
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	s := mailServer{roots: x509.NewCertPool(), mails: bufio.NewScanner(out)}
-	s.roots.AppendCertsFromPEM(certificate)
-	if !s.mails.Scan() {
-		t.Fatal("the SMTP server doesn't start")
-	}
-	s.port = s.mails.Text()
-	return s
-}
-
-// box is a channel to the server, that trusts its certificate.
-func (s mailServer) box(t *testing.T, scheme, user string) *mailbox {
-	t.Helper()
-	n := model.Notify{To: "mail", SMTP: scheme + "://127.0.0.1:" + s.port, User: user, From: "Wärd <ward@shop.example>", Address: "anna@example.org", KeyFile: "k"}
+	n := model.Notify{To: "mail", SMTP: fmt.Sprintf("%s://127.0.0.1:%d", scheme, s.Port), User: user, From: "Wärd <ward@shop.example>", Address: "anna@example.org", KeyFile: "k"}
 	if user == "" {
 		n.KeyFile = ""
 	}
 	if scheme == "starttls" { // which by an address of this machine isn't asked for
-		n.SMTP = "smtps://127.0.0.1:" + s.port
+		n.SMTP = fmt.Sprintf("smtps://127.0.0.1:%d", s.Port)
 	}
-	c, ok := open(t, n, map[string]string{"k": "secret-1"}).(*mailbox)
+	c, ok := open(t, n, map[string]string{"k": smtp.Password}).(*mailbox)
 	if !ok {
 		t.Fatal("no mail")
 	}
-	c.roots, c.implicit = s.roots, scheme == "smtps"
+	c.roots, c.implicit = s.Roots, scheme == "smtps"
 	return c
 }
 
 func TestMailArrivesAtARealServer(t *testing.T) {
 	for mode, scheme := range map[string]string{"starttls": "starttls", "tls": "smtps", "plain": "smtp"} {
 		t.Run(mode, func(t *testing.T) {
-			s, user := startMail(t, mode), "ward"
+			s, user := smtp.Start(t, mode), smtp.User
 			if mode == "plain" {
 				user = ""
 			}
-			b := s.box(t, scheme, user)
+			b := box(t, s, scheme, user)
 			if err := b.Send(t.Context(), sample()); err != nil {
 				t.Fatal(err)
 			}
-			var got struct {
-				From      string
-				To        []string
-				Auth, TLS bool
-				Data      string
-			}
-			if !s.mails.Scan() {
-				t.Fatal("no mail")
-			}
-			if err := json.Unmarshal(s.mails.Bytes(), &got); err != nil {
-				t.Fatal(err)
-			}
+			got := s.Next(t)
 			if got.From != "ward@shop.example" || fmt.Sprint(got.To) != "[anna@example.org]" || got.Auth != (mode != "plain") || got.TLS != (mode != "plain") {
 				t.Errorf("%+v", got)
 			}
@@ -148,7 +65,7 @@ func TestMailArrivesAtARealServer(t *testing.T) {
 }
 
 func TestAMailServerThatRefusesIsSaid(t *testing.T) {
-	s := startMail(t, "starttls")
+	s := smtp.Start(t, "starttls")
 	for name, tt := range map[string]struct {
 		change func(*mailbox)
 		text   string
@@ -161,7 +78,7 @@ func TestAMailServerThatRefusesIsSaid(t *testing.T) {
 		"a password in clear, that it doesn't take": {func(b *mailbox) { b.plain = true }, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := s.box(t, "starttls", "ward")
+			b := box(t, s, "starttls", smtp.User)
 			tt.change(b)
 			err := b.Send(t.Context(), sample())
 			checkFailure(t, err, tt.text, tt.again, 0)
@@ -173,8 +90,8 @@ func TestAMailServerThatRefusesIsSaid(t *testing.T) {
 }
 
 func TestAServerWithoutSTARTTLSGetsNoMail(t *testing.T) { // as after somebody on the way has cut it out
-	s := startMail(t, "plain")
-	err := s.box(t, "starttls", "").Send(t.Context(), sample())
+	s := smtp.Start(t, "plain")
+	err := box(t, s, "starttls", "").Send(t.Context(), sample())
 	checkFailure(t, err, "", true, 0)
 	c, _, err := newChannel(&model.Notify{To: "mail", SMTP: "smtp://mail.example", From: "a@b.example", Address: "c@d.example"}, nil, way())
 	if b, ok := c.(*mailbox); err != nil || !ok || b.plain || b.implicit || b.port != 587 {
