@@ -137,6 +137,7 @@ func apache(t *testing.T, w *wardtest.World, client, alg string, port int) {
 }
 
 func TestApacheSignsPeopleIn(t *testing.T) {
+	t.Parallel()
 	need.Program(t, "apache2")
 	sum := sha256.Sum256([]byte(apacheSecret))
 	port := wardtest.FreePort(t)

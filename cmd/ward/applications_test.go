@@ -14,6 +14,7 @@ import (
 
 // TestAnApplicationsSpansAreInItsTrace: a service in its sandbox sends spans of its own, of the trace that it is asked in and of another one.
 func TestAnApplicationsSpansAreInItsTrace(t *testing.T) {
+	t.Parallel()
 	model := strings.ReplaceAll(twoServices, "GET /lie, ", "GET /lie, GET /span, ") + "secrets: {api-token: {generate: key}}\n"
 	w := wardtest.Start(t, strings.Replace(model, "env: {NAME: web", "secrets: {api-token: env API_TOKEN}\n    env: {NAME: web", 1), nil)
 	const mine, other = "4bf92f3577b34da6a3ce929d0e0e4736", "5bf92f3577b34da6a3ce929d0e0e4736"

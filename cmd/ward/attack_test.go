@@ -76,6 +76,7 @@ func openFolders(t *testing.T, file string) {
 }
 
 func TestAttackFindsNothingWhereAllGuardsStand(t *testing.T) {
+	t.Parallel()
 	junit := filepath.Join(t.TempDir(), "attack.xml")
 	code, r := attacked(t, sandbox.Off{}, "--junit", junit)
 	for _, d := range r.Differences {
@@ -101,6 +102,7 @@ func TestAttackFindsNothingWhereAllGuardsStand(t *testing.T) {
 
 // TestAttackFindsSeededHoles switches one guard off at a time.
 func TestAttackFindsSeededHoles(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		off  sandbox.Off
 		want []string // starts of requests that must be among the differences
@@ -110,6 +112,7 @@ func TestAttackFindsSeededHoles(t *testing.T) {
 		"private root":       {sandbox.Off{Root: true}, []string{"passwd:", "sysfs:"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			code, r := attacked(t, c.off, "--from", "inside", "--service", "lonely")
 			if code != 1 {
 				t.Errorf("exit %d", code)
@@ -128,6 +131,7 @@ func TestAttackFindsSeededHoles(t *testing.T) {
 // TestAttackFindsRightsThatTheFileDoesNotGive compares what runs with another plan: to the attack that is
 // an agent that lets too much through, and one that refuses too much.
 func TestAttackFindsRightsThatTheFileDoesNotGive(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, attackedServices, nil)
 	running, err := wardtest.Load(w.File)
 	if err != nil {
@@ -184,6 +188,7 @@ func TestAttackFindsRightsThatTheFileDoesNotGive(t *testing.T) {
 }
 
 func TestAttackSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, attackedServices, nil)
 	for name, c := range map[string]struct {
 		args []string
@@ -205,6 +210,7 @@ func TestAttackSaysWhatIsWrong(t *testing.T) {
 
 // TestAttackRaisesNoFalseAlarm attacks programs that others wrote, each runtime's profile among them.
 func TestAttackRaisesNoFalseAlarm(t *testing.T) {
+	t.Parallel()
 	for _, p := range []string{"nginx", "node", "python3", "java", "redis-server"} {
 		need.Program(t, p)
 	}

@@ -100,6 +100,7 @@ func (c *toyCollector) has(t *testing.T, trace string) bool {
 
 // TestCollectorsGetMetricsAndTraces sends to two of them, one of which is down at first; only control's way out leads there.
 func TestCollectorsGetMetricsAndTraces(t *testing.T) {
+	t.Parallel()
 	binary, text := &toyCollector{metrics: map[string]bool{}}, &toyCollector{metrics: map[string]bool{}, down: 2}
 	a, b := httptest.NewServer(binary), httptest.NewServer(text)
 	defer a.Close()
@@ -136,6 +137,7 @@ func TestCollectorsGetMetricsAndTraces(t *testing.T) {
 }
 
 func TestTheExamplesForCollectorsAreRight(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("../../docs/watch-otlp.md")
 	if err != nil {
 		t.Fatal(err)

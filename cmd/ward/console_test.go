@@ -50,6 +50,7 @@ func openedWith(t *testing.T, w *wardtest.World, args ...string) *url.URL {
 
 // TestTheConsoleShowsAndActs: a link, a browser's cookie, an attack on the map, and a service cut off from its page; all of it in the ledger.
 func TestTheConsoleShowsAndActs(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, twoServices, nil)
 	u := opened(t, w)
 	if !strings.HasPrefix(u.Host, "127.") || strings.HasPrefix(u.Host, "127.0.0.1:") {
@@ -125,6 +126,7 @@ func TestTheConsoleShowsAndActs(t *testing.T) {
 
 // TestTheConsolesListenerLeadsNowhereElse: no other name, and nothing of the administrators' API, which asks for nobody.
 func TestTheConsolesListenerLeadsNowhereElse(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, twoServices, nil)
 	if code, _, errs := say("console", "--listen", "0.0.0.0:0", "-f", w.File); code != 2 || !strings.Contains(errs, "an address of this machine alone") {
 		t.Errorf("%d %s", code, errs)

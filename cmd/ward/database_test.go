@@ -156,6 +156,7 @@ func (d *databases) ask(service, path string, q ...string) string {
 }
 
 func TestServicesUseADatabaseWithoutPassword(t *testing.T) {
+	t.Parallel()
 	d := startDatabases(t, databaseModel)
 	for name, c := range map[string]struct {
 		service, path, dsn, q, want string
@@ -234,6 +235,7 @@ func TestRotationLosesNoConnection(t *testing.T) {
 // TestKilledPartsLoseNoUserForGood: while control is away services go on with what they have; an agent that was killed has forgotten
 // its users, so that others are made, and those from before are swept when their time has passed.
 func TestKilledPartsLoseNoUserForGood(t *testing.T) {
+	t.Parallel()
 	d := startDatabases(t, databaseModel)
 	made := func() string { return d.ask("orders", "/sql", "dsn", d.dsn(""), "q", "SELECT session_user") }
 	before := made()
@@ -296,6 +298,7 @@ databases:
 
 // TestDatabaseThatIsAServiceMakesUsersToo: PostgreSQL in a sandbox, as Debian ships it.
 func TestDatabaseThatIsAServiceMakesUsersToo(t *testing.T) {
+	t.Parallel()
 	bins, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if len(bins) == 0 {
 		need.Missing(t, "Debian's PostgreSQL isn't installed")
@@ -322,6 +325,7 @@ func startup(code uint32, rest string) string {
 
 // TestAttacksOnTheLogin by bytes that no driver sends.
 func TestAttacksOnTheLogin(t *testing.T) {
+	t.Parallel()
 	d := startDatabases(t, databaseModel)
 	const v3 = 3 << 16
 	to := fmt.Sprintf("db.example:%d", d.pg.Port)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -52,7 +51,8 @@ func generous(t *testing.T) func(string) string {
 	}
 }
 
-// runDemo runs the demo; the shop must work, and every attack succeed without Ward.
+// runDemo runs the demo; the shop must work, and every attack succeed without Ward. Nothing may run beside it: it writes a program and
+// runs it, which fails when somebody else starts a process meanwhile (ETXTBSY).
 func runDemo(t *testing.T, c demo.Config) demo.Report {
 	t.Helper()
 	program, err := exec.LookPath("ward")
@@ -60,7 +60,6 @@ func runDemo(t *testing.T, c demo.Config) demo.Report {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	t.Setenv("WARD_KEY_FILE", filepath.Join(dir, "key"))
 	var out bytes.Buffer
 	c.Program, c.Dir, c.Out, c.Notes, c.Once, c.JSON = program, dir, &out, io.Discard, true, true
 	err = demo.Run(t.Context(), c)

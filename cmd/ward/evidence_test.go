@@ -30,6 +30,7 @@ func say(args ...string) (code int, out, errs string) {
 
 // TestEvidenceOfARunningWard asks the running application, and then its folder, what happened.
 func TestEvidenceOfARunningWard(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, twoServices, nil)
 	_, a := w.Get("/call?url=http://catalog:8080/books/1&url=http://catalog:8080/admin/keys")
 	id := regexp.MustCompile(`d-[a-z2-7]{10}`).FindString(a.Called["http://catalog:8080/admin/keys"])
@@ -134,6 +135,7 @@ services:
 `
 
 func TestUnused(t *testing.T) {
+	t.Parallel()
 	now := time.Date(2026, 3, 31, 12, 0, 0, 0, time.UTC)
 	ago := func(days int) time.Time { return now.AddDate(0, 0, -days) }
 	m, problems := wardfile.Parse("ward.yaml", strings.NewReader(unusedModel))
@@ -252,6 +254,7 @@ services:
 // TestLearn runs an application that lacks grants: while it learns they aren't missed, afterwards the file has them, and
 // nothing more was open.
 func TestLearn(t *testing.T) {
+	t.Parallel()
 	dir, url := wardtest.Folder(t, unlearnt)
 	file := filepath.Join(dir, "ward.yaml")
 	before, err := os.ReadFile(file)

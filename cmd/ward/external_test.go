@@ -38,6 +38,7 @@ externals:
 
 // TestExternalsAreReachedByTheirRealNameAndRoutes: the service speaks plain HTTP to the real name; Ward speaks verified TLS outside.
 func TestExternalsAreReachedByTheirRealNameAndRoutes(t *testing.T) {
+	t.Parallel()
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "outside ", r.Host, r.URL.Path) })
 	cards, plain := httptest.NewTLSServer(h), httptest.NewServer(h)
 	defer cards.Close()

@@ -40,6 +40,7 @@ func auditRecords(t *testing.T, file string, flags ...string) []ledger.Record {
 
 // TestAllowedCallsAreKeptWhenAskedFor: as counts, beside denials; and the ledger is searched while it runs as while it doesn't.
 func TestAllowedCallsAreKeptWhenAskedFor(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, twoServices+"watch: {ledger: {allowed: catalog}}\n", nil)
 	for range 3 {
 		w.Get("/call?url=http://catalog:8080/books/1&url=http://catalog:8080/admin")
@@ -81,6 +82,7 @@ func TestAllowedCallsAreKeptWhenAskedFor(t *testing.T) {
 
 // TestLedgerIsAnchoredAndProved: to a file that another host keeps, and to a webhook through the agent; an older ledger that is put back is found.
 func TestLedgerIsAnchoredAndProved(t *testing.T) {
+	t.Parallel()
 	var hooked atomic.Int64
 	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
@@ -139,6 +141,7 @@ func TestLedgerIsAnchoredAndProved(t *testing.T) {
 
 // TestLedgerIsExported: to a receiver, which gets each record once over two runs.
 func TestLedgerIsExported(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

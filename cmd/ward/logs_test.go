@@ -29,6 +29,7 @@ printf 'flood is over\n'
 `
 
 func TestLogsAreSearched(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, strings.Replace(twoServices, "  lonely:\n    run: [./toy]", "  lonely:\n    files: {read: [print.sh]}\n    restart: on-failure\n    run: [sh, print.sh]", 1), func(c *up.Config) {
 		if err := os.WriteFile(filepath.Join(filepath.Dir(c.File), "print.sh"), []byte(printing), 0o600); err != nil {
 			t.Fatal(err)

@@ -42,6 +42,7 @@ func toldWebhook(t *testing.T) (url string, tests, findings, beats chan string) 
 
 // TestAnAttackIsTold attacks from outside; one message is with the webhook within 5 s. Only control's way out leads there.
 func TestAnAttackIsTold(t *testing.T) {
+	t.Parallel()
 	url, tests, findings, beats := toldWebhook(t)
 	yaml := twoServices + fmt.Sprintf(`watch:
   never_block: 127.0.0.1
@@ -108,6 +109,7 @@ func TestAnAttackIsTold(t *testing.T) {
 }
 
 func TestTheExamplesForNotificationsAreRight(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("../../docs/notifications.md")
 	if err != nil {
 		t.Fatal(err)

@@ -99,6 +99,7 @@ public class Server { public static void main(String[] a) throws Exception {
 }
 
 func TestProgramsOfOthersRunUnchanged(t *testing.T) {
+	t.Parallel()
 	for _, p := range []string{"nginx", "node", "python3", "java", "redis-server"} {
 		need.Program(t, p)
 	}

@@ -17,6 +17,7 @@ import (
 
 // TestPasskeyAttacksInABrowser: real answers of a browser's authenticator, used as a thief would.
 func TestPasskeyAttacksInABrowser(t *testing.T) {
+	t.Parallel()
 	need.Program(t, "chromium")
 	w := wardtest.Start(t, peopleModel, nil)
 	type try struct {
@@ -49,7 +50,7 @@ func TestPasskeyAttacksInABrowser(t *testing.T) {
 		t.Error(diff)
 	}
 	flagged := func() (out []ledger.Record) {
-		code, lines := ward(t, w, "", "audit", "--json", "--kind", "flag.passkey-clone")
+		code, lines := runWard(t, w, "", "audit", "--json", "--kind", "flag.passkey-clone")
 		if code != 0 {
 			t.Fatal(code, lines)
 		}

@@ -1,24 +1,22 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/jose"
 	"github.com/wardhq/ward/internal/demo/visitor"
 	"github.com/wardhq/ward/internal/wardtest"
 	"github.com/wardhq/ward/internal/wardtest/need"
 	"github.com/wardhq/ward/internal/wardtest/npm"
+	"github.com/wardhq/ward/internal/wardtest/smtp"
 )
 
 const peopleModel = `
@@ -72,6 +70,7 @@ func (s *seen) step(t *testing.T, name string) (origin, path, text string) {
 }
 
 func TestPeopleSignInWithABrowser(t *testing.T) {
+	t.Parallel()
 	need.Program(t, "chromium")
 	w := wardtest.Start(t, peopleModel, nil)
 	var s seen
@@ -123,6 +122,7 @@ func get(t *testing.T, b *visitor.Browser, url string, fields ...string) visitor
 
 // The user goes through the chain to the second service, and only while the user's request lives.
 func TestUserReachesTheSecondService(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, peopleModel, nil)
 	b := person(t, w, "ada@example.com")
 	for pass, want := range map[string]string{
@@ -176,6 +176,7 @@ func TestSigningOutEndsEverySessionWithinASecond(t *testing.T) {
 
 // A service gets a token without any stored secret, and it is bound to its certificate.
 func TestServicesGetTokensWithTheirSVID(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, peopleModel, nil)
 	b := visitor.New(visitor.Transport(w.Roots()), "")
 	ask := func(more string) visitor.Page {
@@ -207,14 +208,6 @@ func TestServicesGetTokensWithTheirSVID(t *testing.T) {
 	}
 }
 
-// ward runs a verb on the world's file.
-func ward(t *testing.T, w *wardtest.World, in string, args ...string) (int, string) {
-	t.Helper()
-	var out bytes.Buffer
-	code := run(cli.Env{In: strings.NewReader(in), Out: &out, Err: &out}, append(args, "-f", w.File))
-	return code, out.String()
-}
-
 // Staff come to the administration with a second factor only: they are led through it, and back.
 func TestStaffIsLedThroughStepUp(t *testing.T) {
 	w := wardtest.Start(t, peopleModel, nil)
@@ -225,7 +218,7 @@ func TestStaffIsLedThroughStepUp(t *testing.T) {
 	if p := get(t, b, w.URL+"/admin"); p.Status != 403 || p.URL.Path != "/admin" {
 		t.Fatalf("not staff: %d at %s", p.Status, p.URL)
 	}
-	if code, out := ward(t, w, "", "users", "set", "grace@example.com", "--group", "staff"); code != 0 || !strings.Contains(out, "groups staff") {
+	if code, out := runWard(t, w, "", "users", "set", "grace@example.com", "--group", "staff"); code != 0 || !strings.Contains(out, "groups staff") {
 		t.Fatal(code, out)
 	}
 	began := time.Now()
@@ -251,7 +244,7 @@ func TestStaffIsLedThroughStepUp(t *testing.T) {
 		}
 	}
 	// The rights are gone as soon as the group is.
-	if code, out := ward(t, w, "", "users", "set", "grace@example.com", "--no-group", "staff"); code != 0 {
+	if code, out := runWard(t, w, "", "users", "set", "grace@example.com", "--no-group", "staff"); code != 0 {
 		t.Fatal(out)
 	}
 	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
@@ -266,6 +259,7 @@ func TestStaffIsLedThroughStepUp(t *testing.T) {
 }
 
 func TestPeopleClientsAndTokensAreAdministered(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, peopleModel, nil)
 	if !strings.Contains(w.Log.String(), "this link makes the first administrator, once: "+pagesOf(w.URL)+"/first?") {
 		t.Errorf("no link for the first administrator:\n%s", w.Log)
@@ -303,7 +297,7 @@ func TestPeopleClientsAndTokensAreAdministered(t *testing.T) {
 		{"tokens inspect", "", 1, "standard input"},
 		{"tokens inspect", "eyJhbGciOiJFUzI1NiJ9.e30.AAAA", 1, "nobody here signed it"},
 	} {
-		if code, out := ward(t, w, tt.in, strings.Fields(tt.args)...); code != tt.code || !strings.Contains(out, tt.want) {
+		if code, out := runWard(t, w, tt.in, strings.Fields(tt.args)...); code != tt.code || !strings.Contains(out, tt.want) {
 			t.Errorf("ward %s: exit %d\n%s", tt.args, code, out)
 		}
 	}
@@ -315,7 +309,7 @@ func TestPeopleClientsAndTokensAreAdministered(t *testing.T) {
 	if err := json.Unmarshal([]byte(p.Body), &token); err != nil {
 		t.Fatal(err)
 	}
-	if code, out := ward(t, w, token.Access, "tokens", "inspect"); code != 0 || !strings.Contains(out, "by this application's provider\ncounts") {
+	if code, out := runWard(t, w, token.Access, "tokens", "inspect"); code != 0 || !strings.Contains(out, "by this application's provider\ncounts") {
 		t.Errorf("exit %d: %s", code, out)
 	}
 	// The REST API at the pages' host asks for an administrator.
@@ -328,6 +322,7 @@ func TestPeopleClientsAndTokensAreAdministered(t *testing.T) {
 
 // A foreign authority's tokens count where ward.yaml declares it; its keys come through control, whose only way out is the agent's.
 func TestForeignTokensCount(t *testing.T) {
+	t.Parallel()
 	key, err := jose.GenerateKey(jose.RS256)
 	if err != nil {
 		t.Fatal(err)
@@ -375,30 +370,13 @@ func TestForeignTokensCount(t *testing.T) {
 
 // Mail leaves through the agent to the server that ward.yaml names, and to nobody else.
 func TestMailLeavesThroughTheAgent(t *testing.T) {
-	const python = "/usr/bin/python3"
-	if out, err := exec.Command(python, "-c", "import aiosmtpd").CombinedOutput(); err != nil {
-		need.Missing(t, "python3-aiosmtpd: "+string(out))
-	}
-	port := wardtest.FreePort(t)
-	server := exec.CommandContext(t.Context(), python, "-u", "-m", "aiosmtpd", "-n", "-l", fmt.Sprintf("127.0.0.1:%d", port), "-c", "aiosmtpd.handlers.Debugging", "stdout")
-	said := &wardtest.Log{}
-	server.Stdout, server.Stderr = said, said
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	w := wardtest.Start(t, strings.Replace(peopleModel, "  groups: [staff]\n", fmt.Sprintf("  groups: [staff]\n  mail: {from: \"Harbour Books <shop@example.com>\", smtp: \"smtp://127.0.0.1:%d\"}\n", port), 1), nil)
-	if code, out := ward(t, w, "", "users", "add", "bob@example.com", "--name", "Bob"); code != 0 {
+	t.Parallel()
+	server := smtp.Start(t, "plain")
+	w := wardtest.Start(t, strings.Replace(peopleModel, "  groups: [staff]\n", fmt.Sprintf("  groups: [staff]\n  mail: {from: \"Harbour Books <shop@example.com>\", smtp: \"smtp://127.0.0.1:%d\"}\n", server.Port), 1), nil)
+	if code, out := runWard(t, w, "", "users", "add", "bob@example.com", "--name", "Bob"); code != 0 {
 		t.Fatal(out)
 	}
-	for range 200 {
-		if strings.Contains(said.String(), "bob@example.com") && strings.Contains(said.String(), "Harbour Books") {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
+	if m := server.Next(t); len(m.To) != 1 || m.To[0] != "bob@example.com" || !strings.Contains(m.Data, "Harbour Books") {
+		t.Errorf("%+v", m)
 	}
-	t.Errorf("no mail came:\n%s", said)
 }

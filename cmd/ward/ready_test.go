@@ -13,6 +13,7 @@ import (
 )
 
 func TestUpDoesntClaimToBeReadyWhileAServiceFails(t *testing.T) {
+	t.Parallel()
 	dir, _ := wardtest.Folder(t, `
 app: test
 gateway: {listen: "127.0.0.1:{{port}}"}

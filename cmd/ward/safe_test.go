@@ -106,6 +106,7 @@ func digest(value string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte
 // TestSecretsReachTheirServiceAndNobodyElse through the real system: a file, a variable, the descriptor; not another service, not the
 // disk, not the plan that roles get.
 func TestSecretsReachTheirServiceAndNobodyElse(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, safeModel, nil)
 	session, token := reveal(t, w, "session"), reveal(t, w, "api-token")
 	if code, got := ask(t, w, "/digest", "path", "/run/secrets/session"); code != http.StatusOK || got != digest(session) || len(session) != 32 {
@@ -148,6 +149,7 @@ func TestSecretsReachTheirServiceAndNobodyElse(t *testing.T) {
 
 // TestNewValueReachesTheRunningService in place; and an older one comes back by rollback.
 func TestNewValueReachesTheRunningService(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, safeModel, nil)
 	token := reveal(t, w, "api-token")
 	if code, out := runWard(t, w, "first value\n", "secrets", "set", "session"); code != 0 || !strings.Contains(out, "to service web: file") || strings.Contains(out, "first value") {
@@ -197,6 +199,7 @@ func TestNewValueReachesTheRunningService(t *testing.T) {
 
 // TestServiceWaitsForASecretWithoutValue, and starts when it comes.
 func TestServiceWaitsForASecretWithoutValue(t *testing.T) {
+	t.Parallel()
 	model := strings.Replace(safeModel, "late: {generate: password}", "late: {}", 1)
 	done := make(chan *wardtest.World, 1)
 	dir := make(chan string, 1)
@@ -217,6 +220,7 @@ func TestServiceWaitsForASecretWithoutValue(t *testing.T) {
 
 // TestServicesUseKeysAsTheFileSays: by the SDK, through the agent, and no other way.
 func TestServicesUseKeysAsTheFileSays(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, safeModel, nil)
 	in := []string{"class", "addresses", "row", "7", "owner", "ada"}
 	code, sealed := ask(t, w, "/seal", append(in, "value", "1 Quay Street")...)
@@ -270,6 +274,7 @@ func onStart(file chan<- string) func(c *up.Config) {
 
 // TestSecretsAreFoundWhereTheyMustNotBe: in a log, which gets asterisks instead, in files, and in git's history.
 func TestSecretsAreFoundWhereTheyMustNotBe(t *testing.T) {
+	t.Parallel()
 	model := strings.Replace(safeModel, "secrets:\n  session", "secrets:\n  bait: {canary: true, generate: password}\n  session", 1)
 	w := wardtest.Start(t, model, nil)
 	const value = "correct horse battery staple"

@@ -19,8 +19,8 @@ import (
 	"github.com/wardhq/ward/internal/wardtest/need"
 )
 
-// advisories builds an index that knows one hole of left-pad, exploited or not, and makes it the user's.
-func advisories(t *testing.T, exploited bool) {
+// advisories builds an index that knows one hole of left-pad, exploited or not.
+func advisories(t *testing.T, exploited bool) (db string) {
 	t.Helper()
 	dir := t.TempDir()
 	kev := `{"vulnerabilities":[{"cveID":"CVE-2025-9"}]}`
@@ -35,11 +35,11 @@ func advisories(t *testing.T, exploited bool) {
 	} {
 		write(t, filepath.Join(dir, name), text)
 	}
-	db := filepath.Join(dir, "advisories.db")
+	db = filepath.Join(dir, "advisories.db")
 	if _, err := scan.BuildData(t.Context(), db, []scan.DataSource{{Location: filepath.Join(dir, "osv")}}, scan.DataOptions{KEV: filepath.Join(dir, "kev.json")}); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("WARD_ADVISORIES", db)
+	return db
 }
 
 func write(t *testing.T, file, text string) {
@@ -68,7 +68,7 @@ func TestAServiceWithAnExploitedHoleIsNotStarted(t *testing.T) {
 		"answered for it": {true, "scan: {refuse: exploited, ignore: [{id: CVE-2026-1, reason: it is behind a filter, until: 2999-01-01}]}", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			advisories(t, c.exploited)
+			t.Setenv("WARD_ADVISORIES", advisories(t, c.exploited))
 			var refuse scanning.Refusals
 			yaml := strings.Replace(strings.Replace(twoServices, "services:", c.scan+"\nservices:", 1), "  catalog:\n", "  catalog:\n    source: catalog-src\n", 1)
 			w := wardtest.Start(t, yaml, func(conf *up.Config) {
@@ -98,7 +98,7 @@ func TestAServiceWithAnExploitedHoleIsNotStarted(t *testing.T) {
 // sinceIsNobodysToForge walks --since over history and a bill of materials, and attacks it: with a report of the attacker's that has the commit's name, and with a filter that the repository names.
 func sinceIsNobodysToForge(t *testing.T, dir, report string, git func(...string), ask func(int, ...string) string) {
 	t.Helper()
-	t.Chdir(dir)
+	at := func(name string) string { return filepath.Join(dir, name) }
 	forged, err := os.ReadFile(report)
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func sinceIsNobodysToForge(t *testing.T, dir, report string, git func(...string)
 	key := func(end string) string { return "k = \"AKIA" + "QYLPMN5HFIQR7" + end + "\"\n" }
 	leak := func(end string) {
 		for _, text := range []string{key(end), ""} {
-			write(t, "s.py", text)
+			write(t, at("s.py"), text)
 			git("add", "s.py")
 			git("commit", "-q", "-m", "leak")
 		}
@@ -122,37 +122,37 @@ func sinceIsNobodysToForge(t *testing.T, dir, report string, git func(...string)
 	if out := ask(1, ".", "--only", "secrets", "--since", "leaked"); !strings.Contains(out, "1 suppressed") {
 		t.Error(out)
 	}
-	write(t, "bom.json", `{"bomFormat":"CycloneDX","specVersion":"1.6","components":[{"type":"library","name":"left-pad","version":"1.3.0","purl":"pkg:npm/left-pad@1.3.0"}]}`)
+	write(t, at("bom.json"), `{"bomFormat":"CycloneDX","specVersion":"1.6","components":[{"type":"library","name":"left-pad","version":"1.3.0","purl":"pkg:npm/left-pad@1.3.0"}]}`)
 	ask(1, ".", "--only", "dependencies", "--since", "HEAD", "--sbom", "bom.json")
 	git("branch", "base")
-	write(t, "base", string(forged))
+	write(t, at("base"), string(forged))
 	if out := ask(2, ".", "--since", "base"); !strings.Contains(out, "a file, too") {
 		t.Error(out)
 	}
 	ask(1, ".", "--since", "./base")
-	write(t, ".gitattributes", "*.js filter=trap\n")
+	write(t, at(".gitattributes"), "*.js filter=trap\n")
 	git("add", ".gitattributes")
 	git("commit", "-q", "-m", "second")
-	git("config", "filter.trap.smudge", "touch "+filepath.Join(dir, "sprung")+"; cat")
+	git("config", "filter.trap.smudge", "touch "+at("sprung")+"; cat")
 	ask(1, ".", "--since", "HEAD")
-	if _, err := os.Stat("sprung"); err == nil {
+	if _, err := os.Stat(at("sprung")); err == nil {
 		t.Error("git ran a program of the repository's")
 	}
 }
 
 // TestScanCommand walks the verb as a pipeline does.
 func TestScanCommand(t *testing.T) {
-	advisories(t, true)
-	dir := t.TempDir()
+	t.Parallel()
+	db, dir := advisories(t, true), t.TempDir()
 	write(t, filepath.Join(dir, "package-lock.json"), leftPad)
 	write(t, filepath.Join(dir, "index.js"), "require('left-pad')\n")
 	ask := func(code int, args ...string) string {
 		t.Helper()
-		var out bytes.Buffer
-		if got := run(cli.Env{Out: &out, Err: &out}, append([]string{"scan"}, args...)); got != code {
-			t.Errorf("ward scan %v: code %d\n%s", args, got, out.String())
+		got, out, errs := process{dir: dir, env: []string{"WARD_ADVISORIES=" + db}}.run(t, append([]string{"scan"}, args...)...)
+		if got != code {
+			t.Errorf("ward scan %v: code %d\n%s%s", args, got, out, errs)
 		}
-		return out.String()
+		return out + errs
 	}
 	if out := ask(1, dir); !strings.Contains(out, "left-pad 1.3.0 → 1.3.1") || !strings.Contains(out, "exploited in the wild") {
 		t.Error(out)
@@ -191,7 +191,7 @@ func TestScanCommand(t *testing.T) {
 	if out := ask(0, "rules"); !strings.Contains(out, "ward-no-limits") {
 		t.Error(out)
 	}
-	t.Setenv("WARD_ADVISORIES", filepath.Join(dir, "none"))
+	db = filepath.Join(dir, "none")
 	if out := ask(1, dir); !strings.Contains(out, "ward scan db update") {
 		t.Error(out)
 	}
@@ -199,6 +199,7 @@ func TestScanCommand(t *testing.T) {
 
 // TestReadyFilesPassTheirOwnScan: what Ward hands out for pipelines has none of the weaknesses that it looks for.
 func TestReadyFilesPassTheirOwnScan(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for name, file := range map[string]string{"github": ".github/workflows/ward.yml", "gitlab": ".gitlab-ci.yml", "pre-commit": "hook"} {
 		var out bytes.Buffer

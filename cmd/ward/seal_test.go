@@ -22,6 +22,11 @@ import (
 func newKit(t *testing.T, w *wardtest.World) string {
 	t.Helper()
 	code, out := runWard(t, w, "", "seal", "kit")
+	return kitIn(t, code, out)
+}
+
+func kitIn(t *testing.T, code int, out string) string {
+	t.Helper()
 	for line := range strings.Lines(out) {
 		if strings.HasPrefix(line, "AGE-SECRET-KEY-1") {
 			return line
@@ -34,15 +39,14 @@ func newKit(t *testing.T, w *wardtest.World) string {
 // restoreIn runs ward restore in an empty folder with a key file of its own.
 func restoreIn(t *testing.T, dir, backup, kit string) (int, string) {
 	t.Helper()
-	t.Setenv("WARD_KEY_FILE", filepath.Join(dir, "key"))
-	var out bytes.Buffer
-	code := run(cli.Env{In: strings.NewReader(kit), Out: &out, Err: &out}, []string{"restore", backup, "-f", filepath.Join(dir, "ward.yaml")})
-	return code, out.String()
+	code, out, errs := process{in: kit, env: []string{"WARD_KEY_FILE=" + filepath.Join(dir, "key")}}.run(t, "restore", backup, "-f", filepath.Join(dir, "ward.yaml"))
+	return code, out + errs
 }
 
 // TestBackupUnderLoadRestoresElsewhere: everything that was acknowledged before it began is in it, nothing is half, and it opens on another
 // machine, by the recovery kit alone.
 func TestBackupUnderLoadRestoresElsewhere(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, safeModel, nil)
 	kit := newKit(t, w)
 	if code, out := runWard(t, w, "acknowledged", "secrets", "set", "session"); code != 0 {
@@ -113,6 +117,7 @@ func TestBackupUnderLoadRestoresElsewhere(t *testing.T) {
 
 // TestDamagedOrForgedBackupsAreRefused, and leave nothing behind.
 func TestDamagedOrForgedBackupsAreRefused(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, safeModel, nil)
 	kit := newKit(t, w)
 	file := filepath.Join(t.TempDir(), "b.age")
@@ -190,6 +195,7 @@ func TestDamagedOrForgedBackupsAreRefused(t *testing.T) {
 
 // TestSealChangesWhileTheApplicationRuns, and the next start needs the new one.
 func TestSealChangesWhileTheApplicationRuns(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, safeModel, nil)
 	if _, out := runWard(t, w, "", "seal", "status"); !strings.Contains(out, "seal          file") || !strings.Contains(out, "Warning") {
 		t.Errorf("status: %s", out)
@@ -204,34 +210,39 @@ func TestSealChangesWhileTheApplicationRuns(t *testing.T) {
 	if err := os.WriteFile(words, []byte("correct horse battery staple\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("WARD_PASSPHRASE_FILE", words)
-	if code, out := runWard(t, w, "", "seal", "migrate", "--to", "passphrase"); code != 0 {
+	knowing := func(in string, args ...string) (int, string) {
+		code, out, errs := process{in: in, env: []string{"WARD_PASSPHRASE_FILE=" + words}}.run(t, append(args, "-f", w.File)...)
+		return code, out + errs
+	}
+	if code, out := knowing("", "seal", "migrate", "--to", "passphrase"); code != 0 {
 		t.Fatalf("migrate: %d %s", code, out)
 	}
-	if _, out := runWard(t, w, "", "seal", "status"); !strings.Contains(out, "passphrase") {
+	if _, out := knowing("", "seal", "status"); !strings.Contains(out, "passphrase") {
 		t.Errorf("status: %s", out)
 	}
-	kit := newKit(t, w)
-	if code, out := runWard(t, w, kit, "seal", "test"); code != 0 {
+	code, out := knowing("", "seal", "kit")
+	kit := kitIn(t, code, out)
+	if code, out := knowing(kit, "seal", "test"); code != 0 {
 		t.Errorf("the kit under a passphrase: %d %s", code, out)
 	}
 	// The passphrase is lost; the kit brings the key file back.
 	if err := os.WriteFile(words, []byte("another passphrase\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, out := runWard(t, w, "", "seal", "kit"); code != 1 || !strings.Contains(out, "the passphrase is wrong") {
+	if code, out := knowing("", "seal", "kit"); code != 1 || !strings.Contains(out, "the passphrase is wrong") {
 		t.Errorf("a wrong passphrase: %d %s", code, out)
 	}
-	if code, out := runWard(t, w, kit, "seal", "recover"); code != 0 {
+	if code, out := knowing(kit, "seal", "recover"); code != 0 {
 		t.Errorf("recover: %d %s", code, out)
 	}
-	if _, out := runWard(t, w, "", "seal", "status"); !strings.Contains(out, "seal          file") {
+	if _, out := knowing("", "seal", "status"); !strings.Contains(out, "seal          file") {
 		t.Errorf("status: %s", out)
 	}
 }
 
 // TestNoBackupForAnExchangedKit: who can write the root key's file, but not open it, puts a recipient of their own there, and waits for a backup.
 func TestNoBackupForAnExchangedKit(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, safeModel, nil)
 	newKit(t, w)
 	theirs, err := age.GenerateX25519Identity()

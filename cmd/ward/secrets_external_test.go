@@ -39,6 +39,7 @@ externals:
 
 // TestSecretsAreUsedWithoutBeingSeen through the real system: the agent adds them, and nothing of them comes back.
 func TestSecretsAreUsedWithoutBeingSeen(t *testing.T) {
+	t.Parallel()
 	cards := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/v1/away" {
 			http.Redirect(w, r, "http://www.example.com:81/stolen", http.StatusFound)
@@ -99,6 +100,7 @@ func TestSecretsAreUsedWithoutBeingSeen(t *testing.T) {
 
 // TestResponsesOfTheGatewayShowNoSecret: what a service says of one comes out as asterisks, and raises a flag.
 func TestResponsesOfTheGatewayShowNoSecret(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, strings.Replace(safeModel, "secrets:\n  session", "secrets:\n  bait: {canary: true, generate: password}\n  session", 1), nil)
 	session, bait := reveal(t, w, "session"), reveal(t, w, "bait")
 	wardtest.Eventually(t, "the file comes masked", func() bool {

@@ -326,7 +326,6 @@ func TestTheShopsOrdinaryUseIsNoAlarm(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	t.Setenv("WARD_KEY_FILE", filepath.Join(dir, "key"))
 	err = demo.Peace(t.Context(), demo.Config{Program: program, Dir: dir, Out: io.Discard, Notes: io.Discard}, func(file, url string) {
 		if n := crawl(t, from("127.0.0.80"), url); n < 15 {
 			t.Errorf("the crawler saw %d pages", n)

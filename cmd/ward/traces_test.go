@@ -9,6 +9,7 @@ import (
 
 // A gateway that was taken over reports a span as the parent of its own parent, so that none is at the top.
 func TestACircleOfSpansHidesNothing(t *testing.T) {
+	t.Parallel()
 	span := func(id, parent byte, target string) telemetry.SpanRecord {
 		return telemetry.SpanRecord{ID: telemetry.SpanID{id}, Parent: telemetry.SpanID{parent}, Label: telemetry.Label{Caller: "web", Target: target, Route: "GET /"}, Took: 1}
 	}

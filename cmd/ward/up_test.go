@@ -45,6 +45,7 @@ services:
 `
 
 func TestUpLetsGrantedCallsPassAndNoOthers(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, twoServices, nil)
 	if code, a := w.Get("/items/7"); code != 200 || a.Service != "web" || a.Caller != "spiffe://test.internal/ward/gateway" {
 		t.Errorf("an exposed route: %d %+v", code, a)
@@ -74,6 +75,7 @@ func TestUpLetsGrantedCallsPassAndNoOthers(t *testing.T) {
 }
 
 func TestSpoofedIdentityHeadersDontPass(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, twoServices, nil)
 	req, err := http.NewRequest(http.MethodGet, w.URL+"/", nil)
 	if err != nil {
@@ -95,6 +97,7 @@ func TestSpoofedIdentityHeadersDontPass(t *testing.T) {
 }
 
 func TestServiceCantSpeakInWardsName(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, twoServices, nil)
 	for _, h2 := range []bool{false, true} {
 		c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: h2}}
@@ -218,6 +221,7 @@ func TestKilledPartsComeBackUnderLoad(t *testing.T) {
 }
 
 func TestChangeOfModelAppliesWithoutDroppingConnections(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, twoServices, nil)
 	_, before := w.Get("/call?url=http://catalog:8080/admin")
 	if !strings.HasPrefix(before.Called["http://catalog:8080/admin"], "403") {
@@ -266,6 +270,7 @@ func TestChangeOfModelAppliesWithoutDroppingConnections(t *testing.T) {
 }
 
 func TestSecondUpSaysWhoRuns(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, twoServices, nil)
 	var out bytes.Buffer
 	code := run(cli.Env{In: strings.NewReader(""), Out: &out, Err: &out}, []string{"up", "-f", w.File})
@@ -275,6 +280,7 @@ func TestSecondUpSaysWhoRuns(t *testing.T) {
 }
 
 func TestLimitThatIsNotInForceIsSaid(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, strings.Replace(twoServices, "  lonely:", "  lonely:\n    limits: {cpu: 0.5}", 1), nil)
 	// As root the control groups of this machine carry it, where there are any.
 	own := false
@@ -291,6 +297,7 @@ func TestLimitThatIsNotInForceIsSaid(t *testing.T) {
 }
 
 func TestSupervisorWhoseSocketIsGoneIsNamed(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, twoServices, nil)
 	paths, err := up.FindPaths(w.File)
 	if err != nil {
@@ -313,6 +320,7 @@ func TestSupervisorWhoseSocketIsGoneIsNamed(t *testing.T) {
 
 // TestNothingOutlivesAKilledSupervisor runs the real command and kills it with -9.
 func TestNothingOutlivesAKilledSupervisor(t *testing.T) {
+	t.Parallel()
 	dir, url := wardtest.Folder(t, twoServices)
 	self, err := os.Executable()
 	if err != nil {

@@ -10,13 +10,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/mod/module"
 	modzip "golang.org/x/mod/zip"
 
-	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/cap/scan"
 	"github.com/wardhq/ward/internal/wardtest/need"
 )
@@ -27,8 +27,8 @@ type release struct {
 	code string
 }
 
-// proxy serves modules as the go command asks for them, and makes it the only one.
-func proxy(t *testing.T, modules map[string]map[string]release) {
+// proxy serves modules as the go command asks for them, and returns the environment in which it is the only one.
+func proxy(t *testing.T, modules map[string]map[string]release) (env []string) {
 	t.Helper()
 	answers := map[string][]byte{}
 	for name, versions := range modules {
@@ -55,10 +55,7 @@ func proxy(t *testing.T, modules map[string]map[string]release) {
 		w.Write(b)
 	}))
 	t.Cleanup(s.Close)
-	t.Setenv("GOPROXY", s.URL)
-	t.Setenv("GONOPROXY", "none")
-	t.Setenv("GOSUMDB", "off")
-	t.Setenv("GOFLAGS", "-mod=mod")
+	return []string{"GOPROXY=" + s.URL, "GONOPROXY=none", "GOSUMDB=off", "GOFLAGS=-mod=mod"}
 }
 
 func git(t *testing.T, dir string, args ...string) string {
@@ -72,9 +69,10 @@ func git(t *testing.T, dir string, args ...string) string {
 }
 
 // github is a forge without pull requests, which takes new ones from whoever has the token; internal/cap/update/internal/forge has the faithful one.
-func github(t *testing.T) (api string, asked *[]map[string]any) {
+func github(t *testing.T) (api string, asked func() []map[string]any) {
 	t.Helper()
-	asked = &[]map[string]any{}
+	var mu sync.Mutex
+	var all []map[string]any // guarded by mu
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.Header.Get("Authorization") != "Bearer tok-123":
@@ -86,7 +84,9 @@ func github(t *testing.T) (api string, asked *[]map[string]any) {
 			if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 				t.Error(err)
 			}
-			*asked = append(*asked, body)
+			mu.Lock()
+			all = append(all, body)
+			mu.Unlock()
 			w.WriteHeader(http.StatusCreated)
 			w.Write([]byte(`{"number":1,"html_url":"https://github.com/o/r/pull/1"}`))
 		default:
@@ -94,11 +94,15 @@ func github(t *testing.T) (api string, asked *[]map[string]any) {
 		}
 	}))
 	t.Cleanup(s.Close)
-	return s.URL, asked
+	return s.URL, func() []map[string]any {
+		mu.Lock()
+		defer mu.Unlock()
+		return all
+	}
 }
 
 // holes makes an index of one advisory for each module: everything below a version.
-func holes(t *testing.T, fixed map[string]string) {
+func holes(t *testing.T, fixed map[string]string) (db string) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, version := range fixed {
@@ -106,26 +110,27 @@ func holes(t *testing.T, fixed map[string]string) {
 		write(t, filepath.Join(dir, "osv", id+".json"), `{"schema_version":"1.7.0","id":"`+id+`","modified":"`+time.Now().UTC().Format(time.RFC3339)+`","summary":"a hole",
 			"affected":[{"package":{"ecosystem":"Go","name":"`+name+`"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"},{"fixed":"`+version+`"}]}]}]}`)
 	}
-	db := filepath.Join(dir, "advisories.db")
+	db = filepath.Join(dir, "advisories.db")
 	if _, err := scan.BuildData(t.Context(), db, []scan.DataSource{{Location: filepath.Join(dir, "osv")}}, scan.DataOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("WARD_ADVISORIES", db)
+	return db
 }
 
 // TestUpdateProposesWhatStandsItsTrial: of four weak parts one has a fix that works, which is so young that only the advisory speaks for it; one a fix that breaks the
 // application, one a young fix that can suddenly speak to the network, and one none. Nothing of the work tree changes.
 func TestUpdateProposesWhatStandsItsTrial(t *testing.T) {
+	t.Parallel()
 	need.Program(t, "go")
-	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // the log of first-seen releases is the user's own
 	long := time.Now().AddDate(0, -1, 0)
-	proxy(t, map[string]map[string]release{
+	env := proxy(t, map[string]map[string]release{
 		"example.com/good":  {"v1.0.0": {long, "package good\n\nfunc Do() int { return 1 }\n"}, "v1.0.1": {time.Now().Add(-time.Hour), "package good\n\nfunc Do() int { return 1 }\n"}},
 		"example.com/bad":   {"v1.0.0": {long, "package bad\n\nfunc Do() int { return 1 }\n"}, "v1.0.1": {long, "package bad\n\nfunc Do() int { return 2 }\n"}},
 		"example.com/young": {"v1.0.0": {long, "package young\n\nfunc Do() int { return 1 }\n"}, "v1.0.1": {time.Now().Add(-time.Hour), "package young\n\nimport _ \"net/http\"\n\nfunc Do() int { return 1 }\n"}},
 		"example.com/none":  {"v1.0.0": {long, "package none\n\nfunc Do() int { return 1 }\n"}},
 	})
-	holes(t, map[string]string{"example.com/good": "1.0.1", "example.com/bad": "1.0.1", "example.com/young": "1.0.1", "example.com/none": "9.0.0"})
+	db := holes(t, map[string]string{"example.com/good": "1.0.1", "example.com/bad": "1.0.1", "example.com/young": "1.0.1", "example.com/none": "9.0.0"})
+	env = append(env, "WARD_ADVISORIES="+db, "GITHUB_TOKEN=tok-123", "XDG_CACHE_HOME="+t.TempDir()) // the log of first-seen releases is the user's own
 	dir := t.TempDir()
 	git(t, dir, "init", "-q", "-b", "main")
 	var imports, sum, requires []string
@@ -138,7 +143,7 @@ func TestUpdateProposesWhatStandsItsTrial(t *testing.T) {
 	write(t, filepath.Join(dir, "app.go"), "package app\n\nimport (\n"+strings.Join(imports, "\n")+"\n)\n\nfunc Sum() int { return "+strings.Join(sum, " + ")+" }\n")
 	write(t, filepath.Join(dir, "app_test.go"), "package app\n\nimport \"testing\"\n\nfunc TestSum(t *testing.T) {\n\tif Sum() != 4 {\n\t\tt.Fatal(Sum())\n\t}\n}\n")
 	cmd := exec.Command("go", "mod", "tidy")
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
@@ -150,10 +155,9 @@ func TestUpdateProposesWhatStandsItsTrial(t *testing.T) {
 	git(t, remote, "init", "-q", "--bare")
 	git(t, dir, "remote", "add", "origin", "https://github.com/o/r.git")
 	git(t, dir, "remote", "set-url", "--push", "origin", remote)
-	t.Setenv("GITHUB_TOKEN", "tok-123")
-	var out, errs bytes.Buffer
-	if code := run(cli.Env{Out: &out, Err: &errs}, []string{"update", dir, "--json", "--propose", "--api", api}); code != 0 {
-		t.Fatalf("code %d: %s", code, errs.String())
+	code, out, errs := process{env: env}.run(t, "update", dir, "--json", "--propose", "--api", api)
+	if code != 0 {
+		t.Fatalf("code %d: %s", code, errs)
 	}
 	var r struct {
 		Proposals []struct {
@@ -163,11 +167,11 @@ func TestUpdateProposesWhatStandsItsTrial(t *testing.T) {
 		Held          []struct{ Name, Reason string }
 		Before, After int
 	}
-	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatal(err)
 	}
 	if len(r.Proposals) != 1 || len(r.Proposals[0].Changes) != 1 || r.Proposals[0].Changes[0].Name != "example.com/good" || r.Before != 4 || r.After != 3 {
-		t.Errorf("%s", out.String())
+		t.Error(out)
 	}
 	for name, want := range map[string]string{"example.com/bad": "fail", "example.com/young": "it can do more than the version in use", "example.com/none": "9.0.0"} {
 		held := ""
@@ -190,17 +194,16 @@ func TestUpdateProposesWhatStandsItsTrial(t *testing.T) {
 	if got := git(t, dir, "status", "--porcelain") + git(t, dir, "symbolic-ref", "--short", "HEAD"); got != "main" {
 		t.Errorf("the work tree: %s", got)
 	}
-	if len(*asked) != 1 || (*asked)[0]["base"] != "main" || (*asked)[0]["head"] != r.Proposals[0].Branch || git(t, remote, "rev-parse", r.Proposals[0].Branch) != git(t, dir, "rev-parse", r.Proposals[0].Branch) {
-		t.Errorf("proposed: %v", *asked)
+	if proposed := asked(); len(proposed) != 1 || proposed[0]["base"] != "main" || proposed[0]["head"] != r.Proposals[0].Branch || git(t, remote, "rev-parse", r.Proposals[0].Branch) != git(t, dir, "rev-parse", r.Proposals[0].Branch) {
+		t.Errorf("proposed: %v", proposed)
 	}
-	if strings.Contains(out.String()+errs.String(), "tok-123") {
+	if strings.Contains(out+errs, "tok-123") {
 		t.Error("the token is printed")
 	}
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.com/app\n\ngo 1.24\n\nrequire example.com/good v1.0.0\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	out.Reset()
-	if code := run(cli.Env{Out: &out, Err: &out}, []string{"update", dir}); code != 1 || !strings.Contains(out.String(), "aren't committed") {
-		t.Errorf("an uncommitted manifest: %d %s", code, out.String())
+	if code, out, errs := (process{env: env}).run(t, "update", dir); code != 1 || !strings.Contains(out+errs, "aren't committed") {
+		t.Errorf("an uncommitted manifest: %d %s%s", code, out, errs)
 	}
 }

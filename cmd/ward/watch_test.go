@@ -23,6 +23,7 @@ import (
 
 // TestEveryRequestIsCounted asks a running application, and reads what was counted at both places.
 func TestEveryRequestIsCounted(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, twoServices, nil)
 	for range 3 {
 		w.Get("/call?url=http://catalog:8080/books/1&url=http://catalog:8080/admin")
@@ -91,6 +92,7 @@ func TestEveryRequestIsCounted(t *testing.T) {
 }
 
 func TestMetricsAreServedToThisMachineAlone(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, twoServices, nil)
 	if code, _, errs := say("metrics", "--listen", "0.0.0.0:0", "-f", w.File); code != 2 || !strings.Contains(errs, "an address of this machine alone") {
 		t.Errorf("%d %s", code, errs)
@@ -144,6 +146,7 @@ func TestMetricsAreServedToThisMachineAlone(t *testing.T) {
 
 // TestATraceGoesThrough sees that a service gets a traceparent of its own hop, in the trace that the caller named.
 func TestATraceGoesThrough(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, twoServices, nil)
 	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	req, err := http.NewRequest(http.MethodGet, w.URL+"/call?pass=Traceparent&url=http://catalog:8080/books/1", nil)
@@ -180,6 +183,7 @@ func TestATraceGoesThrough(t *testing.T) {
 
 // TestARefusedCallLeavesItsWholeTrace follows a request from outside to the call that was refused on its way.
 func TestARefusedCallLeavesItsWholeTrace(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, twoServices, nil)
 	const parent = "00-0af7651916cd43dd8448eb211c80319%d-b7ad6b7169203331-00"
 	ask := func(n int, path string) {

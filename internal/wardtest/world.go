@@ -6,16 +6,21 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/wardhq/ward/internal/model/wardfile"
 	"github.com/wardhq/ward/internal/plan"
@@ -53,12 +58,33 @@ func (l *Log) String() string {
 	return l.b.String()
 }
 
+// Tests are the tests of a package that starts worlds.
+type Tests struct{ *testing.M }
+
+// Run runs them in an environment that is the same for all: none needs one of its own, so that they may run side by side. There is one key file, as a
+// user's applications have. They mostly wait, so twice as many run at once as there are processors, unless -parallel says otherwise.
+func (m Tests) Run() int {
+	dir, err := os.MkdirTemp("", "ward-key")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = errors.Join(
+			os.Setenv("WARD_KEY_FILE", filepath.Join(dir, "key")),
+			os.Setenv("GORACE", "atexit_sleep_ms=0"), // or else programs with the race detector wait a second at their end
+			flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))),
+		)
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return m.M.Run()
+}
+
 // Folder makes a folder with a model in it and the toy service as ./toy; {{port}} in the model becomes a free
 // port, {{dir}} the folder. The test binary must run Toy when its name is toy, and the stages and roles when they are asked for.
 func Folder(t testing.TB, yaml string) (dir, url string) {
 	t.Helper()
 	dir = t.TempDir()
-	t.Setenv("WARD_KEY_FILE", filepath.Join(t.TempDir(), "key"))
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -74,15 +100,26 @@ func Folder(t testing.TB, yaml string) (dir, url string) {
 	return dir, fmt.Sprintf("https://localhost:%d", port)
 }
 
-// FreePort is a TCP port that nobody listens on right now.
+// FreePort is a TCP port of 127.0.0.1 that the kernel gives nobody else until the end of the test: a socket that is bound and doesn't listen keeps
+// it. Whoever names the port can listen there all the same, with SO_REUSEADDR, as servers do (socket(7)).
 func FreePort(t testing.TB) int {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	at, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at.(*unix.SockaddrInet4).Port
 }
 
 // Start runs a supervisor in this process and waits until everything is ready. change may be nil.
@@ -202,15 +239,18 @@ func (w *World) Status() up.Status {
 	return st
 }
 
-// Eventually waits until f is true, at most ten seconds.
+// Eventually waits until f is true, at most half a minute: the machine may be busy.
 func Eventually(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	const often, seldom = 10 * time.Millisecond, 200 * time.Millisecond // who asks without pause takes the time of what is waited for
+	pause := often
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(pause) {
 		if f() {
 			return
 		}
+		pause = min(pause*3/2, seldom)
 	}
-	t.Fatalf("not within ten seconds: %s", what)
+	t.Fatalf("not within half a minute: %s", what)
 }
 
 // Roots are the application's own certificate authority.
