@@ -164,17 +164,14 @@ func openOwn(path string, flags int) (*os.File, error) {
 
 // lock makes sure that one supervisor runs per application.
 func (p Paths) lock() (unlock func(), err error) {
-	path := filepath.Join(p.State, "up.lock")
-	f, err := openOwn(path, os.O_RDWR)
+	f, err := p.openLock()
 	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
+		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		b := make([]byte, 32)
-		n, _ := f.Read(b)
-		f.Close()
-		return nil, fault.New(fault.Conflict, fmt.Sprintf(
-			"Ward runs already for %s, as process %s; see 'ward status', or stop it with 'ward down'", p.File, strings.TrimSpace(string(b[:n]))))
+	// Not flock(2): whether such a lock is held can't be asked without taking it, and who asked would keep a supervisor from starting.
+	if err := setLock(f, unix.F_WRLCK); err != nil {
+		defer f.Close()
+		return nil, p.runs(f)
 	}
 	pid := fmt.Appendf(nil, "%d\n", os.Getpid())
 	_, err = f.WriteAt(pid, 0)
@@ -182,7 +179,49 @@ func (p Paths) lock() (unlock func(), err error) {
 		f.Close()
 		return nil, fmt.Errorf("write lock: %w", err)
 	}
-	return func() { f.Close() }, nil
+	return func() {
+		// Closing alone isn't enough: a process that is being started at this moment still has the file, and with it the lock.
+		_ = setLock(f, unix.F_UNLCK) // it can't fail on what is locked
+		f.Close()
+	}, nil
+}
+
+func (p Paths) openLock() (*os.File, error) {
+	f, err := openOwn(filepath.Join(p.State, "up.lock"), os.O_RDWR)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	return f, nil
+}
+
+// setLock locks or unlocks a file for its open file description (fcntl_locking(2)).
+func setLock(f *os.File, kind int16) error {
+	return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind})
+}
+
+// runs is the error that says who runs.
+func (p Paths) runs(f *os.File) error {
+	b := make([]byte, 32)
+	n, _ := f.ReadAt(b, 0) // it may not be written yet
+	return fault.New(fault.Conflict, fmt.Sprintf(
+		"Ward runs already for %s, as process %s; see 'ward status', or stop it with 'ward down'", p.File, strings.TrimSpace(string(b[:n]))))
+}
+
+// look returns an error that says who runs for the file, nil if nobody does, or another error if that can't be told.
+func (p Paths) look() error {
+	f, err := p.openLock()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	held := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &held); err != nil {
+		return fmt.Errorf("look at lock: %w", err)
+	}
+	if held.Type == unix.F_UNLCK {
+		return nil
+	}
+	return p.runs(f)
 }
 
 // Hidden is what no service may see, though its workdir may hold it: state, model, sockets and key.
@@ -283,12 +322,7 @@ func rootCause(err error) error {
 
 // Runs returns an error that says who runs for the file, nil if nobody does.
 func (p Paths) Runs() error {
-	unlock, err := p.lock()
-	if err == nil {
-		unlock()
-		return nil
-	}
-	if fault.KindOf(err) == fault.Conflict {
+	if err := p.look(); fault.KindOf(err) == fault.Conflict {
 		return err
 	}
 	return nil // there is no state: nobody has ever run
@@ -297,12 +331,7 @@ func (p Paths) Runs() error {
 // AwaitEnd waits until no supervisor runs any more.
 func (p Paths) AwaitEnd(ctx context.Context) error {
 	for {
-		unlock, err := p.lock()
-		if err == nil {
-			unlock()
-			return nil
-		}
-		if fault.KindOf(err) != fault.Conflict {
+		if err := p.look(); fault.KindOf(err) != fault.Conflict {
 			return err
 		}
 		select {

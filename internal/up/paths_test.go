@@ -1,11 +1,15 @@
 package up
 
 import (
+	"context"
+	"errors"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/wardhq/ward/internal/base/fault"
@@ -79,6 +83,40 @@ func TestStateThatCameWithARepositoryLeadsNowhere(t *testing.T) {
 	if b, err := os.ReadFile(victim); err != nil || string(b) != before {
 		t.Errorf("%q, %v", b, err)
 	}
+}
+
+// TestWhoAsksKeepsNoSupervisorFromStarting, nor does a process that is being started when one ends.
+func TestWhoAsksKeepsNoSupervisorFromStarting(t *testing.T) {
+	dir := t.TempDir()
+	p := Paths{File: filepath.Join(dir, "ward.yaml"), State: dir}
+	ctx, stop := context.WithCancel(t.Context())
+	var others sync.WaitGroup
+	for _, do := range []func(){func() { _ = p.Runs() }, func() { _ = exec.Command("/bin/true").Run() }} {
+		others.Go(func() {
+			for ctx.Err() == nil {
+				do()
+			}
+		})
+	}
+	for range 300 {
+		unlock, err := p.lock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := p.lock()
+		if err == nil {
+			second()
+		}
+		if fault.KindOf(err) != fault.Conflict || fault.KindOf(p.Runs()) != fault.Conflict {
+			t.Errorf("two at once: %v", err)
+		}
+		unlock()
+		if err := errors.Join(p.Runs(), p.AwaitEnd(ctx)); err != nil {
+			t.Errorf("none runs: %v", err)
+		}
+	}
+	stop()
+	others.Wait()
 }
 
 // TestFolderOfTheRepositoryHandsOverNoCredential: what lies beside ward.yaml may be anybody's.
