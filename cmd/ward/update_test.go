@@ -126,7 +126,7 @@ func TestUpdateProposesWhatStandsItsTrial(t *testing.T) {
 	env := proxy(t, map[string]map[string]release{
 		"example.com/good":  {"v1.0.0": {long, "package good\n\nfunc Do() int { return 1 }\n"}, "v1.0.1": {time.Now().Add(-time.Hour), "package good\n\nfunc Do() int { return 1 }\n"}},
 		"example.com/bad":   {"v1.0.0": {long, "package bad\n\nfunc Do() int { return 1 }\n"}, "v1.0.1": {long, "package bad\n\nfunc Do() int { return 2 }\n"}},
-		"example.com/young": {"v1.0.0": {long, "package young\n\nfunc Do() int { return 1 }\n"}, "v1.0.1": {time.Now().Add(-time.Hour), "package young\n\nimport _ \"net/http\"\n\nfunc Do() int { return 1 }\n"}},
+		"example.com/young": {"v1.0.0": {long, "package young\n\nfunc Do() int { return 1 }\n"}, "v1.0.1": {time.Now().Add(-time.Hour), "package young\n\nimport _ \"net\"\n\nfunc Do() int { return 1 }\n"}},
 		"example.com/none":  {"v1.0.0": {long, "package none\n\nfunc Do() int { return 1 }\n"}},
 	})
 	db := holes(t, map[string]string{"example.com/good": "1.0.1", "example.com/bad": "1.0.1", "example.com/young": "1.0.1", "example.com/none": "9.0.0"})
