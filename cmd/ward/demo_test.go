@@ -24,7 +24,7 @@ func generous(t *testing.T) func(string) string {
 		for line := range strings.Lines(model) {
 			users = strings.HasPrefix(line, "users:") || users && strings.HasPrefix(line, " ")
 			switch trimmed := strings.TrimSpace(line); {
-			case users:
+			case users, strings.HasPrefix(line, "watch: {console"): // which only who signs in may use
 				continue
 			case strings.HasPrefix(trimmed, "- {routes: [GET /,"):
 				line = "      - {routes: [\"* /**\", ws /**], to: anyone}\n"

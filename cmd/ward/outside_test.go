@@ -17,8 +17,9 @@ import (
 
 // TestAttackStaysOutsideTheConsole: nobody's requests, and those of people who aren't, reach nothing at its host.
 func TestAttackStaysOutsideTheConsole(t *testing.T) {
+	t.Parallel()
 	w := wardtest.Start(t, peopleModel+"watch: {console: {}}\n", nil)
-	code, out := ward(t, w, "", "attack", "--from", "outside", "--json")
+	code, out := runWard(t, w, "", "attack", "--from", "outside", "--json")
 	var r prove.Report
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatal(err, out)
@@ -30,16 +31,17 @@ func TestAttackStaysOutsideTheConsole(t *testing.T) {
 
 // TestTheConsoleBehindTheGateway: at its own host, for who signed in with a passkey and has the role, as long as they have it.
 func TestTheConsoleBehindTheGateway(t *testing.T) {
+	t.Parallel()
 	need.Program(t, "chromium")
 	w := wardtest.Start(t, peopleModel+"watch: {console: {}}\n", nil)
 	ask := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/promote":
-			if code, out := ward(t, w, "", "users", "set", "ada@example.com", "--role", "ward-admin"); code != 0 {
+			if code, out := runWard(t, w, "", "users", "set", "ada@example.com", "--role", "ward-admin"); code != 0 {
 				t.Error(out)
 			}
 		case "/demote":
-			if code, out := ward(t, w, "", "users", "set", "ada@example.com", "--no-role", "ward-admin"); code != 0 {
+			if code, out := runWard(t, w, "", "users", "set", "ada@example.com", "--no-role", "ward-admin"); code != 0 {
 				t.Error(out)
 			}
 		case "/attack":
@@ -72,7 +74,7 @@ func TestTheConsoleBehindTheGateway(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"console.entered", "console.act"} {
-		if code, out := ward(t, w, "", "audit", "--kind", kind); code != 0 || !strings.Contains(out, "ada@example.com") {
+		if code, out := runWard(t, w, "", "audit", "--kind", kind); code != 0 || !strings.Contains(out, "ada@example.com") {
 			t.Errorf("%s: %s", kind, out)
 		}
 	}
