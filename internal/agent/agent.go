@@ -94,7 +94,7 @@ func New(ctx context.Context, c *wire.Client, role *wire.RoleConfig, spoolDir st
 		Meter:       a.meter,
 		Learn:       newLearner(role.LearnUntil, a.clock, spool.Append),
 	})
-	a.egress = &egress{database: a.mesh.DialDatabase}
+	a.egress = newEgress(a.mesh.DialDatabase)
 	return a, nil
 }
 

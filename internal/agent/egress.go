@@ -23,10 +23,15 @@ import (
 // users, and nothing else.
 type egress struct {
 	database func(ctx context.Context, name string) (net.Conn, error)
+	known    chan struct{} // closed by the first plan
 
 	mu      sync.Mutex
 	named   map[string]bool // guarded by mu: "host:port" of the file
 	anyHTTP bool            // guarded by mu: the file names OpenID providers, whose endpoints only their documents know
+}
+
+func newEgress(database func(ctx context.Context, name string) (net.Conn, error)) *egress {
+	return &egress{database: database, known: make(chan struct{})}
 }
 
 // set takes what a plan names.
@@ -60,13 +65,17 @@ func (e *egress) set(p *plan.Plan) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.named == nil {
+		close(e.known)
+	}
 	e.named, e.anyHTTP = named, len(u.Providers)+len(u.Issuers) > 0
 }
 
 // errNotNamed refuses a destination.
 var errNotNamed = errors.New("ward.yaml doesn't name this destination")
 
-// dial connects to a database or another destination that the file names; or, of the providers' endpoints, to port 443 at public addresses.
+// dial connects to a database or another destination that the file names; or, of the providers' endpoints, to port 443 at public addresses. Control may
+// ask before the first plan is here: then it waits.
 func (e *egress) dial(ctx context.Context, to string) (net.Conn, error) {
 	if name, ok := strings.CutPrefix(to, wire.EgressDatabase); ok {
 		return e.database(ctx, name)
@@ -74,6 +83,11 @@ func (e *egress) dial(ctx context.Context, to string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(to)
 	if err != nil {
 		return nil, err
+	}
+	select {
+	case <-e.known:
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	e.mu.Lock()
 	named, public := e.named[net.JoinHostPort(strings.ToLower(host), port)], e.anyHTTP && port == "443"
