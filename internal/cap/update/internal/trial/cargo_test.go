@@ -45,6 +45,7 @@ func crate(t *testing.T, name, version, code string) []byte {
 
 // TestCargoTriesWithinWhatIsAskedFor: with the real cargo, and an index on loopback.
 func TestCargoTriesWithinWhatIsAskedFor(t *testing.T) {
+	t.Parallel()
 	need.Program(t, "cargo")
 	need.Program(t, "cc")
 	files := map[string][]byte{}

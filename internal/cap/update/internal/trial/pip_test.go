@@ -168,6 +168,7 @@ func TestPipTriesWheelsAlone(t *testing.T) {
 }
 
 func TestWhatAProjectsPipWouldDoElsewhereIsRefused(t *testing.T) {
+	t.Parallel()
 	index, _ := simpleIndex(t, map[string]map[string][]byte{"part": {"part-1.0.tar.gz": nil}})
 	e := python(t, index)
 	for name, c := range map[string]struct {

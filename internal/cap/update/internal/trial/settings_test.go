@@ -13,6 +13,7 @@ import (
 
 // TestARepositorysSettingsRunNothingWhileFetching: what ran then would have a way out, and would leave what it likes in the caches of all attempts.
 func TestARepositorysSettingsRunNothingWhileFetching(t *testing.T) {
+	t.Parallel()
 	packages := pkg("a", "1.0.0", "", "")
 	commit := strings.Repeat("1", 40)
 	for _, c := range []struct{ tool, name, text string }{
@@ -67,6 +68,7 @@ func TestOnlyHarmlessSettingsStay(t *testing.T) {
 }
 
 func TestProjectsThatResolveTheirOwnWayAreRefused(t *testing.T) {
+	t.Parallel()
 	packages := pkg("a", "1.0.0", "", "")
 	const manifest = `{"name":"app","version":"1.0.0","dependencies":{"a":"^1.0.0"}}`
 	for _, c := range []struct{ tool, name, text, want string }{

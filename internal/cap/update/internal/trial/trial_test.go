@@ -85,6 +85,7 @@ func (byGoMod) Scan(_ context.Context, dir string) ([]finding.Finding, error) {
 }
 
 func TestBreakingReleasesAreHeldBackAndTheRestProposed(t *testing.T) {
+	t.Parallel()
 	proxy := goProxy(t, join(lib("example.com/good", "v1.0.0", "1"), lib("example.com/good", "v1.1.0", "5"), lib("example.com/bad", "v1.0.0", "2"), lib("example.com/bad", "v1.1.0", "3"), lib("example.com/bad", "v1.2.0", `"two"`)))
 	files := maps.Clone(project)
 	files["app_test.go"] = strings.Replace(files["app_test.go"], "PORT", proxy[strings.LastIndexByte(proxy, ':')+1:], 1)

@@ -13,6 +13,7 @@ import (
 
 // TestChangesAreMadeInEachWay: in the lock file alone, in the manifest, and against what a parent asks for; by each tool.
 func TestChangesAreMadeInEachWay(t *testing.T) {
+	t.Parallel()
 	one := func(name string, versions ...string) map[string]map[string]string {
 		out := map[string]map[string]string{}
 		for _, v := range versions {
@@ -25,6 +26,7 @@ func TestChangesAreMadeInEachWay(t *testing.T) {
 		"npm": `{"overrides":{"tight@1.0.0":"1.0.1"}}`, "yarn": `{"resolutions":{"**/parent/tight":"1.0.1"}}`, "pnpm": `{"pnpm":{"overrides":{"tight@1.0.0":"1.0.1"}}}`,
 	} {
 		t.Run(tool, func(t *testing.T) {
+			t.Parallel()
 			all := newShelf(t)
 			all.fill(t, join(one("direct", "1.0.0"), one("inner", "1.0.0", "2.0.0"), one("tight", "1.0.0"), parent))
 			c := jsConfig(t, tool, all.URL+"/", map[string]string{
