@@ -40,6 +40,7 @@ func newPages(t *testing.T, color string) *page.Pages {
 // no finding of axe-core, no sideways scrolling, no target under 44 px. WARD_SHOTS names a folder
 // for screenshots.
 func TestPagesInABrowser(t *testing.T) {
+	t.Parallel()
 	chromium := need.Program(t, "chromium")
 	both := []string{"light", "dark"}
 	var all, few []string
@@ -58,6 +59,7 @@ func TestPagesInABrowser(t *testing.T) {
 		{"white brand", "#ffffff", "en", both, few},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			server := httptest.NewServer(Handler(newPages(t, c.color)))
 			defer server.Close()
 			var answer struct {
@@ -83,6 +85,7 @@ func TestPagesInABrowser(t *testing.T) {
 
 // TestTheBrowserTestFindsFaults shows a page with every fault that TestPagesInABrowser looks for.
 func TestTheBrowserTestFindsFaults(t *testing.T) {
+	t.Parallel()
 	chromium := need.Program(t, "chromium")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Security-Policy", "script-src 'self'")
@@ -134,6 +137,7 @@ func flows(p *page.Pages, other, work string) http.Handler {
 }
 
 func TestFlowsInABrowser(t *testing.T) {
+	t.Parallel()
 	chromium := need.Program(t, "chromium")
 	var base string
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
