@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
-
-	"github.com/wardhq/ward/internal/wire"
 )
 
 // Bounds on what services print.
@@ -93,19 +91,5 @@ func (l *logFile) Close() {
 	if l.f != nil {
 		l.f.Close()
 		l.f = nil
-	}
-}
-
-// flagged is one kind of sign from inside a sandbox.
-type flagged struct{ service, kind, what string }
-
-// newFlags brings signs to the ledger; a service that makes ever new ones fills a count, not the disk.
-func newFlags(record func(wire.Event)) *wire.Tally[flagged] {
-	return &wire.Tally[flagged]{
-		Prefix: "f-", Most: 256, Record: record,
-		Rest: func(f flagged) flagged { return flagged{f.service, f.kind, "*"} },
-		Event: func(f flagged, id string, count int64) wire.Event {
-			return wire.Event{Kind: "flag." + f.kind, Subject: f.service, Count: count, Detail: map[string]string{"what": f.what, "id": id}}
-		},
 	}
 }

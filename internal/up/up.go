@@ -60,7 +60,7 @@ type Config struct {
 type Supervisor struct {
 	config   Config
 	paths    Paths
-	flags    *wire.Tally[flagged]
+	flags    *flags
 	launcher *sandbox.Launcher
 	printer  *output.Printer
 	leaks    *output.Leaks
