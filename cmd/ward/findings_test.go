@@ -282,6 +282,38 @@ func TestAConnectionPastWardIsFound(t *testing.T) {
 	}
 }
 
+// TestAnAttemptToLeaveTheSandboxIsFound within five seconds: another process, a mount, raw packets.
+func TestAnAttemptToLeaveTheSandboxIsFound(t *testing.T) {
+	w := wardtest.Start(t, strings.Replace(twoServices, "GET /call,", "GET /call, GET /intrude,", 1), nil)
+	w.Get("/call?url=http://catalog:8080/books/1") // an ordinary start, of which nothing is found
+	if f, ok := found(t, w.File)["bypass"]; ok {
+		t.Errorf("a Go service tried %+v", f)
+	}
+	start := time.Now()
+	resp, err := wardtest.Client().Get(w.URL + "/intrude")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if want := "operation not permitted, operation not permitted, protocol not supported\n"; err != nil || string(b) != want {
+		t.Errorf("the intruder hears %q %v", b, err)
+	}
+	wardtest.Eventually(t, "it is found", func() bool { return found(t, w.File)["bypass"].Count == 3 })
+	if took := time.Since(start); took > mostToFind {
+		t.Errorf("it was found after %s", took)
+	}
+	if f := found(t, w.File)["bypass"]; f.Subject != "web" || f.Severity.String() != "high" || !strings.Contains(f.What, "web asked the kernel for ") {
+		t.Errorf("%+v", f)
+	}
+	_, out, _ := say("audit", "--kind", "flag.syscall", "-f", w.File)
+	for _, what := range []string{"ptrace: another process", "mount: other files", "socket: raw packets"} {
+		if strings.Count(out, what) != 1 {
+			t.Errorf("%q isn't once in the audit trail:\n%s", what, out)
+		}
+	}
+}
+
 // TestTheTrapIsFound: a program in a sandbox uses what it finds in its environment.
 func TestTheTrapIsFound(t *testing.T) {
 	t.Parallel()

@@ -127,6 +127,9 @@ func TestProgramsOfOthersRunUnchanged(t *testing.T) {
 			t.Errorf("%s looked for %d addresses past Ward: %v", x.Service, n, err)
 		}
 	}
+	if _, out, _ := say("audit", "--kind", "flag", "-f", w.File); strings.Contains(out, "flag.") {
+		t.Errorf("what they do when they start is a sign of intrusion:\n%s", out)
+	}
 }
 
 // writeParts writes the parts' files, and makes a database, as initdb is told.

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/wardhq/ward/sdk/seal"
 )
 
@@ -23,6 +25,7 @@ import (
 //	/digest?path=P or ?env=N   SHA-256 of either, in hex: Ward's gateway lets no secret out
 //	/fd?n=N        what an inherited descriptor holds
 //	/print?text=T  prints T
+//	/intrude       what an intruder asks the kernel for: another process, a mount, raw packets; tells the errors
 //	/load?n=N&callers=C&batch=B   N calls of the keys' API, each encrypts B values
 //	/relay?url=U   fetches U, however long it takes
 //	/seal?class=C&row=R&owner=O&value=V   V sealed by the SDK, in base64
@@ -59,6 +62,10 @@ func safe(mux *http.ServeMux) {
 	mux.HandleFunc("/print", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Println(r.URL.Query().Get("text"))
 		say(w, nil, nil)
+	})
+	mux.HandleFunc("/intrude", func(w http.ResponseWriter, _ *http.Request) {
+		_, packets := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
+		say(w, fmt.Appendf(nil, "%v, %v, %v\n", unix.PtraceAttach(1), unix.Mount("none", "/tmp", "tmpfs", 0, ""), packets), nil)
 	})
 	mux.HandleFunc("/load", loadKeys)
 	mux.HandleFunc("/relay", func(w http.ResponseWriter, r *http.Request) {

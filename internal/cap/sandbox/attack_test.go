@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/wardtest/need"
 )
@@ -46,6 +48,54 @@ print("end")
 		if st, err := os.Stat(filepath.Join(dir, "data", name)); err == nil && st.Mode()&(os.ModeSetuid|os.ModeSetgid) != 0 {
 			t.Errorf("%s has mode %v", name, st.Mode())
 		}
+	}
+}
+
+// TestRefusedCallsAreTold, with the same errors as where nobody is told.
+func TestRefusedCallsAreTold(t *testing.T) {
+	l := NewLauncher()
+	defer l.Close()
+	script := python(`
+import ctypes, errno, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+def attempt(name, *args):
+    print(name, "DONE" if libc.syscall(*args) == 0 else errno.errorcode[ctypes.get_errno()])
+for _ in range(50): attempt("mount", 165 if os.uname().machine == "x86_64" else 40, b"none", b"/tmp", b"tmpfs", 0, 0)
+attempt("ptrace", 101 if os.uname().machine == "x86_64" else 117, 16, 1, 0, 0)
+libc.unshare.argtypes = [ctypes.c_int]
+for flags in 0x400, 0x10000000: print("unshare", libc.unshare(flags), errno.errorcode[ctypes.get_errno()])
+def sock(*a):
+    try: socket.socket(*a); print(a[0].name, "DONE")
+    except OSError as e: print(a[0].name, errno.errorcode[e.errno])
+sock(socket.AF_PACKET, socket.SOCK_RAW); sock(socket.AF_VSOCK, socket.SOCK_STREAM); sock(socket.AF_INET, socket.SOCK_RAW, 6)
+sock(socket.AF_INET, socket.SOCK_STREAM, 262); sock(socket.AF_NETLINK, socket.SOCK_RAW, 15)
+`)
+	said := map[bool]string{}
+	for _, supervised := range []bool{true, false} {
+		h := testHost(t, workdir(t), 1)
+		h.Off.Network = !supervised
+		s := startService(t, l, service("intruder", script), h)
+		said[supervised] = s.text(t)
+		<-s.Done()
+		if e, why := s.Exit(); e.Code != 0 || strings.Contains(said[supervised], "DONE") {
+			t.Fatalf("%+v %s %s", e, why, said[supervised])
+		}
+		seen := map[Flag]int{}
+		for len(s.flags) > 0 {
+			seen[<-s.flags]++
+		}
+		want := map[Flag]int{}
+		if supervised {
+			for _, what := range []string{"mount: other files", "ptrace: another process", "unshare: a new namespace", "socket: raw packets", "socket: the virtual machine's host"} {
+				want[Flag{Kind: "syscall", Detail: what}] = 1
+			}
+		}
+		if d := cmp.Diff(want, seen); d != "" {
+			t.Errorf("supervised %v: flags (-want +got)\n%s", supervised, d)
+		}
+	}
+	if d := cmp.Diff(said[false], said[true]); d != "" {
+		t.Errorf("a service that is watched meets other errors (-unwatched +watched)\n%s", d)
 	}
 }
 

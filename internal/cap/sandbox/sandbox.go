@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -269,6 +270,9 @@ func (s *Sandbox) take(m *spec.FromInit) {
 	case m.Started != 0:
 		s.startOnce.Do(func() { close(s.started) }) // whatever init says, it may not end the supervisor
 	case m.Flag != nil && s.flag != nil:
+		if !slices.Contains(spec.FlagKinds(), m.Flag.Kind) {
+			m.Flag.Kind = "unknown" // init speaks for nobody else, and invents no kinds
+		}
 		s.flag(*m.Flag)
 	case m.Error != "":
 		s.mu.Lock()

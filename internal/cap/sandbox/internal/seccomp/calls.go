@@ -11,21 +11,26 @@ const setIDBits = unix.S_ISUID | unix.S_ISGID
 // oTmpfile is O_TMPFILE's own bit: the rest of it is O_DIRECTORY (open(2)).
 const oTmpfile = unix.O_TMPFILE &^ unix.O_DIRECTORY
 
+// socketType is the type of a socket; the rest are SOCK_CLOEXEC and SOCK_NONBLOCK.
+const socketType = 0xff
+
 // argumentRules are the calls that depend on their arguments.
 var argumentRules = []argRule{
 	// No new namespaces: each is a new piece of kernel to attack.
-	{nr: unix.SYS_CLONE, tests: []argTest{{arg: 0, mask: namespaceFlags, values: []uint32{0}}}, deny: unix.EPERM},
-	// Unix and IP sockets, and routing netlink (getifaddrs). Not vsock, packet, alg,
-	// xdp, bluetooth, which no network namespace holds back or which are big kernel surfaces.
+	{nr: unix.SYS_CLONE, tests: []argTest{{arg: 0, mask: namespaceFlags, values: []uint32{0}}}, deny: unix.EPERM, watch: true},
+	// Of netlink what getifaddrs needs, NETLINK_ROUTE.
+	{nr: unix.SYS_SOCKET, when: argTest{arg: 0, values: []uint32{unix.AF_NETLINK}}, tests: []argTest{
+		{arg: 1, mask: socketType, values: []uint32{unix.SOCK_DGRAM, unix.SOCK_RAW}},
+		{arg: 2, values: []uint32{unix.NETLINK_ROUTE}},
+	}, deny: unix.EPROTONOSUPPORT, watch: true},
+	// Unix and IP sockets. Not vsock, packet, alg, xdp, bluetooth, which no network namespace holds back or which are big kernel surfaces.
 	{nr: unix.SYS_SOCKET, tests: []argTest{
-		{arg: 0, values: []uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK}},
-		// The low byte is the type; the rest are SOCK_CLOEXEC and SOCK_NONBLOCK. SOCK_RAW is
-		// allowed for netlink only in effect: raw IP needs a capability that is gone.
-		{arg: 1, mask: 0xff, values: []uint32{unix.SOCK_STREAM, unix.SOCK_DGRAM, unix.SOCK_SEQPACKET, unix.SOCK_RAW}},
+		{arg: 0, values: []uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6}},
+		{arg: 1, mask: socketType, values: []uint32{unix.SOCK_STREAM, unix.SOCK_DGRAM, unix.SOCK_SEQPACKET}, deny: unix.EPERM},
 		// Protocol 0, TCP or UDP: MPTCP (262) passes by Landlock's TCP rules
 		// (https://github.com/landlock-lsm/linux/issues/54).
 		{arg: 2, values: []uint32{0, unix.IPPROTO_TCP, unix.IPPROTO_UDP}},
-	}, deny: unix.EPROTONOSUPPORT},
+	}, deny: unix.EPROTONOSUPPORT, watch: true},
 	{nr: unix.SYS_SOCKETPAIR, tests: []argTest{{arg: 0, values: []uint32{unix.AF_UNIX}}}, deny: unix.EPERM},
 	// Its own limits only: init has the same user, and could be starved by another number.
 	{nr: unix.SYS_PRLIMIT64, tests: []argTest{{arg: 0, values: []uint32{0}}}, deny: unix.EPERM},

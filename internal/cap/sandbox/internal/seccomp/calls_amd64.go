@@ -25,3 +25,8 @@ var archRules = []argRule{
 		{arg: 2, mask: setIDBits, values: []uint32{0}},
 	}, deny: unix.EPERM},
 }
+
+// archWatched are those of watched that not every architecture has.
+var archWatched = []watchedCall{
+	{unix.SYS_KEXEC_FILE_LOAD, "kexec_file_load", kernel}, {unix.SYS_IOPL, "iopl", "the machine"}, {unix.SYS_IOPERM, "ioperm", "the machine"},
+}

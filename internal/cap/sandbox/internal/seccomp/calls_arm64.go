@@ -12,3 +12,6 @@ var allowedArch = []int{}
 
 // archRules is empty for the same reason.
 var archRules = []argRule{}
+
+// archWatched are those of watched that not every architecture has.
+var archWatched = []watchedCall{{unix.SYS_KEXEC_FILE_LOAD, "kexec_file_load", kernel}}

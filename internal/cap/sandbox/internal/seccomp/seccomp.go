@@ -5,11 +5,13 @@
 // fallback (clone3, openat2, io_uring, memfd_create, calls newer than the list), else with
 // EPERM; a foreign instruction set ends the process. clone may not make namespaces;
 // sockets are Unix, routing netlink, and TCP or UDP only; no file gets a set-user-ID or
-// set-group-ID bit.
+// set-group-ID bit; nobody inside becomes a supervisor, so that what is handed over to
+// one that is gone stays refused (ENOSYS).
 // Not guaranteed: anything about paths: that is Landlock's and the private root's.
 package seccomp
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"unsafe"
@@ -29,23 +31,27 @@ const (
 	retKill   = 0x80000000
 	retErrno  = 0x00050000
 	retNotify = 0x7fc00000
+	retTrace  = 0x7ff00000 // ENOSYS, since nobody traces
 	retAllow  = 0x7fff0000
 )
 
 // Options vary the filter.
 type Options struct {
-	// NotifyBind hands every bind(2) to a supervisor; Install then returns its
-	// descriptor.
-	NotifyBind bool
-	// NotifyExec hands it every execve(2) too. It needs NotifyBind.
+	// Supervised hands every bind(2) to a supervisor, and those refused calls that only an
+	// intruder tries, see Refused; Install then returns its descriptor.
+	Supervised bool
+	// NotifyExec hands it every execve(2) too. It needs Supervised.
 	NotifyExec bool
+	// Outer is for a stage whose children put a supervised filter on themselves: of all filters' verdicts the kernel takes the
+	// most restrictive, and an error goes before a supervisor. What is to be handed over is ENOSYS here, by a verdict that doesn't.
+	Outer bool
 	// Allow lists further system calls, for Ward's own stages.
 	Allow []int
 }
 
 // Install puts the filter on the calling OS thread, which must be locked and
 // must have set no_new_privs. Threads and programs that it starts inherit it. It returns the notify
-// descriptor with NotifyBind, else -1.
+// descriptor if Supervised, else -1.
 func Install(o Options) (int, error) {
 	raw, err := Program(o)
 	if err != nil {
@@ -57,14 +63,14 @@ func Install(o Options) (int, error) {
 	}
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	flags := uintptr(0)
-	if o.NotifyBind {
+	if o.Supervised {
 		flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
 	}
 	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
 	if errno != 0 {
 		return -1, fmt.Errorf("install system-call filter: %w", errno)
 	}
-	if !o.NotifyBind {
+	if !o.Supervised {
 		return -1, nil
 	}
 	return int(fd), nil
@@ -80,11 +86,20 @@ func Program(o Options) ([]bpf.RawInstruction, error) {
 	if x32Bit != 0 {
 		b.ifAtLeast(x32Bit, retKill)
 	}
-	if o.NotifyBind {
+	if o.Supervised {
 		b.ifEqual(unix.SYS_BIND, retNotify)
 	}
 	if o.NotifyExec {
 		b.ifEqual(unix.SYS_EXECVE, retNotify)
+	}
+	switch {
+	case o.Supervised:
+		b.watched = retNotify
+	case o.Outer:
+		b.watched = retTrace
+	}
+	if !o.Outer { // who could answer for a supervisor that is gone would let pass what is refused
+		b.rules([]argRule{{nr: unix.SYS_SECCOMP, tests: []argTest{{arg: 1, mask: unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, values: []uint32{0}}}, deny: unix.EBUSY}})
 	}
 	b.rules(argumentRules)
 	b.rules(archRules)
@@ -92,6 +107,11 @@ func Program(o Options) ([]bpf.RawInstruction, error) {
 		b.ifEqual(uint32(nr), errno(unix.ENOSYS))
 	}
 	b.allowRanges(allow)
+	if b.watched != 0 { // behind what is allowed, which they mustn't slow down
+		for _, w := range slices.Concat(watched, archWatched) {
+			b.ifEqual(uint32(w.nr), b.watched)
+		}
+	}
 	b.ifAtLeast(firstUnknown, errno(unix.ENOSYS))
 	b.ret(errno(unix.EPERM))
 	raw, err := bpf.Assemble(b.program)
@@ -104,7 +124,10 @@ func Program(o Options) ([]bpf.RawInstruction, error) {
 func errno(e unix.Errno) uint32 { return retErrno | uint32(e) }
 
 // builder appends instructions; every test is followed by its own return, so that no jump is long.
-type builder struct{ program []bpf.Instruction }
+type builder struct {
+	program []bpf.Instruction
+	watched uint32 // the verdict on watched calls; 0 for an error
+}
 
 func (b *builder) add(in ...bpf.Instruction) { b.program = append(b.program, in...) }
 
@@ -150,8 +173,10 @@ func (b *builder) allowRanges(numbers []int) {
 // argRule allows a call only if its tests on the low 32 bits of arguments pass.
 type argRule struct {
 	nr    int
+	when  argTest // without values, or it must pass for the rule to be about the call
 	tests []argTest
 	deny  unix.Errno
+	watch bool // a supervisor hears of what is denied
 }
 
 // argTest passes if (argument & mask) is one of the values; mask 0 means all bits.
@@ -161,18 +186,32 @@ type argTest struct {
 	values []uint32
 	// last: a pass allows the call whatever the tests after it say, and a failure goes on to them.
 	last bool
+	deny unix.Errno // in place of the rule's; 0 for that
 }
 
-// rules adds, for each rule: if nr matches, each test in turn, allow; else go on
+func (t *argTest) load() []bpf.Instruction {
+	in := []bpf.Instruction{bpf.LoadAbsolute{Off: uint32(16 + 8*t.arg), Size: 4}}
+	if t.mask != 0 {
+		in = append(in, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: t.mask})
+	}
+	return in
+}
+
+func (t *argTest) passes(args [6]uint64) bool {
+	v := uint32(args[t.arg])
+	if t.mask != 0 {
+		v &= t.mask
+	}
+	return slices.Contains(t.values, v)
+}
+
+// rules adds, for each rule: if nr matches, and when does, each test in turn, allow; else go on
 // with nr loaded again.
 func (b *builder) rules(rules []argRule) {
 	for _, r := range rules {
 		var body []bpf.Instruction
 		for _, t := range r.tests {
-			body = append(body, bpf.LoadAbsolute{Off: uint32(16 + 8*t.arg), Size: 4})
-			if t.mask != 0 {
-				body = append(body, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: t.mask})
-			}
+			body = append(body, t.load()...)
 			for i, v := range t.values {
 				// A hit skips the other values and the refusal.
 				if t.last {
@@ -181,12 +220,19 @@ func (b *builder) rules(rules []argRule) {
 				}
 				body = append(body, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipTrue: uint8(len(t.values) - i)})
 			}
-			if t.last {
-				continue
+			switch {
+			case t.last:
+			case r.watch && b.watched != 0:
+				body = append(body, bpf.RetConstant{Val: b.watched})
+			default:
+				body = append(body, bpf.RetConstant{Val: errno(cmp.Or(t.deny, r.deny))})
 			}
-			body = append(body, bpf.RetConstant{Val: errno(r.deny)})
 		}
 		body = append(body, bpf.RetConstant{Val: retAllow})
+		if len(r.when.values) == 1 {
+			test := append(r.when.load(), bpf.JumpIf{Cond: bpf.JumpEqual, Val: r.when.values[0], SkipFalse: uint8(len(body))})
+			body = slices.Concat(test, body, []bpf.Instruction{bpf.LoadAbsolute{Off: offNr, Size: 4}})
+		}
 		b.add(bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(r.nr), SkipFalse: uint8(len(body))})
 		b.add(body...)
 	}

@@ -2,6 +2,7 @@ package seccomp
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"golang.org/x/net/bpf"
@@ -87,7 +88,90 @@ func TestVerdicts(t *testing.T) {
 			}
 		})
 	}
-	if got := verdict(t, Options{NotifyBind: true}, unix.SYS_BIND); got != retNotify {
-		t.Errorf("bind under supervision: %#x, want notify", got)
+}
+
+func TestVerdictsUnderSupervision(t *testing.T) {
+	const enosys = retErrno | uint32(unix.ENOSYS)
+	tcp := []uint32{unix.AF_INET, unix.SOCK_STREAM, 0}
+	for name, c := range map[string]struct {
+		nr                 int
+		args               []uint32
+		plain, sup, before uint32 // of the last filter, of the same when supervised, and of the one before it
+	}{
+		"bind":                  {unix.SYS_BIND, nil, retAllow, retNotify, retAllow},
+		"read":                  {unix.SYS_READ, nil, retAllow, retAllow, retAllow},
+		"tcp socket":            {unix.SYS_SOCKET, tcp, retAllow, retAllow, retAllow},
+		"ptrace":                {unix.SYS_PTRACE, nil, errno(unix.EPERM), retNotify, retTrace},
+		"packet socket":         {unix.SYS_SOCKET, []uint32{unix.AF_PACKET, unix.SOCK_RAW, 0}, errno(unix.EPROTONOSUPPORT), retNotify, retTrace},
+		"raw TCP":               {unix.SYS_SOCKET, []uint32{unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_TCP}, errno(unix.EPERM), retNotify, retTrace},
+		"transforming netlink":  {unix.SYS_SOCKET, []uint32{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_XFRM}, errno(unix.EPROTONOSUPPORT), retNotify, retTrace},
+		"user namespace":        {unix.SYS_CLONE, []uint32{unix.CLONE_NEWUSER}, errno(unix.EPERM), retNotify, retTrace},
+		"what runtimes try":     {unix.SYS_IO_URING_SETUP, nil, enosys, enosys, enosys},
+		"clone3":                {unix.SYS_CLONE3, nil, enosys, enosys, enosys},
+		"what nobody watches":   {unix.SYS_SWAPON, nil, errno(unix.EPERM), errno(unix.EPERM), errno(unix.EPERM)},
+		"a filter of one's own": {unix.SYS_SECCOMP, []uint32{unix.SECCOMP_SET_MODE_FILTER, 0}, retAllow, retAllow, retAllow},
+		"a supervisor's":        {unix.SYS_SECCOMP, []uint32{unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER}, errno(unix.EBUSY), errno(unix.EBUSY), retAllow},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, x := range []struct {
+				o    Options
+				want uint32
+			}{{Options{}, c.plain}, {Options{Supervised: true}, c.sup}, {Options{Outer: true}, c.before}} {
+				if got := verdict(t, x.o, c.nr, c.args...); got != x.want {
+					t.Errorf("%+v: verdict %#x, want %#x", x.o, got, x.want)
+				}
+			}
+		})
 	}
+}
+
+// TestRefusedIsWhatTheFilterWouldSay of every call that it hands over, so that a supervised service meets the same errors.
+func TestRefusedIsWhatTheFilterWouldSay(t *testing.T) {
+	numbers := []int{unix.SYS_CLONE, unix.SYS_SOCKET}
+	for _, w := range slices.Concat(watched, archWatched) {
+		numbers = append(numbers, w.nr)
+	}
+	seen := map[string]bool{}
+	for _, nr := range numbers {
+		for _, args := range [][6]uint64{
+			{},
+			{unix.CLONE_NEWUSER},
+			{unix.CLONE_FS},
+			{unix.AF_PACKET, unix.SOCK_RAW},
+			{unix.AF_VSOCK, unix.SOCK_STREAM},
+			{unix.AF_ALG, unix.SOCK_SEQPACKET},
+			{1 << 20, 1},
+			{unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP},
+			{unix.AF_INET6, unix.SOCK_RAW, unix.IPPROTO_RAW},
+			{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER},
+			{unix.AF_NETLINK, unix.SOCK_STREAM},
+			{unix.AF_UNIX | 1<<32, unix.SOCK_RAW},
+		} {
+			low := []uint32{uint32(args[0]), uint32(args[1]), uint32(args[2])}
+			if verdict(t, Options{Supervised: true}, nr, low...) != retNotify {
+				continue
+			}
+			e, what := Refused(nr, args)
+			seen[what] = true
+			if want := verdict(t, Options{}, nr, low...); want != errno(e) || e == 0 {
+				t.Errorf("call %d %v: %v, the filter says %#x", nr, args, e, want)
+			}
+		}
+	}
+	for _, what := range []string{"ptrace: another process", "clone: a new namespace", "unshare: a new namespace", "socket: raw packets", "socket: an unusual family", "socket: the kernel", ""} {
+		if !seen[what] {
+			t.Errorf("nothing is %q: %v", what, seen)
+		}
+	}
+}
+
+// FuzzRefused: a call that was handed over to be refused is refused, whatever it is.
+func FuzzRefused(f *testing.F) {
+	f.Add(unix.SYS_PTRACE, uint64(0), uint64(0), uint64(0))
+	f.Add(unix.SYS_SOCKET, uint64(unix.AF_PACKET), uint64(unix.SOCK_RAW), uint64(0))
+	f.Fuzz(func(t *testing.T, nr int, a, b, c uint64) {
+		if e, what := Refused(nr, [6]uint64{a, b, c}); e == 0 || len(what) > 64 {
+			t.Errorf("%v %q", e, what)
+		}
+	})
 }

@@ -136,9 +136,12 @@ type Exit struct {
 
 // Flag is a sign of intrusion or of a forgotten grant.
 type Flag struct {
-	Kind   string `json:"kind"` // "dns", "bind"
+	Kind   string `json:"kind"` // one of FlagKinds
 	Detail string `json:"detail"`
 }
+
+// FlagKinds are what init tells of: names and ports that nobody declared, programs that may not be executed, and refused system calls.
+func FlagKinds() []string { return []string{"dns", "bind", "exec", "syscall"} }
 
 // SocketRequest asks the init of a sandbox for unconnected TCP sockets.
 type SocketRequest struct {

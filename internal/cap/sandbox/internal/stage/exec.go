@@ -60,7 +60,7 @@ func execMain() error {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
 	if !s.Off.Seccomp {
-		o := seccomp.Options{NotifyBind: !s.Off.Network, NotifyExec: !s.Off.Network && !s.Alone}
+		o := seccomp.Options{Supervised: !s.Off.Network, NotifyExec: !s.Off.Network && !s.Alone}
 		if s.SecretMemory {
 			o.Allow = []int{unix.SYS_MEMFD_SECRET}
 		}

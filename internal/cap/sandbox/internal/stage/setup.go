@@ -206,7 +206,7 @@ func drop(s *spec.Spec) error {
 		return nil
 	}
 	// For the supervision of bind.
-	_, err := seccomp.Install(seccomp.Options{Allow: []int{unix.SYS_PIDFD_GETFD, unix.SYS_PROCESS_VM_READV}})
+	_, err := seccomp.Install(seccomp.Options{Outer: true, Allow: []int{unix.SYS_PIDFD_GETFD, unix.SYS_PROCESS_VM_READV}})
 	return err
 }
 

@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wardhq/ward/internal/cap/sandbox/internal/seccomp"
 )
 
 // notification and response are struct seccomp_notif and seccomp_notif_resp
@@ -77,13 +79,21 @@ func (s *supervisor) run(f *os.File) {
 
 // answer carries a call out, or reports false for what the kernel is to do itself.
 func (s *supervisor) answer(fd int, n *notification) (bool, unix.Errno) {
-	if n.Nr == unix.SYS_BIND {
+	switch n.Nr {
+	case unix.SYS_BIND:
 		return bindFor(fd, n, s.binds, s.flag)
+	case unix.SYS_EXECVE:
+		if path, bad := s.foreign(fd, n); bad {
+			s.flag("exec", path)
+		}
+		return false, 0 // Landlock decides: what is behind a pointer may change after it was looked at (seccomp_unotify(2))
 	}
-	if path, bad := s.foreign(fd, n); bad {
-		s.flag("exec", path)
+	// What else comes was refused; it is never for the kernel to do.
+	errno, what := seccomp.Refused(int(n.Nr), n.Args)
+	if what != "" {
+		s.flag("syscall", what)
 	}
-	return false, 0 // Landlock decides: what is behind a pointer may change after it was looked at (seccomp_unotify(2))
+	return true, errno
 }
 
 // shells are what an intruder asks for first, whether or not it is there.

@@ -160,6 +160,7 @@ func TestEventsAreSignals(t *testing.T) {
 		"a card in a log":                               {event("flag.card-in-log", "web.1", "", "what", "the number of a payment card"), "leak", finding.High, "web printed the number"},
 		"a canary in a log":                             {event("flag.canary", "web", "", "what", "trap (plain)"), "canary", finding.Critical, "web printed a canary"},
 		"a name":                                        {event("flag.dns", "web", "", "what", "evil.example"), "undeclared-name", finding.Medium, "web looked up evil.example"},
+		"a system call":                                 {event("flag.syscall", "web.2", "", "what", "ptrace: another process"), "bypass", finding.High, "web asked the kernel for ptrace: another process. It was refused."},
 		"a port":                                        {event("flag.bind", "web", "", "what", "port 4444, which listen: doesn't declare"), "new-listener", finding.Medium, "port 4444"},
 		"a damaged ledger":                              {event("ledger.damaged", "control", "", "problem", "record 4 is another"), "ledger-gap", finding.Critical, "record 4 is another"},
 		"lost events":                                   {event("ledger.lost", "agent", ""), "ledger-gap", finding.High, "were lost"},

@@ -20,7 +20,7 @@ func flagRules() map[string]string {
 		"refresh-reuse": "replay", "passkey-clone": "replay", "session-moved": "replay", "factor-fatigue": "factor-fatigue", "factors-removed": "factors-removed",
 		"new-device": "new-device", "impossible-travel": "new-device", "sign-in-denied": "replay",
 		"secret-in-log": "leak", "card-in-log": "leak", "token-in-log": "leak", "canary": "canary", "canary-user": "canary", "dns": "undeclared-name", "bind": "new-listener",
-		"connect": "direct-connect", "exec": "undeclared-program",
+		"connect": "direct-connect", "exec": "undeclared-program", "syscall": "bypass",
 	}
 }
 
@@ -162,6 +162,9 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 		}
 		s.Object = what
 		s.What = fmt.Sprintf("%s looked up %s.", service, what)
+	case "bypass":
+		s.Object = "the kernel"
+		s.What = fmt.Sprintf("A program in %s asked the kernel for %s. It was refused.", service, what)
 	default:
 		s.Object = name
 		s.What = fmt.Sprintf("%s: %s.", service, what)
