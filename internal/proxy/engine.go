@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/wardhq/ward/internal/base/h1"
+	"github.com/wardhq/ward/internal/proxy/internal/pace"
 )
 
 // Engine serves connections. It is safe for use by several goroutines.
@@ -42,6 +43,9 @@ func New(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, lim: cfg.Limits.orDefault(), log: cfg.Log, conns: map[*serving]struct{}{}}
 	if e.log == nil {
 		e.log = slog.Default()
+	}
+	if e.cfg.Slow == nil {
+		e.cfg.Slow = func(*Conn, bool) {}
 	}
 	if e.cfg.Done == nil {
 		e.cfg.Done = func(*Record) {}
@@ -84,6 +88,7 @@ type serving struct {
 	out     []byte     // head being written
 	spare   []h1.Field // room for the response's trailers
 	fields  Mask       // for the response's heads and trailers; nil for none
+	paced   *pace.Pace // of bodies; nil until one is awaited
 	early   []byte     // what prefetch got, with room for the framing of a chunk
 	whole   []byte     // the request's body, if it was read to be signed
 	sent    bool       // the final head is on its way to the client
@@ -288,6 +293,8 @@ func (e *Engine) block() *[blockSize]byte {
 // errorStatus is the HTTP status for an upstream that couldn't be used.
 func errorStatus(err error) (status int, public string) {
 	switch {
+	case errors.Is(err, errSlowBody):
+		return http.StatusRequestTimeout, slowBody
 	case errors.Is(err, ErrBusy):
 		return http.StatusServiceUnavailable, "The service is busy."
 	case errors.Is(err, errSilent), errors.Is(err, context.DeadlineExceeded):

@@ -13,6 +13,8 @@ import (
 
 	"github.com/wardhq/ward/internal/base/canon"
 	"github.com/wardhq/ward/internal/base/h1"
+	"github.com/wardhq/ward/internal/proxy/internal/pace"
+	"github.com/wardhq/ward/internal/proxy/internal/page"
 )
 
 // one serves one request, and tells whether the connection can take another.
@@ -40,9 +42,30 @@ func (s *serving) one(ctx context.Context) (keep bool) {
 	}
 	s.verdict = s.e.cfg.Decide(ctx, &s.req)
 	s.body = s.rd.Body(read, nil)
+	s.watchBody()
 	keep = s.follow(ctx, &s.body)
+	if s.pace != nil {
+		s.pace.Stop()
+		s.pace = nil
+	}
 	s.e.cfg.Done(s.finished())
 	return keep
+}
+
+// watchBody sets the pace of a body that isn't here yet.
+func (s *serving) watchBody() {
+	if s.e.lim.Rate == 0 || s.body.Done() || s.head.Body.Kind == h1.Length && int64(len(s.rd.Buffered())) >= s.head.Body.Length {
+		return
+	}
+	if s.paced == nil {
+		s.paced = s.e.newPace(&s.conn, func() { _ = s.SetReadDeadline(time.Unix(1, 0)) })
+	}
+	s.pace = s.paced
+	s.pace.Start()
+}
+
+func (e *Engine) newPace(c *Conn, cut func()) *pace.Pace {
+	return &pace.Pace{Rate: e.lim.Rate, Grace: e.lim.Grace, Cut: cut, Slow: func(slow bool) { e.cfg.Slow(c, slow) }}
 }
 
 func (s *serving) begin() {
@@ -228,7 +251,7 @@ func (a *answer) page(accept string) (contentType, body string) {
 		text = http.StatusText(a.status)
 	}
 	if strings.Contains(accept, "application/json") {
-		return "application/json", jsonPage(a.status, text, a.denial)
+		return "application/json", page.JSON(a.status, text, a.denial)
 	}
 	body = fmt.Sprintf("%d %s\n%s\n", a.status, http.StatusText(a.status), text)
 	if a.denial != "" {

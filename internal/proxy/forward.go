@@ -83,6 +83,10 @@ func (s *serving) prefetch(body *h1.Body, block []byte) error {
 	return nil
 }
 
+const slowBody = "The body did not arrive in time."
+
+var errSlowBody = errors.New("the client brings its body too slowly")
+
 // badBody answers a request whose body can't be read, if anybody is there.
 func (s *serving) badBody(err error) bool {
 	s.rec.Err = err
@@ -91,7 +95,7 @@ func (s *serving) badBody(err error) bool {
 	case refusalStatus(err) != 0:
 		s.answer(answer{status: http.StatusBadRequest, public: publicOf(err)}, false)
 	case isTimeout(err):
-		s.answer(answer{status: http.StatusRequestTimeout, public: "The body did not arrive in time."}, false)
+		s.answer(answer{status: http.StatusRequestTimeout, public: slowBody}, false)
 	}
 	return false
 }

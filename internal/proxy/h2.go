@@ -23,6 +23,8 @@ import (
 
 	"github.com/wardhq/ward/internal/base/canon"
 	"github.com/wardhq/ward/internal/base/h1"
+	"github.com/wardhq/ward/internal/proxy/internal/pace"
+	"github.com/wardhq/ward/internal/proxy/internal/page"
 )
 
 // tlsConn is what is asked of a TLS connection.
@@ -181,6 +183,15 @@ func (x *stream) forward() {
 	if x.req.Protocol != canon.GRPC {
 		start = time.AfterFunc(x.e.lim.ResponseStart, func() { cancel(errSilent) })
 		defer start.Stop()
+	}
+	if x.e.lim.Rate > 0 && x.r.ContentLength != 0 && x.req.Protocol != canon.GRPC {
+		p := x.e.newPace(&x.s.conn, func() {
+			cancel(errSlowBody)
+			_ = http.NewResponseController(x.w).SetReadDeadline(time.Unix(1, 0)) // of who reads it all first
+		})
+		p.Start()
+		defer p.Stop()
+		x.r.Body = &pace.Body{ReadCloser: x.r.Body, Pace: p}
 	}
 	if x.verdict.Sign != nil && !x.sign() {
 		return
@@ -407,8 +418,8 @@ func (x *stream) answer(a answer) {
 			text += " id: " + a.denial
 		}
 		h.Set("Content-Type", "application/grpc")
-		h.Set("Grpc-Status", grpcStatus(a.status))
-		h.Set("Grpc-Message", grpcMessage(text))
+		h.Set("Grpc-Status", page.GRPCStatus(a.status))
+		h.Set("Grpc-Message", page.GRPCMessage(text))
 		x.w.WriteHeader(http.StatusOK)
 		return
 	}

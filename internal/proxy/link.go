@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/wardhq/ward/internal/proxy/internal/pace"
 )
 
 // link is a connection whose deadlines are set seldom: one that lasts at least as
@@ -18,6 +20,14 @@ type link struct {
 	readBy, writeBy time.Time
 	raw             syscall.RawConn // nil if the transport has no descriptor
 	asked           bool            // raw was looked for
+	pace            *pace.Pace      // of the body that is read; nil for none
+}
+
+func (l *link) Read(b []byte) (int, error) {
+	if l.pace == nil {
+		return l.Conn.Read(b)
+	}
+	return l.pace.Read(l.Conn, b)
 }
 
 func (l *link) armRead(now time.Time, d time.Duration) {

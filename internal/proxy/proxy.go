@@ -143,6 +143,8 @@ type Limits struct {
 	Head          time.Duration // from a head's first byte to its last; 10 s
 	Idle          time.Duration // between requests, and for silent tunnels; 2 min
 	BodyIdle      time.Duration // between two reads or writes of a body; 2 min
+	Rate          int           // bytes a second that a client brings of a body, but for Grace; gRPC streams as they like. No default: 0 for any
+	Grace         time.Duration // 20 s
 	ResponseStart time.Duration // from the end of a request to its answer; 1 min
 }
 
@@ -164,6 +166,7 @@ func (l Limits) orDefault() Limits {
 	def(&l.Head, 10*time.Second)
 	def(&l.Idle, 2*time.Minute)
 	def(&l.BodyIdle, 2*time.Minute)
+	def(&l.Grace, 20*time.Second)
 	def(&l.ResponseStart, time.Minute)
 	return l
 }
@@ -176,6 +179,8 @@ type Config struct {
 	// Done is called once for each request, refused ones too, when it has ended.
 	// HTTP/2 requests that break the protocol itself never become requests.
 	Done func(*Record)
+	// Slow is called when a client is three seconds behind with a body (see Limits.Rate), and with false when that body has ended. It must not wait.
+	Slow func(c *Conn, slow bool)
 	// Strip are further request fields to leave out always; a name that ends in
 	// "-" stands for all that begin so. "X-Ward-" is always in it.
 	Strip []string

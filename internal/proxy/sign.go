@@ -68,7 +68,7 @@ func (x *stream) sign() (ok bool) {
 	switch {
 	case err != nil:
 		x.rec.Err = err
-		x.answer(answer{status: http.StatusRequestTimeout, public: "The body did not arrive in time."})
+		x.answer(answer{status: http.StatusRequestTimeout, public: slowBody})
 		return false
 	case len(all) > maxSigned:
 		x.rec.Err = errSigned

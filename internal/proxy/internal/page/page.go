@@ -1,4 +1,5 @@
-package proxy
+// Package page renders the texts of Ward's own answers, for machines and for gRPC. It is pure, and guarantees that what comes out can be sent as it is.
+package page
 
 import (
 	"encoding/json"
@@ -6,8 +7,8 @@ import (
 	"strconv"
 )
 
-// jsonPage is the body of an answer for machines.
-func jsonPage(status int, text, denial string) string {
+// JSON is the body of an answer for machines.
+func JSON(status int, text, denial string) string {
 	b, err := json.Marshal(struct {
 		Status int    `json:"status"`
 		Error  string `json:"error"`
@@ -19,9 +20,9 @@ func jsonPage(status int, text, denial string) string {
 	return string(b) + "\n"
 }
 
-// grpcStatus maps a status of HTTP to one of gRPC, as its protocol's "HTTP to gRPC
+// GRPCStatus maps a status of HTTP to one of gRPC, as its protocol's "HTTP to gRPC
 // Status Code Mapping" does, and finer where our own answers know more.
-func grpcStatus(status int) string {
+func GRPCStatus(status int) string {
 	code := 2 // UNKNOWN
 	switch status {
 	case http.StatusBadRequest, http.StatusInternalServerError:
@@ -41,8 +42,8 @@ func grpcStatus(status int) string {
 	return strconv.Itoa(code)
 }
 
-// grpcMessage escapes a text as grpc-message wants it.
-func grpcMessage(s string) string {
+// GRPCMessage escapes a text as grpc-message wants it.
+func GRPCMessage(s string) string {
 	const hex = "0123456789ABCDEF"
 	b := make([]byte, 0, len(s))
 	for i := range len(s) {
