@@ -9,9 +9,12 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/plan"
@@ -311,6 +314,46 @@ func TestAnAttemptToLeaveTheSandboxIsFound(t *testing.T) {
 		if strings.Count(out, what) != 1 {
 			t.Errorf("%q isn't once in the audit trail:\n%s", what, out)
 		}
+	}
+}
+
+// TestWhoKeepsAnswersWaitingIsFound: slowhttptest -X as it looks to the gateway, for the tool's own small window doesn't outlive the way out of its
+// sandbox.
+func TestWhoKeepsAnswersWaitingIsFound(t *testing.T) {
+	w := wardtest.Start(t, strings.Replace(openToBlocks, "GET /call,", "GET /call, GET /file,", 1), nil)
+	keep := func(address string, window, n int) {
+		d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}, NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Control: func(_, _ string, c syscall.RawConn) error {
+			return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, window) }) // with another, the test fails
+		}}}
+		var all sync.WaitGroup
+		for range n {
+			all.Go(func() {
+				c, err := d.DialContext(t.Context(), "tcp", strings.TrimPrefix(w.URL, "https://"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				t.Cleanup(func() { c.Close() })
+				if _, err := fmt.Fprintf(c, "GET /file?path=toy HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+					t.Error(err)
+				}
+				if _, err := io.ReadFull(c, make([]byte, 5)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	keep("127.0.0.67", 1<<20, 25) // browsers that have stopped a film
+	keep("127.0.0.68", 1, 15)     // some slow ones
+	keep("127.0.0.66", 1, 25) // which takes seconds itself: so small a window makes TLS slow
+	start := time.Now()
+	wardtest.Eventually(t, "the client is blocked", func() bool { return statusOf(t, from("127.0.0.66"), w.URL+"/call") == http.StatusTooManyRequests })
+	if took := time.Since(start); took > mostToFind+mostToBlock {
+		t.Errorf("it was closed out after %s", took)
+	}
+	if f := found(t, w.File)["slow-requests"]; len(f.Evidence) != 1 || f.Evidence[0].Client != "127.0.0.66/32" {
+		t.Errorf("%+v", f)
 	}
 }
 

@@ -175,6 +175,7 @@ func toolsOfOthers() []tool {
 		{"wapiti", "payload", "localhost", []string{"wapiti", "-u", "URL/call?id=1", "--scope", "url", "-v", "0", "--no-bugreport", "--verify-ssl", "0", "-f", "json", "-o", "/tmp/report", "--store-session", "/tmp/s", "--store-config", "/tmp/c"}},
 		{"nmap", "honey-path", "localhost", []string{"nmap", "-n", "-Pn", "-sT", "--unprivileged", "-p", "PORT", "--script", "+http-enum", "127.0.0.1"}},
 		{"slowhttptest", "slow-requests", "", []string{"slowhttptest", "-H", "-c", "25", "-r", "200", "-i", "10", "-l", "10", "-u", "URL/call"}},
+		{"slowhttptest", "slow-requests", "", []string{"slowhttptest", "-B", "-c", "25", "-r", "200", "-i", "10", "-l", "10", "-u", "URL/take"}},
 	}
 }
 
@@ -204,7 +205,8 @@ func guessing(t *testing.T, w *wardtest.World) tool {
 
 // TestToolsOfOthersAreFoundAndClosedOut runs attack tools, as Debian ships them, against a gateway.
 func TestToolsOfOthersAreFoundAndClosedOut(t *testing.T) {
-	w := wardtest.Start(t, peopleModel+"watch: {never_block: 127.0.0.1}\n", nil)
+	model := strings.Replace(peopleModel, "GET /token, GET /call", "GET /token, GET /call, POST /take", 1)
+	w := wardtest.Start(t, model+"watch: {never_block: 127.0.0.1}\n", nil)
 	words := t.TempDir()
 	routes := strings.ReplaceAll(wordlist, " ", "\n") + "\n"
 	for name, text := range map[string]string{"routes": routes, "passwords": routes} {
@@ -213,7 +215,7 @@ func TestToolsOfOthersAreFoundAndClosedOut(t *testing.T) {
 		}
 	}
 	for i, x := range append(toolsOfOthers(), tool{name: "hydra"}) {
-		t.Run(x.name, func(t *testing.T) {
+		t.Run(strings.Join(append([]string{x.name}, x.argv...)[1:min(len(x.argv)+1, 3)], " "), func(t *testing.T) {
 			need.Program(t, x.name)
 			if x.argv == nil {
 				x = guessing(t, w)

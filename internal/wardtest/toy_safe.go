@@ -26,6 +26,7 @@ import (
 //	/fd?n=N        what an inherited descriptor holds
 //	/print?text=T  prints T
 //	/intrude       what an intruder asks the kernel for: another process, a mount, raw packets; tells the errors
+//	/take          takes a body, and tells how long it is
 //	/load?n=N&callers=C&batch=B   N calls of the keys' API, each encrypts B values
 //	/relay?url=U   fetches U, however long it takes
 //	/seal?class=C&row=R&owner=O&value=V   V sealed by the SDK, in base64
@@ -66,6 +67,10 @@ func safe(mux *http.ServeMux) {
 	mux.HandleFunc("/intrude", func(w http.ResponseWriter, _ *http.Request) {
 		_, packets := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
 		say(w, fmt.Appendf(nil, "%v, %v, %v\n", unix.PtraceAttach(1), unix.Mount("none", "/tmp", "tmpfs", 0, ""), packets), nil)
+	})
+	mux.HandleFunc("/take", func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		say(w, strconv.AppendInt(nil, n, 10), err)
 	})
 	mux.HandleFunc("/load", loadKeys)
 	mux.HandleFunc("/relay", func(w http.ResponseWriter, r *http.Request) {

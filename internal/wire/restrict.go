@@ -38,7 +38,7 @@ type Sighting struct {
 	Client     netip.Prefix `json:"client"`               // an address, or in IPv6 its /64
 	Undeclared []uint32     `json:"undeclared,omitempty"` // hashes of paths that no route declares, each once
 	Malformed  int          `json:"malformed,omitempty"`  // requests and handshakes that can't be read
-	Slow       int          `json:"slow,omitempty"`       // connections that are open and keep the gateway waiting for a request
+	Slow       int          `json:"slow,omitempty"`       // connections that keep the gateway waiting: for a request, its body, or room for an answer
 	Payloads   int          `json:"payloads,omitempty"`   // requests that look like an attempt to inject something
 	Class      string       `json:"class,omitempty"`      // what the first of them would inject
 	Honey      string       `json:"honey,omitempty"`      // a path that only who looks for holes asks for

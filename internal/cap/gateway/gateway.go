@@ -116,7 +116,7 @@ func New(c Config) (*Gateway, error) {
 	}
 	g := &Gateway{key: key, people: newPeople(c.SignIn, c.Clock), config: c, pools: map[poolKey]*proxy.Upstream{}, refused: newRefusals(c.Record), leaks: newLeaks(c.Record), clients: clients{open: map[netip.Prefix]int{}}}
 	g.calls.New = func() any { return &call{} }
-	g.engine = proxy.New(proxy.Config{Decide: g.decide, Done: g.done, Edge: true, Cookies: cookiePrefix, Strip: []string{txn.Header}, Log: c.Log, Limits: proxy.Limits{Conns: 20_000, Idle: 75 * time.Second}})
+	g.engine = proxy.New(proxy.Config{Decide: g.decide, Done: g.done, Edge: true, Cookies: cookiePrefix, Strip: []string{txn.Header}, Log: c.Log, Slow: slowBody, Limits: proxy.Limits{Conns: 20_000, Idle: 75 * time.Second, Rate: bodyRate}})
 	g.tls = &tls.Config{
 		MinVersion: tls.VersionTLS12, // TLS 1.3 wherever the client can
 		NextProtos: []string{"h2", "http/1.1"},
@@ -176,7 +176,7 @@ func (g *Gateway) ServeHTTPS(ln net.Listener) {
 		}
 		g.wg.Go(func() {
 			defer leave()
-			who := &client{from: clientOf(c.RemoteAddr()), since: g.config.Clock.Now()}
+			who := &client{from: clientOf(c.RemoteAddr()), since: g.config.Clock.Now(), conn: c, clock: &g.sights.clock}
 			t := tls.Server(&edgeConn{c, who}, g.tls)
 			g.sights.connected(who)
 			g.engine.ServeConn(context.Background(), t, proxy.ConnInfo{Peer: who, AllowH1: true, AllowH2: true, TLS: true})

@@ -27,6 +27,12 @@ type client struct {
 	h2    atomic.Bool  // it offers HTTP/2, and so may keep a connection ready
 	plain atomic.Bool  // it began with HTTP, as a browser does that takes the port for another
 	asked atomic.Bool  // it has brought a whole request
+
+	bodies atomic.Int32  // that it brings slowly
+	conn   net.Conn      // without TLS
+	clock  *atomic.Int64 // the time of the last report, in Unix ms: near enough
+	wrote  atomic.Int64  // when something was last sent to it, by clock
+	taken  int64         // guarded by sights.mu: of wrote, when all of it had been taken
 }
 
 // print is the fingerprint of the client's hello, "" if there is none.
@@ -50,6 +56,12 @@ func (e *edgeConn) Read(b []byte) (int, error) {
 		e.client.plain.Store(true)
 	}
 	return n, err
+}
+
+// Write notes when something was sent.
+func (e *edgeConn) Write(b []byte) (int, error) {
+	e.client.wrote.Store(e.client.clock.Load())
+	return e.Conn.Write(b)
 }
 
 // SyscallConn is the connection's own: by it the engine sees that a client has gone while its service says nothing.

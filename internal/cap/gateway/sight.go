@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/wardhq/ward/internal/cap/gateway/internal/signature"
@@ -15,19 +16,14 @@ import (
 	"github.com/wardhq/ward/internal/wire"
 )
 
-// slowHead is how long a connection may keep the gateway waiting for its first request before it counts as slow; slowLeast is what it has
-// sent by then, in bytes, if it is no browser's that keeps one ready.
-const (
-	slowHead  = 3 * time.Second
-	slowLeast = 300
-)
-
 // sights are what clients did since the last report that may be part of an attack. Requests that are let pass and look like any
 // other leave no trace here.
 type sights struct {
 	mu   sync.Mutex
 	of   map[netip.Prefix]*wire.Sighting // guarded by mu; at most wire.MaxSighted
-	open map[*client]struct{}            // guarded by mu: connections that haven't asked for anything
+	open map[*client]struct{}            // guarded by mu: all connections
+
+	clock atomic.Int64 // see client.clock
 }
 
 // note changes the sighting of a client; of more clients than a report holds it is lost, which is a flood that counts show.
@@ -51,7 +47,7 @@ func (s *sights) note(c netip.Prefix, change func(*wire.Sighting)) {
 	change(x)
 }
 
-// connected remembers a connection until it asks for something or ends.
+// connected remembers a connection until it ends.
 func (s *sights) connected(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,29 +68,12 @@ func (s *sights) gone(c *client) {
 	}
 }
 
-// asked tells that a connection has brought a whole request.
-func (s *sights) asked(c *client) {
-	if c.asked.Swap(true) {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.open, c)
-}
-
 // Sightings returns what clients did since the last call, and begins anew.
 func (g *Gateway) Sightings() wire.Sightings {
 	s := &g.sights
 	now := g.config.Clock.Now()
-	slow := map[netip.Prefix]int{}
-	s.mu.Lock()
-	for c := range s.open {
-		if now.Sub(c.since) > slowHead && c.got.Load() > slowLeast && !c.h2.Load() {
-			slow[c.from]++
-		}
-	}
-	s.mu.Unlock()
-	for c, n := range slow {
+	s.clock.Store(now.UnixMilli())
+	for c, n := range s.slow(now) {
 		s.note(c, func(x *wire.Sighting) { x.Slow = n })
 	}
 	s.mu.Lock()

@@ -108,7 +108,7 @@ func (g *Gateway) decide(ctx context.Context, r *proxy.Request) proxy.Verdict {
 func (g *Gateway) answered(ctx context.Context, s *state, r *proxy.Request, c *call) proxy.Verdict {
 	who, known := r.Conn.Peer.(*client)
 	if known {
-		g.sights.asked(who)
+		who.asked.Store(true)
 		if wait, id := g.standing.Load().refuses(who.from); wait > 0 {
 			return proxy.Verdict{
 				Status: http.StatusTooManyRequests, Public: "too many requests that look like an attack came from this address", DenialID: id,

@@ -144,7 +144,7 @@ func (d *Detector) Sight(s *wire.Sighting, now time.Time) []Signal {
 		}
 	}
 	if s.Slow >= waitingConns {
-		add("slow-requests", fmt.Sprintf("%s keeps %d connections open without finishing a request.", who, s.Slow))
+		add("slow-requests", fmt.Sprintf("%s keeps %d connections waiting for a request, its body, or room for an answer.", who, s.Slow))
 	}
 	return out
 }
