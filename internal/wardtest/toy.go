@@ -41,6 +41,7 @@ type Answer struct {
 //	/exit         ends the process
 //	/stream?n=N   N lines, one each 10 ms
 //	/lie          answers with a field that only Ward may set
+//	/echo         a WebSocket that says what it hears
 //	/span?of=T    sends a span of the trace T, or else of the request's, as if it were billing's
 func Toy() {
 	port := os.Getenv("PORT")
@@ -76,6 +77,7 @@ func Toy() {
 	})
 	mux.HandleFunc("/token", askToken)
 	mux.HandleFunc("/span", sendSpan)
+	mux.HandleFunc("/echo", echo)
 	safe(mux)
 	database(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

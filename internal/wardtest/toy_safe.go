@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/coder/websocket"
 	"golang.org/x/sys/unix"
 
 	"github.com/wardhq/ward/sdk/seal"
@@ -168,4 +169,22 @@ func loadKeys(w http.ResponseWriter, r *http.Request) {
 	wg.Wait()
 	close(failed)
 	say(w, nil, <-failed)
+}
+
+// echo is a WebSocket that says what it hears.
+func echo(w http.ResponseWriter, r *http.Request) {
+	c, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return // it has been answered
+	}
+	defer func() { _ = c.CloseNow() }() // whoever goes first
+	for {
+		kind, b, err := c.Read(r.Context())
+		if err == nil {
+			err = c.Write(r.Context(), kind, b)
+		}
+		if err != nil {
+			return
+		}
+	}
 }

@@ -171,7 +171,7 @@ type standing struct {
 	next map[netip.Prefix]time.Time // guarded by mu: when a slowed client may ask again
 }
 
-// SetRestrictions puts what answers do to clients into force, in place of what was.
+// SetRestrictions puts what answers do to clients into force, in place of what was. Of who is closed out nothing goes on: what stands open is cut.
 func (g *Gateway) SetRestrictions(all wire.Restrictions) {
 	s := &standing{clients: map[netip.Prefix]wire.Restriction{}, next: map[netip.Prefix]time.Time{}, now: g.config.Clock.Now}
 	for _, r := range all.All {
@@ -182,7 +182,25 @@ func (g *Gateway) SetRestrictions(all wire.Restrictions) {
 			}
 		}
 	}
-	g.standing.Store(s)
+	g.standing.Store(s) // first: who connects from now on is refused by it
+	g.sights.cut(s.closedOut)
+}
+
+// cut closes the connections of clients.
+func (s *sights) cut(those func(netip.Prefix) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		if those(c.from) {
+			_ = c.conn.Close() // whoever serves it sees that
+		}
+	}
+}
+
+// closedOut tells whether a client may ask for nothing now.
+func (s *standing) closedOut(c netip.Prefix) bool {
+	r, ok := s.against(c, s.now())
+	return ok && !r.Slow
 }
 
 // refuses tells what stands against a request of a client now: how long it has to wait, and the answer's ID.
@@ -191,6 +209,23 @@ func (s *standing) refuses(c netip.Prefix) (wait time.Duration, answer string) {
 		return 0, ""
 	}
 	now := s.now()
+	r, ok := s.against(c, now)
+	switch {
+	case !ok:
+		return 0, ""
+	case r.Slow:
+		wait = s.turn(r.Client, now)
+	default:
+		wait = r.Until.Sub(now)
+	}
+	if wait == 0 {
+		return 0, ""
+	}
+	return wait, r.ID
+}
+
+// against is what stands against a client now; of several, a block.
+func (s *standing) against(c netip.Prefix, now time.Time) (found wire.Restriction, ok bool) {
 	for _, n := range s.widths {
 		if n > c.Bits() {
 			continue
@@ -199,18 +234,11 @@ func (s *standing) refuses(c netip.Prefix) (wait time.Duration, answer string) {
 		if err != nil {
 			continue
 		}
-		r, ok := s.clients[p]
-		if !ok || !now.Before(r.Until) {
-			continue
-		}
-		if wait = r.Until.Sub(now); r.Slow {
-			wait = s.turn(p, now)
-		}
-		if wait > 0 {
-			return wait, r.ID
+		if r, has := s.clients[p]; has && now.Before(r.Until) && (!ok || found.Slow) {
+			found, ok = r, true
 		}
 	}
-	return 0, ""
+	return found, ok
 }
 
 // turn is how long a slowed network has to wait for its next request; 0 takes its turn.
