@@ -278,6 +278,12 @@ services:
 // stream opens one that the service never ends.
 func (e *edge) stream(ctx context.Context, cookie string) io.ReadCloser {
 	e.t.Helper()
+	return e.streamBy(ctx, "Cookie", "__Host-ward="+cookie)
+}
+
+// streamBy is stream by any credentials.
+func (e *edge) streamBy(ctx context.Context, field, value string) io.ReadCloser {
+	e.t.Helper()
 	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", e.addr)
@@ -287,7 +293,7 @@ func (e *edge) stream(ctx context.Context, cookie string) io.ReadCloser {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	r.Header.Set("Cookie", "__Host-ward="+cookie)
+	r.Header.Set(field, value)
 	resp, err := c.Do(r)
 	if err != nil || resp.StatusCode != http.StatusOK {
 		e.t.Fatal(resp, err)
@@ -321,7 +327,7 @@ func TestWhatIsUnderWayEndsWithTheSession(t *testing.T) {
 	}
 	p := e.g.people
 	p.mu.Lock()
-	if len(p.open) != 1 || p.open["sid-b"] == nil {
+	if len(p.open) != 1 || p.open[right{session: "sid-b"}] == nil {
 		t.Errorf("under way: %v", p.open)
 	}
 	p.mu.Unlock()
@@ -329,11 +335,32 @@ func TestWhatIsUnderWayEndsWithTheSession(t *testing.T) {
 	if _, err := io.ReadAll(bob); err == nil {
 		t.Error("the stream ended as if it were whole")
 	}
-	if s := p.enter("sid-a"); s == nil || p.open["sid-a"] != nil {
+	if s := p.enter(right{session: "sid-a"}); s == nil || p.open[right{session: "sid-a"}] != nil {
 		t.Error("a request that came just before the end is forgotten")
 	} else {
 		<-s.over
 		p.leave(s)
+	}
+}
+
+// A token that is revoked takes along what goes on by it, and nothing else of its session.
+func TestWhatIsUnderWayEndsWithItsToken(t *testing.T) {
+	e := newEdge(t)
+	e.signIn("alice", "sid-a", wire.Person{ID: "u1"})
+	cookie, token := e.stream(t.Context(), "alice"), e.streamBy(t.Context(), "Authorization", "Bearer "+e.access(nil))
+	e.tell("j1")
+	if _, err := io.ReadAll(token); err == nil {
+		t.Error("the stream ended as if it were whole")
+	}
+	p := e.g.people
+	p.mu.Lock()
+	if len(p.open) != 1 || p.open[right{session: "sid-a"}] == nil {
+		t.Errorf("under way: %v", p.open)
+	}
+	p.mu.Unlock()
+	e.tell("j1", "sid-a")
+	if _, err := io.ReadAll(cookie); err == nil {
+		t.Error("the stream ended as if it were whole")
 	}
 }
 

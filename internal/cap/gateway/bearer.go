@@ -56,7 +56,7 @@ func (p *people) byToken(r *proxy.Request, origin string, dpop bool, token strin
 	if b.program {
 		return identified{problem: "invalid_token", detail: "the token is a program's own, and stands for no person"}
 	}
-	return identified{person: &b.person, name: b.name, session: b.session, token: true}
+	return identified{person: &b.person, name: b.name, session: b.session, token: true, bearer: b.id}
 }
 
 // shows tells whether the connection's client has the certificate of a thumbprint (RFC 8705 §3.1).

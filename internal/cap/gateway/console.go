@@ -48,7 +48,7 @@ func (g *Gateway) serveConsole(ctx context.Context, s *state, r *proxy.Request, 
 	c.routed.in = true
 	v := proxy.Verdict{Allow: true, Upstream: g.signInPages, Set: showing(r), Drop: []string{"Authorization", "DPoP"}, OwnCookies: true, Respond: strict()}
 	if isSafe(r) { // an act may end the session itself, and is to be answered
-		c.stay = g.people.enter(id.session)
+		c.stay = g.people.enter(right{id.session, id.bearer})
 		v.Ends = c.stay.over
 	}
 	return v

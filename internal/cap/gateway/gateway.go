@@ -271,7 +271,7 @@ func (g *Gateway) judge(ctx context.Context, s *state, r *proxy.Request, c *call
 		return proxy.Verdict{Status: fault.KindOf(err).Status(), Public: fault.PublicText(err)}
 	}
 	if id.session != "" {
-		c.stay = g.people.enter(id.session)
+		c.stay = g.people.enter(right{id.session, id.bearer})
 		v.Ends = c.stay.over
 	}
 	if v.Allow {

@@ -53,7 +53,7 @@ type people struct {
 	seen     map[string]bool         // guarded by mu: since the last report
 	moved    map[string]wire.Visitor // guarded by mu
 	asked    map[[32]byte]*question  // guarded by mu: cookies that control is being asked about
-	open     map[string]*stay        // guarded by mu: what is under way, by session
+	open     map[right]*stay         // guarded by mu: what is under way
 	visits   map[visit][32]byte      // guarded by mu: the key in sessions
 	idle     time.Duration           // guarded by mu: a session that wasn't used for so long is asked about again; 0 for never
 	proofs   map[string]time.Time    // guarded by mu: jti of DPoP proofs, until they are too old
@@ -94,7 +94,7 @@ func newPeople(s SignIn, c clock.Clock) *people {
 	return &people{
 		signIn: s, clock: c, issuers: map[string]issuer{}, ended: map[string]bool{},
 		sessions: map[[32]byte]*session{}, tokens: map[[32]byte]*bearer{}, seen: map[string]bool{}, moved: map[string]wire.Visitor{},
-		asked: map[[32]byte]*question{}, visits: map[visit][32]byte{}, open: map[string]*stay{}, proofs: map[string]time.Time{},
+		asked: map[[32]byte]*question{}, visits: map[visit][32]byte{}, open: map[right]*stay{}, proofs: map[string]time.Time{},
 	}
 }
 
@@ -136,34 +136,39 @@ func (p *people) set(s *wire.UserState, foreign map[string]issuer) error {
 			p.drop(k)
 		}
 	}
-	for id, s := range p.open {
-		if ended[id] {
-			delete(p.open, id)
+	for by, s := range p.open {
+		if by.ended(ended) {
+			delete(p.open, by)
 			close(s.over)
 		}
 	}
 	return err
 }
 
-// stay is what is under way for one session.
+// right is by what a request of a person may be made: a session, and the access token of it that was shown, "" for its cookie.
+type right struct{ session, token string }
+
+func (r right) ended(ended map[string]bool) bool { return ended[r.session] || ended[r.token] }
+
+// stay is what is under way by one right.
 type stay struct {
-	session  string
-	over     chan struct{} // closed when the session ends
+	right    right
+	over     chan struct{} // closed when the right ends
 	requests int           // guarded by people.mu
 }
 
-// enter notes that a request of a session is under way; leave it.
-func (p *people) enter(session string) *stay {
+// enter notes that a request is under way; leave it.
+func (p *people) enter(by right) *stay {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.open[session]
+	s := p.open[by]
 	if s == nil {
-		s = &stay{session: session, over: make(chan struct{})}
-		if p.ended[session] { // since it was identified
+		s = &stay{right: by, over: make(chan struct{})}
+		if by.ended(p.ended) { // since it was identified
 			close(s.over)
 			return s
 		}
-		p.open[session] = s
+		p.open[by] = s
 	}
 	s.requests++
 	return s
@@ -172,8 +177,8 @@ func (p *people) enter(session string) *stay {
 func (p *people) leave(s *stay) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s.requests--; s.requests == 0 && p.open[s.session] == s {
-		delete(p.open, s.session)
+	if s.requests--; s.requests == 0 && p.open[s.right] == s {
+		delete(p.open, s.right)
 	}
 }
 
@@ -182,7 +187,8 @@ type identified struct {
 	person  *policy.Person // nil: nobody
 	name    string
 	session string
-	token   bool // an access token said so, not a cookie
+	token   bool   // an access token said so, not a cookie
+	bearer  string // its ID
 	// problem is why credentials that came don't count: an error of RFC 6750 §3.1, "" for none.
 	problem, detail string
 	unavailable     bool // control was needed, and didn't answer
