@@ -303,8 +303,9 @@ func TestAnAttemptToLeaveTheSandboxIsFound(t *testing.T) {
 		t.Errorf("the intruder hears %q %v", b, err)
 	}
 	wardtest.Eventually(t, "it is found", func() bool { return found(t, w.File)["bypass"].Count == 3 })
-	if took := time.Since(start); took > mostToFind {
-		t.Errorf("it was found after %s", took)
+	took := time.Since(start)
+	if t.Logf("found after %s", took); took > mostToFind {
+		t.Error("that is too late")
 	}
 	if f := found(t, w.File)["bypass"]; f.Subject != "web" || f.Severity.String() != "high" || !strings.Contains(f.What, "web asked the kernel for ") {
 		t.Errorf("%+v", f)
@@ -346,7 +347,7 @@ func TestWhoKeepsAnswersWaitingIsFound(t *testing.T) {
 	}
 	keep("127.0.0.67", 1<<20, 25) // browsers that have stopped a film
 	keep("127.0.0.68", 1, 15)     // some slow ones
-	keep("127.0.0.66", 1, 25) // which takes seconds itself: so small a window makes TLS slow
+	keep("127.0.0.66", 1, 25)     // which takes seconds itself: so small a window makes TLS slow
 	start := time.Now()
 	wardtest.Eventually(t, "the client is blocked", func() bool { return statusOf(t, from("127.0.0.66"), w.URL+"/call") == http.StatusTooManyRequests })
 	if took := time.Since(start); took > mostToFind+mostToBlock {
