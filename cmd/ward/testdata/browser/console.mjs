@@ -1,29 +1,15 @@
 // The console behind the gateway, in Chromium: who has no role stays outside, who has one comes in by a passkey, acts, sees what happens, and leaves.
-import { createRequire } from "node:module";
-import fs from "node:fs";
 import path from "node:path";
+import { asked, authenticator, launch, press as pressOn, signUp } from "./person.mjs";
 
-const require = createRequire(process.argv[2] + "/");
-const { chromium } = require("playwright-core");
-const { url, pages, console: home, mail, ask, shots } = JSON.parse(fs.readFileSync(0, "utf8"));
+const { console: home, ask, shots } = asked;
 const seen = { steps: [], violations: [] };
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
+const browser = await launch();
 const context = await browser.newContext({ ignoreHTTPSErrors: true });
 // Nothing is asked before the button is pressed.
 await context.addInitScript(() => { PublicKeyCredential.isConditionalMediationAvailable = async () => false; });
 const page = await context.newPage();
 page.on("console", (m) => { if (/Content Security Policy|Trusted Type/i.test(m.text())) seen.violations.push(m.text()); });
-
-async function mailed(pattern) {
-  for (let i = 0; i < 100; i++) {
-    for (const f of fs.existsSync(mail) ? fs.readdirSync(mail).sort().reverse() : []) {
-      const found = fs.readFileSync(path.join(mail, f), "utf8").replace(/^[\s\S]*?\r?\n\r?\n/, "").match(pattern);
-      if (found) return found[1];
-    }
-    await new Promise((r) => setTimeout(r, 100));
-  }
-  throw new Error("no mail with " + pattern);
-}
 
 // step notes where the browser is.
 async function step(name) {
@@ -37,27 +23,14 @@ async function change(what) {
   const r = await context.request.get(ask + "/" + what);
   if (!r.ok()) throw new Error(what + ": " + r.status());
 }
-const press = (selector) => Promise.all([page.waitForNavigation({ waitUntil: "networkidle" }), page.click(selector)]);
+const press = (selector) => pressOn(page, selector, "networkidle");
 
 try {
-  const cdp = await context.newCDPSession(page);
-  await cdp.send("WebAuthn.enable");
-  await cdp.send("WebAuthn.addVirtualAuthenticator", {
-    options: { protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true },
-  });
+  await authenticator(page);
   await page.goto(home + "/findings");
   await step("nobody");
 
-  await page.goto(pages + "/register");
-  await page.fill("input[name=name]", "Ada Lovelace");
-  await page.fill("input[name=email]", "ada@example.com");
-  await page.fill("input[name=password]", "a harbour full of quiet boats");
-  await page.waitForFunction(() => document.querySelector("input[name=work]").value);
-  await press("form button.primary");
-  await page.fill("input[name=code]", await mailed(/\b(\d{6})\b/));
-  await press("form button.primary");
-  await page.goto(pages + "/account/factors/passkey");
-  await press("[data-start]");
+  await signUp(page);
   await context.clearCookies();
 
   await page.goto(home + "/findings");

@@ -1,14 +1,10 @@
 // Attacks with a passkey, in Chromium with its virtual authenticator: an answer sent again, a passkey used without user
 // verification, and a copy whose counter is behind. It answers with what came of each, and when it was tried.
-import { createRequire } from "node:module";
-import fs from "node:fs";
-import path from "node:path";
+import { asked, authenticator, launch, signUp } from "./person.mjs";
 
-const require = createRequire(process.argv[2] + "/");
-const { chromium } = require("playwright-core");
-const { url, pages, mail } = JSON.parse(fs.readFileSync(0, "utf8"));
+const { url } = asked;
 const seen = { tries: [] };
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
+const browser = await launch();
 const context = await browser.newContext({ ignoreHTTPSErrors: true });
 // Nothing is asked before the button is pressed.
 await context.addInitScript(() => { PublicKeyCredential.isConditionalMediationAvailable = async () => false; });
@@ -16,17 +12,6 @@ const page = await context.newPage();
 
 let sent; // the last answer of a passkey
 page.on("request", (r) => { if (r.method() === "POST" && /credential=/.test(r.postData() ?? "")) sent = new URLSearchParams(r.postData()).get("credential"); });
-
-async function mailed(pattern) {
-  for (let i = 0; i < 100; i++) {
-    for (const f of fs.existsSync(mail) ? fs.readdirSync(mail).sort().reverse() : []) {
-      const found = fs.readFileSync(path.join(mail, f), "utf8").replace(/^[\s\S]*?\r?\n\r?\n/, "").match(pattern);
-      if (found) return found[1];
-    }
-    await new Promise((r) => setTimeout(r, 100));
-  }
-  throw new Error("no mail with " + pattern);
-}
 
 // attempt opens the sign-in, does something there, and tells the status and whether somebody is signed in.
 async function attempt(name, act) {
@@ -41,21 +26,8 @@ async function attempt(name, act) {
 const press = () => page.click("form[data-passkey=get] [data-start]");
 
 try {
-  const cdp = await context.newCDPSession(page);
-  await cdp.send("WebAuthn.enable");
-  const { authenticatorId } = await cdp.send("WebAuthn.addVirtualAuthenticator", {
-    options: { protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true },
-  });
-  await page.goto(pages + "/register");
-  await page.fill("input[name=name]", "Ada Lovelace");
-  await page.fill("input[name=email]", "ada@example.com");
-  await page.fill("input[name=password]", "a harbour full of quiet boats");
-  await page.waitForFunction(() => document.querySelector("input[name=work]").value);
-  await Promise.all([page.waitForNavigation(), page.click("form button.primary")]);
-  await page.fill("input[name=code]", await mailed(/\b(\d{6})\b/));
-  await Promise.all([page.waitForNavigation(), page.click("form button.primary")]);
-  await page.goto(pages + "/account/factors/passkey");
-  await Promise.all([page.waitForNavigation(), page.click("[data-start]")]);
+  const { cdp, authenticatorId } = await authenticator(page);
+  await signUp(page);
 
   await attempt("its owner", press);
   const replayed = sent;

@@ -1,14 +1,11 @@
 // A person signs up, adds a passkey, signs out, comes back with the passkey, and is led through step-up; in Chromium, with its
 // virtual authenticator. It answers with what it saw.
-import { createRequire } from "node:module";
-import fs from "node:fs";
 import path from "node:path";
+import { asked, authenticator, fillRegistration, launch, mailed, press as pressOn } from "./person.mjs";
 
-const require = createRequire(process.argv[2] + "/");
-const { chromium } = require("playwright-core");
-const { url, pages, mail, shots, phone } = JSON.parse(fs.readFileSync(0, "utf8"));
+const { url, pages, shots, phone } = asked;
 const seen = { steps: [], violations: [] };
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
+const browser = await launch();
 const context = await browser.newContext({ ignoreHTTPSErrors: true, viewport: phone ? { width: 390, height: 844 } : { width: 1280, height: 800 } });
 const page = await context.newPage();
 page.on("console", (m) => { if (/Content Security Policy|TrustedHTML/.test(m.text())) seen.violations.push(m.text()); });
@@ -21,39 +18,15 @@ async function step(name) {
   seen.steps.push({ name, origin: at.origin, path: at.pathname, text: (await page.locator("body").innerText()).slice(0, 2000) });
 }
 
-async function mailed(pattern) {
-  for (let i = 0; i < 100; i++) {
-    const files = fs.existsSync(mail) ? fs.readdirSync(mail).sort() : [];
-    for (const f of files.reverse()) {
-      const body = fs.readFileSync(path.join(mail, f), "utf8").replace(/^[\s\S]*?\r?\n\r?\n/, "");
-      const found = body.match(pattern);
-      if (found) return found[1];
-    }
-    await new Promise((r) => setTimeout(r, 100));
-  }
-  throw new Error("no mail with " + pattern);
-}
-
-const press = (selector) => Promise.all([page.waitForNavigation(), page.click(selector)]);
-const authenticator = async () => {
-  const cdp = await context.newCDPSession(page);
-  await cdp.send("WebAuthn.enable");
-  const { authenticatorId } = await cdp.send("WebAuthn.addVirtualAuthenticator", {
-    options: { protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true, isUserVerified: true, automaticPresenceSimulation: true },
-  });
-  return { cdp, authenticatorId };
-};
+const press = (selector) => pressOn(page, selector);
 
 try {
-  const { cdp, authenticatorId } = await authenticator();
+  const { cdp, authenticatorId } = await authenticator(page);
 
   await page.goto(url + "/own/start?x=1");
   await step("led to sign-in");
   await press("a[href*='register']");
-  await page.fill("input[name=name]", "Ada Lovelace");
-  await page.fill("input[name=email]", "ada@example.com");
-  await page.fill("input[name=password]", "a harbour full of quiet boats");
-  await page.waitForFunction(() => document.querySelector("input[name=work]").value);
+  await fillRegistration(page);
   await step("register");
   await press("form button.primary");
   await page.fill("input[name=code]", await mailed(/\b(\d{6})\b/));
