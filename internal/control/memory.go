@@ -6,7 +6,7 @@ import (
 )
 
 // idleMemory is how much unused memory control keeps for itself, in bytes: a sign-in needs tens of megabytes for a moment (argon2), and none after.
-const idleMemory = 16 << 20
+const idleMemory = 8 << 20
 
 // returnMemory gives unused memory back to the system. It costs a collection, and so is for quiet moments.
 func returnMemory() {
