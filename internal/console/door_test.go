@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -244,5 +245,46 @@ func TestAnotherSitesLinkIsntCompressed(t *testing.T) {
 		if got := resp.Header.Get("Content-Encoding"); got != want {
 			t.Errorf("%s: %q", site, got)
 		}
+	}
+}
+
+// slowBody is a form whose last part comes after something else happened.
+type slowBody struct {
+	*strings.Reader
+	meanwhile func()
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	b.meanwhile()
+	return b.Reader.Read(p)
+}
+
+// TestWhoIsOutWhileTheirFormComesIsOut: who may is asked once the whole form is there, so that nobody keeps what they may by sending slowly.
+func TestWhoIsOutWhileTheirFormComesIsOut(t *testing.T) {
+	for name, meanwhile := range map[string]func(*world){
+		"without the session": func(w *world) { clear(w.signedIn) },
+		"without the role": func(w *world) {
+			s := w.signedIn["eva@example.com"]
+			s.Person.Roles = nil
+			w.signedIn["eva@example.com"] = s
+		},
+		"without a fresh factor": func(w *world) { w.now = w.now.Add(16 * time.Minute) },
+		"without a console":      func(w *world) { w.plan = plan.Build(&model.Model{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := outside(t)
+			b := w.signs("eva@example.com", "ward-admin")
+			form := url.Values{"token": {b.token}, "service": {"web"}, "reason": {"x"}}.Encode()
+			body := &slowBody{strings.NewReader(form), func() { w.mu.Lock(); defer w.mu.Unlock(); meanwhile(w) }}
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/answers/quarantine", body)
+			r.Header.Set("Cookie", b.cookie)
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			r.Header.Set("Sec-Fetch-Site", "same-origin")
+			answer := httptest.NewRecorder()
+			w.console.Outside().ServeHTTP(answer, r)
+			if answer.Code != http.StatusForbidden || len(w.standing) > 0 {
+				t.Errorf("status %d, in force: %+v", answer.Code, w.standing)
+			}
+		})
 	}
 }

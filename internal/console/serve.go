@@ -100,13 +100,14 @@ func (d door) page(mux *http.ServeMux, pattern string, f func(*visit) (view, err
 // act serves a form to who has the role; f returns the page to go on with, and the word for what was done.
 func (d door) act(mux *http.ServeMux, pattern string, least access.Role, f func(*visit) (to, done string, err error)) {
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		unread := r.ParseForm() // before who may is asked: who is out while it comes slowly is out
 		v := &visit{Request: r, Session: d.who(r, true), Now: d.config.Clock.Now()}
 		if v.Session == nil {
 			d.fail(w, nil, errNobody)
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		if err := d.mayAct(v, least); err != nil {
+		if err := d.mayAct(v, least, unread); err != nil {
 			d.record(r.Context(), v, "console.refused", fault.PublicText(err))
 			d.fail(w, v, err)
 			return
@@ -129,13 +130,13 @@ func (d door) act(mux *http.ServeMux, pattern string, least access.Role, f func(
 	})
 }
 
-// mayAct tells whether a request was meant, and by somebody who may.
-func (c *Console) mayAct(v *visit, least access.Role) error {
+// mayAct tells whether a request was meant, and by somebody who may; unread is why its form couldn't be read.
+func (c *Console) mayAct(v *visit, least access.Role, unread error) error {
 	if !sameOrigin(v.Request) {
 		return fault.New(fault.Refused, "another site sent this")
 	}
-	if err := v.ParseForm(); err != nil {
-		return fault.Wrap(fault.Invalid, "the form can't be read", err)
+	if unread != nil {
+		return fault.Wrap(fault.Invalid, "the form can't be read", unread)
 	}
 	if !v.Session.Holds(v.PostForm.Get("token")) {
 		return fault.New(fault.Refused, "the page is of another session: open it again")
