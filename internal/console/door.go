@@ -134,17 +134,17 @@ func (c *Console) bySignIn(r *http.Request, _ bool) *access.Session {
 	if since := c.config.Clock.Now().Sub(time.Unix(x.FactorAt, 0)); who.Role == access.Nobody || since >= plan.ConsoleFactor*time.Second {
 		return nil
 	}
-	out, first := c.desk.Admit(s.ID, who, time.Unix(s.Person.FactorAt, 0))
-	if !first {
+	out, noted := c.desk.Admit(s.ID, who, time.Unix(s.Person.FactorAt, 0))
+	if noted {
 		return out
 	}
 	e := wire.Event{Kind: "console.entered", Subject: who.Name, Object: "the console", Detail: map[string]string{
 		"role": who.Role.String(), "person": who.ID, "network": wire.Network(r.Header.Get("X-Forwarded-For")),
 	}}
 	if err := c.config.Record(r.Context(), e); err != nil {
-		c.desk.Dismiss(s.ID)
 		return nil
 	}
+	c.desk.Note(s.ID)
 	return out
 }
 

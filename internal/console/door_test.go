@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -286,5 +287,28 @@ func TestWhoIsOutWhileTheirFormComesIsOut(t *testing.T) {
 				t.Errorf("status %d, in force: %+v", answer.Code, w.standing)
 			}
 		})
+	}
+}
+
+// TestNobodySeesAnythingBeforeTheyAreRecorded: of two requests of one sign-in, the second doesn't go in on a record that the first one didn't get.
+func TestNobodySeesAnythingBeforeTheyAreRecorded(t *testing.T) {
+	w := outside(t)
+	b := w.signs("eva@example.com", "ward-admin") // sees nothing of w yet but the list of findings
+	w.after(2 * time.Hour)                        // and was away
+	w.mu.Lock()
+	s := w.signedIn["eva@example.com"]
+	s.Person.FactorAt = w.now.Unix()
+	w.signedIn["eva@example.com"] = s
+	w.full = true
+	w.mu.Unlock()
+	statuses := []int{}
+	w.recording = func() {
+		w.recording = nil
+		resp, _ := b.get("/logs")
+		statuses = append(statuses, resp.StatusCode)
+	}
+	resp, _ := b.get("/")
+	if statuses = append(statuses, resp.StatusCode); !slices.Equal(statuses, []int{http.StatusForbidden, http.StatusForbidden}) {
+		t.Errorf("statuses %v", statuses)
 	}
 }

@@ -60,16 +60,17 @@ type world struct {
 	console *Console
 	server  *httptest.Server
 
-	mu       sync.Mutex // guards what follows
-	edges    []watch.Edge
-	found    []watch.Finding
-	standing []wire.Restriction
-	silences []watch.Silence
-	records  []wire.Event
-	full     bool                    // the ledger takes nothing
-	ended    bool                    // the session of the only person
-	signedIn map[string]wire.Session // by the gateway's cookie
-	news     int                     // how often something happened
+	mu        sync.Mutex // guards what follows
+	edges     []watch.Edge
+	found     []watch.Finding
+	standing  []wire.Restriction
+	silences  []watch.Silence
+	records   []wire.Event
+	full      bool                    // the ledger takes nothing
+	recording func()                  // while a record is on its way; nil for nothing
+	ended     bool                    // the session of the only person
+	signedIn  map[string]wire.Session // by the gateway's cookie
+	news      int                     // how often something happened
 }
 
 func newWorld(t testing.TB, yaml string) *world {
@@ -324,6 +325,9 @@ func (w *world) Search(_ context.Context, q search.Query, f func(ledger.Record) 
 }
 
 func (w *world) record(_ context.Context, e wire.Event) error {
+	if w.recording != nil {
+		w.recording()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.full {

@@ -86,6 +86,7 @@ type Session struct {
 
 	began, seen time.Time
 	proved      time.Time // when the person last showed more than the session's cookie: the link, or a second factor
+	noted       bool      // that a guest came is on record
 }
 
 // Fresh tells whether the person showed who they are lately enough for a strong act.
@@ -162,9 +163,9 @@ func (d *Desk) Enter(token string) (cookie string, p Person, err error) {
 	return cookie, l.Person, nil
 }
 
-// Admit is the session of somebody who is signed in as the caller knows, and showed a second factor when it says; first tells that the sign-in
-// of this identifier wasn't here before. It ends as others do, and then begins anew with another token.
-func (d *Desk) Admit(signIn string, p Person, proved time.Time) (s *Session, first bool) {
+// Admit is the session of somebody who is signed in as the caller knows, and showed a second factor when it says; noted tells that Note was
+// called of it. It ends as others do, and then begins anew with another token.
+func (d *Desk) Admit(signIn string, p Person, proved time.Time) (s *Session, noted bool) {
 	now, key := d.clock.Now(), digest(sha256.Sum256([]byte(signIn)))
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -172,12 +173,12 @@ func (d *Desk) Admit(signIn string, p Person, proved time.Time) (s *Session, fir
 	if in == nil || in.over(now) || in.ID != p.ID {
 		delete(d.guests, key)
 		sweep(d.guests, now)
-		in, first = &Session{Token: draw(), began: now}, true
+		in = &Session{Token: draw(), began: now}
 		d.guests[key] = in
 	}
 	in.Person, in.proved, in.seen = p, proved, now
 	out := *in
-	return &out, first
+	return &out, in.noted
 }
 
 // sweep makes room for one more.
@@ -223,9 +224,11 @@ func (d *Desk) End(cookie string) {
 	delete(d.sessions, sha256.Sum256([]byte(cookie)))
 }
 
-// Dismiss forgets a sign-in.
-func (d *Desk) Dismiss(signIn string) {
+// Note takes notice that it is on record who came by a sign-in.
+func (d *Desk) Note(signIn string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.guests, sha256.Sum256([]byte(signIn)))
+	if in := d.guests[sha256.Sum256([]byte(signIn))]; in != nil {
+		in.noted = true
+	}
 }
