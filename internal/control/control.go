@@ -77,6 +77,7 @@ type Control struct {
 	events    chan wire.Event
 	notes     *notes
 	lost      atomic.Int64 // events that aren't in the ledger, until it says so
+	telling   sync.Mutex   // held while it is told
 
 	mu      sync.Mutex
 	state   wire.PlanState // guarded by mu

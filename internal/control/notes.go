@@ -66,15 +66,17 @@ func (n *notes) wait(ctx context.Context) {
 	}
 }
 
-// tellLost says in the ledger how many events aren't in it, as soon as there is room.
+// tellLost says in the ledger how many events aren't in it, as soon as there is room. Until it is said, it counts.
 func (k *Control) tellLost() {
-	n := k.lost.Swap(0)
+	k.telling.Lock()
+	defer k.telling.Unlock()
+	n := k.lost.Load()
 	if n == 0 {
 		return
 	}
 	e := wire.Event{Source: "control", Kind: "ledger.lost", Subject: "control", Count: n, Time: k.config.Clock.Now().UTC()}
-	if k.ledger.Append(context.Background(), []wire.Event{e}) != nil {
-		k.lost.Add(n)
+	if k.ledger.Append(context.Background(), []wire.Event{e}) == nil {
+		k.lost.Add(-n)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/wardhq/ward/internal/base/secret"
@@ -136,3 +137,34 @@ type watched struct {
 
 func (w *watched) Write(b []byte) (int, error) { w.look(); return w.ResponseRecorder.Write(b) }
 func (w *watched) WriteHeader(status int)      { w.look(); w.ResponseRecorder.WriteHeader(status) }
+
+// TestWhatIsLostKeepsSignInClosedForAll: while one request tries to tell of a loss, others don't pass.
+func TestWhatIsLostKeepsSignInClosedForAll(t *testing.T) {
+	k, err := New(Config{Dir: t.TempDir(), Key: secret.New(make([]byte, 32)), TrustDomain: "shop.internal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sound := k.ledger
+	defer func() { k.ledger = sound; k.Close() }()
+	if k.ledger, err = ledger.Open(t.TempDir(), "shop.internal/ledger", secret.New(make([]byte, 32))); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.ledger.Close(); err != nil {
+		t.Fatal(err)
+	}
+	k.lost.Add(7)
+	var done atomic.Int64
+	pages := k.durable(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { done.Add(1) }))
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 2000 {
+				pages.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/sign-in", nil))
+			}
+		})
+	}
+	all.Wait()
+	if done.Load() > 0 || k.lost.Load() != 7 {
+		t.Errorf("%d passed; %d are to be told", done.Load(), k.lost.Load())
+	}
+}
