@@ -3,6 +3,7 @@ package console
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -64,5 +65,23 @@ func TestAFindingLeadsToItsTraces(t *testing.T) {
 	}
 	if _, body := b.get("/findings/9"); strings.Contains(body, "Requests that it is about") {
 		t.Error("one without traces speaks of some")
+	}
+}
+
+// TestLiveFormsKeepTheirTarget: where forms stand side by side in a part that is brought up to date, each has a key of its own: an update must
+// not put one client in place of another under somebody's pointer.
+func TestLiveFormsKeepTheirTarget(t *testing.T) {
+	w := newWorld(t, shop)
+	w.found[0].Evidence = append(w.found[0].Evidence, evidence(w.now, "x", "203.0.113.7/32"), evidence(w.now, "y", "203.0.113.8/32"))
+	_, page := w.enters("administrator").get("/findings/7")
+	seen := map[string]bool{}
+	for _, m := range regexp.MustCompile(`<form([^>]*) action="/answers/(?:block|quarantine)"`).FindAllStringSubmatch(page, -1) {
+		if !strings.Contains(m[1], "data-key=") || seen[m[1]] {
+			t.Errorf("form%s", m[1])
+		}
+		seen[m[1]] = true
+	}
+	if len(seen) != 3 {
+		t.Errorf("%d forms", len(seen))
 	}
 }
