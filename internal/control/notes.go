@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/identity"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -123,7 +124,7 @@ func (k *Control) recordNow(ctx context.Context, e wire.Event) error {
 }
 
 func changes(r *http.Request) bool {
-	return r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions
+	return r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions || identity.SignsIn(r)
 }
 
 // durableWriter waits before the first byte.

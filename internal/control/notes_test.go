@@ -122,6 +122,12 @@ func TestWhatCantBeKeptIsntDone(t *testing.T) {
 	if status, times := try(pages, http.MethodPost); status != http.StatusOK || times != 1 {
 		t.Errorf("sign-in, before anything was lost: %d, done %d times", status, times)
 	}
+	// Who comes back from a provider of sign-in is signed in by a GET.
+	w, before := httptest.NewRecorder(), done
+	pages.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/sign-in/with/corp/callback?code=x&state=y", nil))
+	if w.Code != http.StatusServiceUnavailable || done != before {
+		t.Errorf("sign-in with a provider: %d, done %d times", w.Code, done-before)
+	}
 	for method, want := range map[string]int{http.MethodPost: http.StatusServiceUnavailable, http.MethodDelete: http.StatusServiceUnavailable, http.MethodGet: http.StatusOK} {
 		if status, times := try(pages, method); status != want || (times == 1) != (want == http.StatusOK) {
 			t.Errorf("sign-in, %s: %d, done %d times", method, status, times)

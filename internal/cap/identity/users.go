@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"path"
 	"sync"
 	"sync/atomic"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/identity/internal/told"
+	"github.com/wardhq/ward/internal/cap/identity/internal/upstream"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/store"
 	"github.com/wardhq/ward/internal/wire"
@@ -174,6 +176,12 @@ func (u *Users) SeeSessions(ctx context.Context, q wire.SessionsSeen) error {
 		return p.accounts.SeeSessions(ctx, q)
 	}
 	return errNobody
+}
+
+// SignsIn tells whether a GET of Pages may sign somebody in: a provider of sign-in sends browsers back so.
+func SignsIn(r *http.Request) bool {
+	back, _ := path.Match(upstream.CallbackPath("*"), r.URL.Path) // the pattern is a valid one
+	return back
 }
 
 // Pages serves sign-in, self-service and the OpenID provider.
