@@ -3,6 +3,7 @@ package control
 import (
 	"net/http"
 
+	"github.com/wardhq/ward/internal/base/canon"
 	"github.com/wardhq/ward/internal/console"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
@@ -37,7 +38,8 @@ func (k *Control) planInForce() *plan.Plan {
 func (k *Control) pages() http.Handler {
 	signIn, console := k.durable(k.users.Pages()), k.console.Outside()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p := k.planInForce(); p != nil && p.Watch.Console.On() && "https://"+r.Host == p.Origin(p.Watch.Console.Host) {
+		host, _, err := canon.Host(r.Host) // as the gateway reads it
+		if p := k.planInForce(); err == nil && p != nil && p.Watch.Console.On() && host == p.Watch.Console.Host {
 			console.ServeHTTP(w, r)
 			return
 		}
