@@ -30,6 +30,9 @@ func (g *Gateway) serveConsole(ctx context.Context, s *state, r *proxy.Request, 
 	if g.config.DialPages == nil {
 		return g.refuse(r, "", http.StatusMisdirectedRequest, "this is not the host of the application")
 	}
+	if embedded(r) {
+		return g.refuse(r, "", http.StatusForbidden, "another site's page may lead here, and do no more")
+	}
 	if isOwn(r) {
 		return g.serveOwn(ctx, s, r)
 	}
@@ -52,4 +55,17 @@ func (g *Gateway) serveConsole(ctx context.Context, s *state, r *proxy.Request, 
 		v.Ends = c.stay.over
 	}
 	return v
+}
+
+// embedded tells whether a page of another origin makes a request, other than by a link that somebody follows (Fetch Metadata). Services are of the
+// console's site, so that cookies come along: a page of one that was taken over could take the places of those who listen, and learn from how long
+// an answer takes.
+func embedded(r *proxy.Request) bool {
+	switch site, n := r.Get("Sec-Fetch-Site"); {
+	case n == 0, n == 1 && (site == "same-origin" || site == "none"):
+		return false
+	}
+	mode, _ := r.Get("Sec-Fetch-Mode")
+	dest, _ := r.Get("Sec-Fetch-Dest")
+	return mode != "navigate" || dest != "document"
 }

@@ -44,7 +44,8 @@ func TestTheConsoleIsForItsPeople(t *testing.T) {
 		"a viewer":                          {"GET", "/", []string{"Cookie", viewer}, http.StatusOK, true},
 		"an administrator":                  {"GET", "/findings/7", []string{"Cookie", admin}, http.StatusOK, true},
 		"who acts on a page":                {"POST", "/answers/block", []string{"Cookie", viewer, "Sec-Fetch-Site", "same-origin"}, http.StatusOK, true},
-		"another site acts":                 {"POST", "/answers/block", []string{"Cookie", viewer, "Sec-Fetch-Site", "same-site"}, http.StatusUnauthorized, false},
+		"another site acts":                 {"POST", "/answers/block", []string{"Cookie", viewer, "Sec-Fetch-Site", "same-site"}, http.StatusForbidden, false},
+		"another site's form acts":          {"POST", "/answers/block", []string{"Cookie", viewer, "Sec-Fetch-Site", "same-site", page, in, "Sec-Fetch-Dest", "document"}, http.StatusSeeOther, false},
 		"another method":                    {"PUT", "/answers/block", []string{"Cookie", viewer, "Sec-Fetch-Site", "same-origin"}, http.StatusMethodNotAllowed, false},
 		"a customer":                        {"GET", "/", []string{"Cookie", customer}, http.StatusForbidden, false},
 		"a factor of yesterday":             {"GET", "/", []string{"Cookie", stale, page, in}, http.StatusSeeOther, false},
@@ -108,5 +109,36 @@ func TestAnOpenConsoleIsNoUse(t *testing.T) {
 	e.g.people.report(t.Context(), true)
 	if len(e.seen.Sessions) != 1 {
 		t.Error("a visit isn't a use")
+	}
+}
+
+// TestNoPageOfAnotherOriginAsksTheConsole: a service that was taken over is of the same site, so that browsers send the cookie along with what its pages
+// load. It could keep a session in use, take places among the listeners, and learn from how long an answer takes; so only links lead in.
+func TestNoPageOfAnotherOriginAsksTheConsole(t *testing.T) {
+	e := newEdge(t)
+	viewer := e.person("viewer", time.Minute, []string{"staff"}, nil)
+	for _, site := range []string{"same-site", "cross-site"} {
+		for name, c := range map[string]struct {
+			path, mode, dest string
+			reached          bool
+		}{
+			"a link":        {"/findings/7", "navigate", "document", true},
+			"a frame":       {"/logs?grep=x", "navigate", "iframe", false},
+			"an image":      {"/logs?grep=x", "no-cors", "image", false},
+			"a script":      {"/logs?grep=x", "no-cors", "empty", false},
+			"a listener":    {wire.ConsoleEvents, "cors", "empty", false},
+			"who is here":   {"/.ward/user", "no-cors", "script", false},
+			"without words": {"/", "", "", false},
+		} {
+			a := e.ask(consoleAt, "GET", c.path, "Cookie", viewer, "Sec-Fetch-Site", site, "Sec-Fetch-Mode", c.mode, "Sec-Fetch-Dest", c.dest)
+			if reached := a.StatusCode == http.StatusOK; reached != c.reached {
+				t.Errorf("%s, %s: status %d", name, site, a.StatusCode)
+			}
+		}
+	}
+	for _, own := range []string{"same-origin", "none"} {
+		if a := e.ask(consoleAt, "GET", "/", "Cookie", viewer, "Sec-Fetch-Site", own, "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty"); a.StatusCode != http.StatusOK {
+			t.Errorf("%s: status %d", own, a.StatusCode)
+		}
 	}
 }
