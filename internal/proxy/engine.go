@@ -85,14 +85,15 @@ type serving struct {
 	req     Request
 	verdict Verdict
 	rec     Record
-	out     []byte     // head being written
-	spare   []h1.Field // room for the response's trailers
-	fields  Mask       // for the response's heads and trailers; nil for none
-	paced   *pace.Pace // of bodies; nil until one is awaited
-	early   []byte     // what prefetch got, with room for the framing of a chunk
-	whole   []byte     // the request's body, if it was read to be signed
-	sent    bool       // the final head is on its way to the client
-	lingers bool       // the client may still be sending when we close
+	out     []byte       // head being written
+	spare   []h1.Field   // room for the response's trailers
+	fields  Mask         // for the response's heads and trailers; nil for none
+	paced   *pace.Pace   // of bodies; nil until one is awaited
+	untaken pace.Untaken // of HTTP/2, bodies that services don't take now
+	early   []byte       // what prefetch got, with room for the framing of a chunk
+	whole   []byte       // the request's body, if it was read to be signed
+	sent    bool         // the final head is on its way to the client
+	lingers bool         // the client may still be sending when we close
 }
 
 // ServeConn serves one connection until it ends, and closes it. Cancelling ctx

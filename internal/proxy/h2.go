@@ -189,9 +189,10 @@ func (x *stream) forward() {
 			cancel(errSlowBody)
 			_ = http.NewResponseController(x.w).SetReadDeadline(time.Unix(1, 0)) // of who reads it all first
 		})
-		p.Start()
-		defer p.Stop()
-		x.r.Body = &pace.Body{ReadCloser: x.r.Body, Pace: p}
+		p.Untaken = &x.s.untaken
+		body := pace.NewBody(x.r.Body, p)
+		defer body.Stop()
+		x.r.Body = body
 	}
 	if x.verdict.Sign != nil && !x.sign() {
 		return

@@ -152,3 +152,42 @@ func TestAnAnswerThatNobodyTakesIsCut(t *testing.T) {
 		t.Errorf("HTTP/2: %+v", r)
 	}
 }
+
+// TestABodyThatWaitsForAnotherIsntSlow: on one connection of HTTP/2 a service that doesn't take one body keeps the client from bringing others.
+func TestABodyThatWaitsForAnotherIsntSlow(t *testing.T) {
+	const grace, size = 400 * time.Millisecond, 16 << 20
+	cfg := proxy.Config{Limits: proxy.Limits{Rate: 1000, Grace: grace}, Slow: func(*proxy.Conn, bool) { t.Error("somebody is slow") }}
+	stuck, free := make(chan struct{}), make(chan struct{})
+	w := front(t, setup{cfg: cfg}, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/first" {
+			close(stuck)
+			<-free
+		}
+		if n, err := io.Copy(io.Discard, r.Body); n != size || err != nil {
+			t.Errorf("%s: %d bytes came: %v", r.URL.Path, n, err)
+		}
+	})
+	c := h2c(t)
+	done := make(chan error)
+	post := func(path string) {
+		resp, err := c.Post(w.url+path, "", bytes.NewReader(make([]byte, size)))
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				t.Errorf("%s: %s", path, resp.Status)
+			}
+		}
+		done <- err
+	}
+	go post("/first")
+	<-stuck
+	<-time.After(grace / 2) // it fills what there is room for
+	go post("/second")
+	<-time.After(3 * grace)
+	close(free)
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}

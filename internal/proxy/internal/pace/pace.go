@@ -1,7 +1,7 @@
 // Package pace bounds how slowly a client brings a body.
 //
 // Guarantee: on average a body comes at the rate that is asked for, or it is cut; but for a grace, which what comes fast earns again. Only time that
-// is spent waiting for the client counts.
+// is spent waiting for the client counts, and none while it may wait for us.
 package pace
 
 import (
@@ -20,14 +20,18 @@ type Pace struct {
 	Grace time.Duration
 	Slow  func(bool) // called when a body becomes slow, and when a slow one has ended; it must not wait
 	Cut   func()     // called once the time is up; from then on Read fails
+	// Untaken are the bodies of the connection that its services don't take now; nil where it has one at a time. As long as there are any, the client
+	// may not be allowed to bring others (RFC 9113, section 5.2), and no wait counts.
+	Untaken *Untaken
 
-	mu     sync.Mutex
-	on     bool          // guarded by mu, as all below: a body is on its way
-	behind time.Duration // negative: ahead
-	since  time.Time     // of the wait that goes on; zero for none
-	told   bool          // it is slow
-	over   bool          // the time is up
-	timer  *time.Timer   // nil until the first wait
+	mu      sync.Mutex
+	on      bool          // guarded by mu, as all below: a body is on its way
+	behind  time.Duration // negative: ahead
+	since   time.Time     // of the wait that goes on; zero for none
+	excused time.Duration // Untaken's at since
+	told    bool          // it is slow
+	over    bool          // the time is up
+	timer   *time.Timer   // nil until the first wait
 }
 
 // Start begins a body.
@@ -54,7 +58,7 @@ func (p *Pace) Stop() {
 func (p *Pace) begin(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.since = now
+	p.since, p.excused = now, p.Untaken.until(now)
 	if p.timer == nil {
 		p.timer = time.AfterFunc(p.next(now), func() { p.check(time.Now()) })
 	} else if p.behind == 0 { // the first wait of another body
@@ -76,7 +80,7 @@ func (p *Pace) late(now time.Time) time.Duration {
 	if p.since.IsZero() {
 		return p.behind
 	}
-	return p.behind + now.Sub(p.since)
+	return p.behind + now.Sub(p.since) - (p.Untaken.until(now) - p.excused)
 }
 
 // next is when to look again; mu is held.
@@ -118,11 +122,82 @@ func (p *Pace) Read(r io.Reader, b []byte) (int, error) {
 	return n, err
 }
 
-// Body is a body of HTTP/2.
+// Untaken counts bodies of one connection, and how long there were any. It is safe for concurrent use.
+type Untaken struct {
+	mu    sync.Mutex
+	n     int           // guarded by mu
+	since time.Time     // guarded by mu: there are some
+	whole time.Duration // guarded by mu: before that
+}
+
+func (u *Untaken) add(n int, now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	before := u.n
+	switch u.n += n; {
+	case before == 0:
+		u.since = now
+	case u.n == 0:
+		u.whole += now.Sub(u.since)
+	}
+}
+
+// until is how long in all there were any.
+func (u *Untaken) until(now time.Time) time.Duration {
+	if u == nil {
+		return 0
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.n == 0 {
+		return u.whole
+	}
+	return u.whole + now.Sub(u.since)
+}
+
+// Body is a body of HTTP/2, on its way from NewBody to Stop.
 type Body struct {
 	io.ReadCloser
-	Pace *Pace
+	pace *Pace
+
+	mu      sync.Mutex
+	untaken bool // guarded by mu: it counts in Untaken
+	over    bool // guarded by mu: it has come, or nobody wants it
+}
+
+// NewBody begins a body, which counts for others as untaken when nobody reads it.
+func NewBody(b io.ReadCloser, p *Pace) *Body {
+	p.Start()
+	out := &Body{ReadCloser: b, pace: p}
+	out.turn(true, false)
+	return out
 }
 
 // Read is Pace's.
-func (b *Body) Read(p []byte) (int, error) { return b.Pace.Read(b.ReadCloser, p) }
+func (b *Body) Read(p []byte) (int, error) {
+	b.turn(false, false)
+	n, err := b.pace.Read(b.ReadCloser, p)
+	b.turn(err == nil, err != nil)
+	return n, err
+}
+
+// Stop ends it.
+func (b *Body) Stop() {
+	b.turn(false, true)
+	b.pace.Stop()
+}
+
+func (b *Body) turn(untaken, over bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = b.over || over
+	if untaken = untaken && !b.over; untaken == b.untaken {
+		return
+	}
+	b.untaken = untaken
+	if untaken {
+		b.pace.Untaken.add(1, time.Now())
+	} else {
+		b.pace.Untaken.add(-1, time.Now())
+	}
+}

@@ -55,3 +55,34 @@ func TestPace(t *testing.T) {
 		})
 	}
 }
+
+// TestWaitsForUsDontCount: while another body of the connection isn't taken, a wait counts for nothing; that one was, once, excuses no more than that.
+func TestWaitsForUsDontCount(t *testing.T) {
+	for name, tt := range map[string]struct {
+		untaken time.Duration // of each second
+		cut     bool
+	}{
+		"all the time":     {time.Second, false},
+		"nearly":           {900 * time.Millisecond, false},
+		"a moment, always": {time.Millisecond, true},
+		"never":            {0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cut, now := false, time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+			p := &Pace{Rate: 100, Grace: 10 * time.Second, Slow: func(bool) {}, Cut: func() { cut = true }, Untaken: &Untaken{}}
+			p.Start()
+			p.begin(now)
+			for range 15 {
+				p.Untaken.add(1, now)
+				p.Untaken.add(-1, now.Add(tt.untaken))
+				now = now.Add(time.Second)
+				p.check(now)
+			}
+			p.end(now, 1)
+			if open := p.begin(now); cut != tt.cut || open == tt.cut {
+				t.Errorf("cut %v, open %v", cut, open)
+			}
+			p.Stop()
+		})
+	}
+}
