@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"crypto/tls"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -139,6 +141,57 @@ func TestNoPageOfAnotherOriginAsksTheConsole(t *testing.T) {
 	for _, own := range []string{"same-origin", "none"} {
 		if a := e.ask(consoleAt, "GET", "/", "Cookie", viewer, "Sec-Fetch-Site", own, "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty"); a.StatusCode != http.StatusOK {
 			t.Errorf("%s: status %d", own, a.StatusCode)
+		}
+	}
+}
+
+// TestNoSpellingOfTheHostLeadsIn: whatever bytes a client sends, control gets requests at the console's host only of who may, and then under that name.
+func TestNoSpellingOfTheHostLeadsIn(t *testing.T) {
+	e := newEdge(t)
+	viewer := e.person("viewer", time.Minute, []string{"staff"}, nil)
+	for name, head := range map[string]string{
+		"as it is":                  "GET / HTTP/1.1\r\nHost: console.localhost:8443\r\n",
+		"without a port":            "GET / HTTP/1.1\r\nHost: console.localhost\r\n",
+		"another port":              "GET / HTTP/1.1\r\nHost: console.localhost:1\r\n",
+		"in capitals":               "GET / HTTP/1.1\r\nHost: CONSOLE.localhost:8443\r\n",
+		"with a dot":                "GET / HTTP/1.1\r\nHost: console.localhost.:8443\r\n",
+		"with two dots":             "GET / HTTP/1.1\r\nHost: console.localhost..:8443\r\n",
+		"absolute":                  "GET https://console.localhost:8443/ HTTP/1.1\r\nHost: console.localhost:8443\r\n",
+		"absolute, another host":    "GET https://console.localhost:8443/ HTTP/1.1\r\nHost: id.localhost:8443\r\n",
+		"two hosts":                 "GET / HTTP/1.1\r\nHost: id.localhost:8443\r\nHost: console.localhost:8443\r\n",
+		"a forwarded host":          "GET / HTTP/1.1\r\nHost: id.localhost:8443\r\nX-Forwarded-Host: console.localhost:8443\r\nForwarded: host=console.localhost\r\n",
+		"a user before it":          "GET / HTTP/1.1\r\nHost: id.localhost@console.localhost:8443\r\n",
+		"a space behind it":         "GET / HTTP/1.1\r\nHost: console.localhost \r\n",
+		"HEAD":                      "HEAD / HTTP/1.1\r\nHost: console.localhost:8443\r\n",
+		"OPTIONS":                   "OPTIONS * HTTP/1.1\r\nHost: console.localhost:8443\r\n",
+		"TRACE":                     "TRACE / HTTP/1.1\r\nHost: console.localhost:8443\r\n",
+		"a WebSocket":               "GET /events HTTP/1.1\r\nHost: console.localhost:8443\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n",
+		"HTTP/1.0":                  "GET / HTTP/1.0\r\nHost: console.localhost:8443\r\n",
+		"another method in a field": "GET / HTTP/1.1\r\nHost: console.localhost:8443\r\nX-HTTP-Method-Override: POST\r\n",
+		"dots":                      "GET /static/../findings HTTP/1.1\r\nHost: console.localhost:8443\r\n",
+		"an own path, and dots":     "GET /.ward/../findings HTTP/1.1\r\nHost: console.localhost:8443\r\n",
+		"an own path, encoded":      "GET /.ward%2f..%2ffindings HTTP/1.1\r\nHost: console.localhost:8443\r\n",
+	} {
+		for who, cookie := range map[string]string{"nobody": "", "a viewer": "Cookie: " + viewer + "\r\n"} {
+			e.mu.Lock()
+			e.pages = nil
+			e.mu.Unlock()
+			conn, err := tls.Dial("tcp", e.addr, &tls.Config{InsecureSkipVerify: true, ServerName: consoleAt, NextProtos: []string{"http/1.1"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+			_, _ = conn.Write([]byte(strings.Replace(head, "\r\n", "\r\nConnection: close\r\n", 1) + cookie + "\r\n"))
+			answer, _ := io.ReadAll(conn)
+			conn.Close()
+			e.mu.Lock()
+			for _, host := range e.pages {
+				h, _, _ := strings.Cut(host, ":")
+				if h != "id.localhost" && h != consoleAt || h == consoleAt && who == "nobody" {
+					t.Errorf("%s, %s: control was asked at %q: %.40q", name, who, host, answer)
+				}
+			}
+			e.mu.Unlock()
 		}
 	}
 }

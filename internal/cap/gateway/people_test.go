@@ -61,6 +61,7 @@ type edge struct {
 	seen     wire.SessionsSeen       // guarded by mu
 	away     bool                    // guarded by mu
 	events   []wire.Event            // guarded by mu
+	pages    []string                // guarded by mu: the hosts of requests for control's pages
 }
 
 func (e *edge) BeginSignIn(_ context.Context, q wire.SignInBegin) (wire.SignInBegun, error) {
@@ -169,6 +170,9 @@ func newEdge(t *testing.T) *edge {
 	})}
 	go echo.Serve(tls.NewListener(inside, agent))
 	sign := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e.mu.Lock()
+		e.pages = append(e.pages, r.Host)
+		e.mu.Unlock()
 		w.Header().Add("Set-Cookie", "__Host-ward-id=1; Path=/; Secure")
 		_ = json.NewEncoder(w).Encode(r.Header)
 	})}
