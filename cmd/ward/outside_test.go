@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -27,6 +28,31 @@ func TestAttackStaysOutsideTheConsole(t *testing.T) {
 	if code != 0 || len(r.Differences) > 0 || len(r.Attackers) != 1 || r.Attackers[0].Attempts < 250 {
 		t.Errorf("exit %d: %+v", code, r)
 	}
+	// Who takes the console away takes it away at once.
+	status := func() int {
+		ask, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask.Host = strings.Replace(w.URL, "https://", "console.", 1)
+		resp, err := wardtest.Client().Do(ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	if got := status(); got != http.StatusUnauthorized {
+		t.Errorf("before: status %d", got)
+	}
+	b, err := os.ReadFile(w.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(w.File, bytes.Replace(b, []byte("watch: {console: {}}"), []byte("watch: {}"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wardtest.Eventually(t, "the console is gone", func() bool { return status() == http.StatusMisdirectedRequest })
 }
 
 // TestTheConsoleBehindTheGateway: at its own host, for who signed in with a passkey and has the role, as long as they have it.

@@ -66,7 +66,7 @@ func (s *Supervisor) apply(ctx context.Context) error {
 	if next.Users.Host != old.Users.Host || next.Users.GeoIP != old.Users.GeoIP || next.Users.Breached != old.Users.Breached {
 		return fault.New(fault.Refused, "users: itself, its host, geoip and breached can't change while Ward runs; stop it and start it again")
 	}
-	if next.Watch.Console.Host != old.Watch.Console.Host {
+	if c := &next.Watch.Console; c.On() && c.Host != old.Watch.Console.Host { // its certificate is for the host; without one it is only gone
 		return fault.New(fault.Refused, "the host of the console can't change while Ward runs; stop it and start it again")
 	}
 	state, err := s.planState(next)
