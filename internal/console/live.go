@@ -16,6 +16,7 @@ import (
 // Limits of what consoles hear.
 const (
 	maxOpen   = 100             // consoles that listen
+	maxOwn    = 20              // of one person's
 	liveEvery = 2 * time.Second // between looks at what is new
 	beatEvery = 20 * time.Second
 	// peopleEvery is how long people may be shown as they were: that they come and go makes no record.
@@ -28,28 +29,35 @@ type news map[string]uint64
 // live tells all open consoles what is new; one goroutine looks for all of them.
 type live struct {
 	mu     sync.Mutex
-	open   int           // guarded by mu
-	latest []byte        // guarded by mu: the news as JSON
-	told   chan struct{} // guarded by mu: closed and replaced with each change
+	open   int            // guarded by mu
+	own    map[string]int // guarded by mu: of open, by person
+	latest []byte         // guarded by mu: the news as JSON
+	told   chan struct{}  // guarded by mu: closed and replaced with each change
 }
 
-func newLive() *live { return &live{latest: []byte("{}"), told: make(chan struct{})} }
+func newLive() *live {
+	return &live{own: map[string]int{}, latest: []byte("{}"), told: make(chan struct{})}
+}
 
-// enter makes room for one more listener.
-func (l *live) enter() bool {
+// enter makes room for one more listener of a person; exit gives it back.
+func (l *live) enter(who string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.open >= maxOpen {
+	if l.open >= maxOpen || l.own[who] >= maxOwn {
 		return false
 	}
 	l.open++
+	l.own[who]++
 	return true
 }
 
-func (l *live) exit() {
+func (l *live) exit(who string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open--
+	if l.own[who]--; l.own[who] == 0 {
+		delete(l.own, who)
+	}
 }
 
 func (l *live) read() (latest []byte, changed <-chan struct{}) {
@@ -128,15 +136,16 @@ func version(of any) uint64 {
 
 // events tells a console what is new, as long as it is open and its session lasts (Server-Sent Events, WHATWG HTML 9.2).
 func (d door) events(w http.ResponseWriter, r *http.Request) {
-	if d.who(r, false) == nil {
+	s := d.who(r, false)
+	if s == nil {
 		d.fail(w, nil, errNobody)
 		return
 	}
-	if !d.live.enter() {
-		d.fail(w, nil, fault.New(fault.Exhausted, fmt.Sprintf("%d consoles are open already; this one shows news when it is opened again", maxOpen)))
+	if !d.live.enter(s.Name) {
+		d.fail(w, nil, fault.New(fault.Exhausted, fmt.Sprintf("%d consoles are open already, or %d of yours; this one shows news when it is opened again", maxOpen, maxOwn)))
 		return
 	}
-	defer d.live.exit()
+	defer d.live.exit(s.Name)
 	w.Header().Set("Content-Type", "text/event-stream")
 	out := http.NewResponseController(w)
 	beat := time.NewTicker(beatEvery)

@@ -386,7 +386,12 @@ type browser struct {
 // enters lets somebody in.
 func (w *world) enters(role string) *browser {
 	w.t.Helper()
-	link, err := w.console.Invite(w.t.Context(), wire.ConsoleAsk{By: "ada", Role: role})
+	return w.entersAs("ada", role)
+}
+
+func (w *world) entersAs(name, role string) *browser {
+	w.t.Helper()
+	link, err := w.console.Invite(w.t.Context(), wire.ConsoleAsk{By: name, Role: role})
 	if err != nil {
 		w.t.Fatal(err)
 	}
