@@ -138,6 +138,14 @@ func Read(ctx context.Context, p up.Paths, q search.Query, follow bool, show fun
 
 func folder(p up.Paths) string { return filepath.Join(p.Control, "ledger") }
 
+// noLedger says what to do where there is none.
+func noLedger(p up.Paths) error {
+	if missing := cli.Missing(p); missing != nil {
+		return missing
+	}
+	return fault.New(fault.NotFound, "there is no ledger for this file yet; it begins with 'ward up'")
+}
+
 func readFolder(p up.Paths, q search.Query, show func(ledger.Record) error) error {
 	var failed error
 	err := search.Folder(folder(p), q, func(r ledger.Record) bool {
@@ -145,7 +153,7 @@ func readFolder(p up.Paths, q search.Query, show func(ledger.Record) error) erro
 		return failed == nil
 	})
 	if errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.NotFound, "there is no ledger for this file yet; it begins with 'ward up'")
+		return noLedger(p)
 	}
 	return errors.Join(err, failed)
 }

@@ -2,7 +2,9 @@ package auditing
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"strconv"
@@ -60,6 +62,9 @@ func writeProof(e cli.Env, f *proveFlags, args []string) error {
 	p, err := up.FindPaths(f.file)
 	if err != nil {
 		return err
+	}
+	if _, err := os.Stat(folder(p)); errors.Is(err, fs.ErrNotExist) {
+		return noLedger(p)
 	}
 	index := ledger.Nothing
 	switch {
