@@ -32,7 +32,7 @@ func newAllowCommand(e cli.Env) *cobra.Command {
 			return err
 		}
 		if f.Call == nil {
-			return fault.New(fault.Invalid, fmt.Sprintf("no line of ward.yaml allows what finding %d is about; 'ward findings silence %d' hears no more of it", id, id))
+			return fault.New(fault.Invalid, fmt.Sprintf("no line of ward.yaml allows what finding %d is about; 'ward findings silence %d --reason …' hears no more of it", id, id))
 		}
 		if strings.ContainsAny(f.Call.Path, "*{}") {
 			return fault.New(fault.Invalid, "no line of ward.yaml says this path alone: it holds a character that stands for others")
