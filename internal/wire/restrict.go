@@ -41,10 +41,11 @@ type Sighting struct {
 	Slow       int          `json:"slow,omitempty"`       // connections that keep the gateway waiting: for a request, its body, or room for an answer
 	Payloads   int          `json:"payloads,omitempty"`   // requests that look like an attempt to inject something
 	Class      string       `json:"class,omitempty"`      // what the first of them would inject
+	Injection  string       `json:"injection,omitempty"`  // method and target of that one
 	Honey      string       `json:"honey,omitempty"`      // a path that only who looks for holes asks for
 	CrossSite  int          `json:"cross_site,omitempty"` // requests of any of these kinds that a page may have made a browser send; they count nowhere else
 	Tool       string       `json:"tool,omitempty"`       // what the client calls itself, if that is a known scanner
-	Example    string       `json:"example,omitempty"`    // method and path of one
+	Example    string       `json:"example,omitempty"`    // method and target of one that is undeclared, or that a page made
 }
 
 // Sightings are those of all clients.
@@ -60,7 +61,7 @@ func (s Sightings) Check() error {
 		if !x.Client.IsValid() || x.Client != x.Client.Masked() || len(x.Undeclared) > MaxSightedPaths || x.Malformed < 0 || x.Slow < 0 || x.Payloads < 0 || x.CrossSite < 0 {
 			return fault.New(fault.Invalid, "a sighting that can't be one")
 		}
-		x.Class, x.Honey, x.Tool, x.Example = Clip(x.Class), Clip(x.Honey), Clip(x.Tool), Clip(x.Example)
+		x.Class, x.Injection, x.Honey, x.Tool, x.Example = Clip(x.Class), Clip(x.Injection), Clip(x.Honey), Clip(x.Tool), Clip(x.Example)
 	}
 	return nil
 }

@@ -97,8 +97,9 @@ func (g *Gateway) sight(r *proxy.Request, v *proxy.Verdict, to routed) {
 	}
 	made := madeTo(r)
 	g.sights.note(clientOf(r.Conn.Remote), func(x *wire.Sighting) {
-		if x.Example == "" {
-			x.Example = wire.Clip(r.Method + " " + r.Target())
+		request := wire.Clip(r.Method + " " + r.Target())
+		if x.Example == "" && (undeclared || made) {
+			x.Example = request
 		}
 		if made {
 			x.CrossSite++
@@ -109,7 +110,7 @@ func (g *Gateway) sight(r *proxy.Request, v *proxy.Verdict, to routed) {
 		}
 		if class != "" {
 			if x.Payloads++; x.Class == "" {
-				x.Class = string(class)
+				x.Class, x.Injection = string(class), request
 			}
 		}
 		if !undeclared {

@@ -77,6 +77,9 @@ func TestNoPageClosesItsReadersOut(t *testing.T) {
 			}
 		}
 	}
+	if s := sighted("/open/x?id=1%27%20OR%20%271%27=%271"); s.Injection != "GET /open/x?id=1%27%20OR%20%271%27=%271" || s.Example != "" {
+		t.Errorf("which request it was: %+v", s)
+	}
 	if s := sighted("/.env", "Origin", "https://localhost:8443"); s.CrossSite != 0 || s.Honey == "" {
 		t.Errorf("of the application itself: %+v", s)
 	}

@@ -38,6 +38,7 @@ type client struct {
 	malformed times
 	crossSite times
 	example   string
+	injection string
 }
 
 type seenPath struct {
@@ -100,10 +101,16 @@ func (d *Detector) Sight(s *wire.Sighting, now time.Time) []Signal {
 	if s.Example != "" {
 		c.example = s.Example
 	}
+	if s.Injection != "" {
+		c.injection = s.Injection
+	}
 	var out []Signal
 	who := text(s.Client)
 	add := func(rule, what string) {
 		evidence := c.example
+		if rule == "payload" {
+			evidence = c.injection
+		}
 		if s.Tool != "" {
 			evidence = strings.TrimSpace(evidence + " (it calls itself " + s.Tool + ")")
 		}

@@ -103,6 +103,15 @@ func TestPeopleAndTheirMistakesArent(t *testing.T) {
 	}
 }
 
+// TestAnInjectionIsShownItself: its evidence isn't what else its client asked for.
+func TestAnInjectionIsShownItself(t *testing.T) {
+	d := detector()
+	s := wire.Sighting{Client: addr(1), Undeclared: []uint32{1}, Example: "POST /a", Payloads: injections, Class: "SQL", Injection: "GET /?q=1' OR '1'='1"}
+	if out := d.Sight(&s, epoch()); len(out) != 1 || out[0].Evidence != s.Injection {
+		t.Errorf("%+v", out)
+	}
+}
+
 // TestAnImageElsewhereClosesNobodyOut: what a page of another site makes browsers ask for is said, and not answered.
 func TestAnImageElsewhereClosesNobodyOut(t *testing.T) {
 	d := detector()
