@@ -69,7 +69,10 @@ func DialEgress(ctx context.Context, socket, to string) (net.Conn, error) {
 	answer, err := in.ReadSlice('\n')
 	if word := EgressAnswer(strings.TrimSuffix(string(answer), "\n")); err != nil || word != EgressReached {
 		c.Close()
-		return nil, fault.Wrap(fault.Unavailable, word.say(to), fmt.Errorf("dial %s: %s: %w", to, word, err))
+		if err == nil {
+			err = fmt.Errorf("the agent says %q", string(word))
+		}
+		return nil, fault.Wrap(fault.Unavailable, word.say(to), fmt.Errorf("dial %s: %w", to, err))
 	}
 	return &afterAnswer{Conn: c, in: in}, nil
 }
