@@ -315,6 +315,9 @@ func WriteFile(path, ledgerDir string) (tlog.Tree, error) {
 		return tlog.Tree{}, err
 	}
 	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if errors.Is(err, fs.ErrNotExist) { // it isn't made: it may be where another disk is to be mounted
+		return tlog.Tree{}, fault.Wrap(fault.NotFound, "there is no folder "+filepath.Dir(path)+"; make it, or mount it", err)
+	}
 	if err != nil {
 		return tlog.Tree{}, err
 	}

@@ -121,6 +121,10 @@ func TestFileIsOnlyWrittenByTheLedgerThatGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	grow(t, mine, 3)
+	nowhere := filepath.Join(dir, "nowhere")
+	if _, err := WriteFile(filepath.Join(nowhere, "ward.checkpoint"), mine); fault.KindOf(err) != fault.NotFound || !strings.Contains(err.Error(), "there is no folder "+nowhere) {
+		t.Errorf("into a folder that isn't there: %v", err)
+	}
 	if err := os.CopyFS(older, os.DirFS(mine)); err != nil {
 		t.Fatal(err)
 	}
