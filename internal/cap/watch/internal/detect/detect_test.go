@@ -185,6 +185,9 @@ func TestEventsAreSignals(t *testing.T) {
 		if want := tt.e.Detail["client"]; want != "" && out[0].Client.String() != want {
 			t.Errorf("%s: it is about %s", name, out[0].Client)
 		}
+		if what := tt.e.Detail["what"]; !strings.Contains(out[0].Evidence, what) {
+			t.Errorf("%s: the evidence %q doesn't say %q", name, out[0].Evidence, what)
+		}
 		if s := out[0]; s.Rule != tt.rule || s.Rating() != tt.severity || !strings.Contains(s.What, tt.says) || s.Record != 7 {
 			t.Errorf("%s: %s %s %q", name, s.Rule, s.Rating(), s.What)
 		}

@@ -288,7 +288,7 @@ func evidence(e *wire.Event) string {
 			parts = append(parts, s)
 		}
 	}
-	if d := detail(e, "method", "path", "reason", "id"); d != "" {
+	if d := detail(e, "method", "path", "reason", "what", "id"); d != "" {
 		parts = append(parts, d)
 	}
 	return strings.Join(parts, " ")
