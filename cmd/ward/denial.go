@@ -31,6 +31,9 @@ type denial struct {
 
 // explainDenial turns the id of a denial that gateway or agent recorded into the request that it was about.
 func explainDenial(ctx context.Context, e cli.Env, file, id string, asJSON bool) error {
+	if strings.HasPrefix(id, "f-") {
+		return fault.New(fault.Usage, fmt.Sprintf("%q is a flag of a sandbox, no denial; 'ward audit --id %s' shows its record", id, id))
+	}
 	if !isDenialID(id) {
 		return fault.New(fault.Usage, fmt.Sprintf("%q is no id of a denial (d-… or g-…); or say CALLER TARGET METHOD PATH", id))
 	}
