@@ -85,3 +85,17 @@ func TestLiveFormsKeepTheirTarget(t *testing.T) {
 		t.Errorf("%d forms", len(seen))
 	}
 }
+
+// TestWhoIsInQuarantineIsNotPutThereAgain: the way to cut it off is there before, and the way back after.
+func TestWhoIsInQuarantineIsNotPutThereAgain(t *testing.T) {
+	w := newWorld(t, shop)
+	b := w.enters("administrator")
+	const again, back = `action="/answers/quarantine"`, `/lift"`
+	if _, body := b.get("/findings/7"); !strings.Contains(body, again) || strings.Contains(body, back) {
+		t.Error("before: no way to cut it off, or one back")
+	}
+	b.post("/answers/quarantine", url.Values{"service": {"web"}, "reason": {"odd"}})
+	if _, body := b.get("/findings/7"); strings.Contains(body, again) || !strings.Contains(body, back) {
+		t.Error("after: it can be cut off again, or there is no way back")
+	}
+}
