@@ -75,6 +75,9 @@ func TestAllowedCallsAreKeptWhenAskedFor(t *testing.T) {
 			}
 		}
 	}
+	if code, out, errs := say("audit", "--kind", "request.denid", "-f", w.File); code != 0 || out != "" || errs != "no record fits\n" {
+		t.Errorf("what no record fits: %d %q %q", code, out, errs)
+	}
 	if code, _, errs := say("audit", "--follow", "--limit", "3", "-f", w.File); code != 2 {
 		t.Errorf("%d %s", code, errs)
 	}

@@ -64,7 +64,12 @@ once, then counts), changes of the plan, certificates. While nothing runs, the l
 				enc.SetEscapeHTML(false)
 				show = func(r ledger.Record) error { return enc.Encode(r) }
 			}
-			return Read(cli.Background(c), p, q, follow, show)
+			shown := false
+			err = Read(cli.Background(c), p, q, follow, func(r ledger.Record) error { shown = true; return show(r) })
+			if err == nil && !shown && !follow {
+				fmt.Fprintln(e.Err, "no record fits")
+			}
+			return err
 		},
 	}
 	c.Flags().StringVarP(&file, "file", "f", cli.DefaultFile, "the model that runs")
