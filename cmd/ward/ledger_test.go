@@ -78,6 +78,13 @@ func TestAllowedCallsAreKeptWhenAskedFor(t *testing.T) {
 	if code, out, errs := say("audit", "--kind", "request.denid", "-f", w.File); code != 0 || out != "" || errs != "no record fits\n" {
 		t.Errorf("what no record fits: %d %q %q", code, out, errs)
 	}
+	first := auditRecords(t, w.File, "--kind", "request", "--limit", "1")[0]
+	_, out, _ := say("audit", "--kind", "request", "--limit", "1", "-f", w.File)
+	number, _, _ := strings.Cut(strings.TrimSpace(out), " ")
+	code, proof, errs := say("audit", "prove", number, "-f", w.File)
+	if number != fmt.Sprint(first.Index) || code != 0 || !strings.Contains(proof, `"record"`) {
+		t.Errorf("the number of record %d is %q: %d %s %s\n%s", first.Index, number, code, proof, errs, out)
+	}
 	if code, _, errs := say("audit", "--follow", "--limit", "3", "-f", w.File); code != 2 {
 		t.Errorf("%d %s", code, errs)
 	}

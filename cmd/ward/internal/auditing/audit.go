@@ -37,7 +37,8 @@ func NewCommand(e cli.Env) *cobra.Command {
 		Use:   "audit",
 		Short: "Show what happened: starts, denials, plan changes, certificates",
 		Long: `Show what happened, one line an event, oldest first: starts and ends, denials (the first of a kind at
-once, then counts), changes of the plan, certificates. While nothing runs, the ledger's folder is read.`,
+once, then counts), changes of the plan, certificates. The number at its head is the record's index, as
+'ward audit prove' takes it. While nothing runs, the ledger's folder is read.`,
 		Example: `  ward audit --kind request.denied --since 1h
   ward audit --service payments --follow
   ward audit --subject web --object payments --newest --limit 20
@@ -163,13 +164,17 @@ func readFolder(p up.Paths, q search.Query, show func(ledger.Record) error) erro
 	return errors.Join(err, failed)
 }
 
-// showRecord prints one line a record, in UTC as everywhere in Ward.
+// showRecord prints one line a record: its index, by which 'ward audit prove' names it, then what it says.
 func showRecord(w io.Writer) func(ledger.Record) error {
 	return func(r ledger.Record) error {
-		line := fmt.Sprintf("%s  %-18s  %s", r.Time.UTC().Format(time.DateTime), r.Kind, recordText(&r))
-		_, err := fmt.Fprintln(w, strings.TrimRight(line, " "))
+		_, err := fmt.Fprintf(w, "%6d  %s\n", r.Index, recordLine(&r))
 		return err
 	}
+}
+
+// recordLine is when something happened, in UTC as everywhere in Ward, and what.
+func recordLine(r *ledger.Record) string {
+	return strings.TrimRight(fmt.Sprintf("%s  %-18s  %s", r.Time.UTC().Format(time.DateTime), r.Kind, recordText(r)), " ")
 }
 
 // recordText says in words what the usual kinds hold, and lists the details of others.

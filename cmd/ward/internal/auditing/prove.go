@@ -70,7 +70,7 @@ func writeProof(e cli.Env, f *proveFlags, args []string) error {
 	switch {
 	case len(args) == 1 && f.event == "":
 		if index, err = strconv.ParseInt(args[0], 10, 64); err != nil || index < 0 {
-			return fault.New(fault.Usage, fmt.Sprintf("a record is named by its index, as 'ward audit --json' shows it, not %q", args[0]))
+			return fault.New(fault.Usage, fmt.Sprintf("a record is named by its index, as 'ward audit' shows it, not %q", args[0]))
 		}
 	case len(args) == 0 && f.event != "":
 		if err := search.Folder(folder(p), search.Query{ID: f.event, Limit: 1}, func(r ledger.Record) bool { index = r.Index; return true }); err != nil {
@@ -126,12 +126,7 @@ func checkProof(e cli.Env, f *proveFlags) error {
 	}
 	text := fmt.Sprintf("holds, under a checkpoint of %s\n", cli.Count(int(claim.Records), "record"))
 	if claim.Record != nil {
-		text += fmt.Sprintf("record %d: ", claim.Record.Index)
-		var line strings.Builder
-		if err := showRecord(&line)(*claim.Record); err != nil {
-			return err
-		}
-		text += line.String()
+		text += fmt.Sprintf("record %d: %s\n", claim.Record.Index, recordLine(claim.Record))
 	}
 	if proof.Since != "" {
 		text += fmt.Sprintf("the ledger goes on from its first %s\n", cli.Count(int(claim.Since), "record"))
