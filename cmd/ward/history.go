@@ -43,7 +43,7 @@ func newHistoryCommand(e cli.Env) *cobra.Command {
 func printHistory(w io.Writer, all []watch.History, q watch.HistoryQuery) error {
 	fmt.Fprintf(w, "%s of the last %s, %s a column\n\n", q.Measure, q.Since, q.Step)
 	if len(all) == 0 {
-		fmt.Fprintln(w, "nothing was measured; the first sample comes after a quarter of a minute")
+		fmt.Fprintln(w, "nothing was measured; a column is shown when its time is over, and what passes now by 'ward top'")
 		return nil
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -64,6 +64,9 @@ func TestEveryRequestIsCounted(t *testing.T) {
 	if code, out, errs := say("history", "--since", "15m", "-f", w.File); code != 0 || !strings.Contains(out, "requests of the last 15m0s, 15s a column") {
 		t.Errorf("%d %s %s", code, out, errs)
 	}
+	if code, out, errs := say("history", "--since", "400h", "-f", w.File); code != 0 || !strings.Contains(out, "a column is shown when its time is over") {
+		t.Errorf("history of columns that aren't over: %d %s %s", code, out, errs)
+	}
 	if code, _, errs := say("history", "--since", "1s", "-f", w.File); code == 0 || !strings.Contains(errs, "steps of 15 s or longer") {
 		t.Errorf("%d %s", code, errs)
 	}

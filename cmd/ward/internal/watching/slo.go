@@ -33,7 +33,7 @@ func SLO(e cli.Env) *cobra.Command {
 
 func printSLOs(w io.Writer, all []watch.SLO) error {
 	if len(all) == 0 {
-		fmt.Fprintln(w, "nothing was asked for in the last 30 days; the first sample comes after a quarter of a minute")
+		fmt.Fprintln(w, "nothing was asked for in the last 30 days; what is asked for now is judged within a minute")
 		return nil
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
