@@ -65,6 +65,7 @@ func newCloseCommand(e cli.Env) *cobra.Command {
 		return nil
 	})
 	c.Flags().StringVar(&q.Note, "note", "", "what it was")
+	alias(c, "reason", &q.Note)
 	return c
 }
 
@@ -98,7 +99,14 @@ func newSilenceCommand(e cli.Env) *cobra.Command {
 	f.DurationVar(&last, "for", 24*time.Hour, "how long")
 	f.StringVar(&reason, "reason", "", "why")
 	f.BoolVar(&whole, "rule", false, "the whole rule, whoever it is about")
+	alias(c, "note", &reason)
 	return c
+}
+
+// alias has a command take what is in into by another name of its flag, too, which its help doesn't show.
+func alias(c *cobra.Command, name string, into *string) {
+	c.Flags().StringVar(into, name, "", "")
+	c.Flags().Lookup(name).Hidden = true
 }
 
 func newSilencesCommand(e cli.Env, asJSON *bool) *cobra.Command {
