@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -299,6 +301,21 @@ func (e *edge) streamBy(ctx context.Context, field, value string) io.ReadCloser 
 		e.t.Fatal(resp, err)
 	}
 	return resp.Body
+}
+
+// What outlasts the time for draining is cut, which is no failure.
+func TestWhatOutlastsDrainingIsCut(t *testing.T) {
+	e := newEdge(t)
+	e.signIn("alice", "sid-a", wire.Person{ID: "u1"})
+	e.stream(t.Context(), "alice")
+	var said bytes.Buffer
+	e.g.config.Log = slog.New(slog.NewTextHandler(&said, nil))
+	over, stop := context.WithCancel(t.Context())
+	stop()
+	e.g.Shutdown(over)
+	if !strings.Contains(said.String(), `level=INFO msg="connections that were still open after draining were closed"`) {
+		t.Error(said.String())
+	}
 }
 
 // The connection's wrapping hides nothing: a client that goes frees the service at once, also while it says nothing.

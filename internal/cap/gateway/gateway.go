@@ -353,7 +353,7 @@ func upstreamProtocol(p model.Protocol) proxy.Protocol {
 // Shutdown finishes what has begun until ctx ends, then closes.
 func (g *Gateway) Shutdown(ctx context.Context) {
 	if err := g.engine.Shutdown(ctx); err != nil {
-		g.config.Log.Warn("drain", "error", err)
+		g.config.Log.Info("connections that were still open after draining were closed")
 	}
 	g.Flush()
 	g.ownServer.Close()

@@ -283,7 +283,7 @@ func (m *Mesh) Shutdown(ctx context.Context) {
 	}
 	m.mu.Unlock()
 	if err := m.engine.Shutdown(ctx); err != nil {
-		m.config.Log.Warn("drain", "error", err)
+		m.config.Log.Info("connections that were still open after draining were closed")
 	}
 	m.FlushDenials()
 }
