@@ -2,10 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
@@ -47,7 +52,7 @@ func check(e cli.Env, file string, asJSON bool) error {
 	} else if m, problems, err = cli.ReadModel(file); err != nil {
 		return err
 	}
-	problems = withEnded(file, m, problems, cli.Today())
+	problems = withMissing(file, m, withEnded(file, m, problems, cli.Today()))
 	if asJSON {
 		err = checkJSON(e.Out, m, problems)
 	} else {
@@ -74,6 +79,39 @@ func withEnded(file string, m *model.Model, problems model.Problems, day string)
 		}
 	}
 	return problems
+}
+
+// withMissing adds a warning for each file that isn't there: it may be where Ward will run. It isn't the parser's, which reads no other file.
+func withMissing(file string, m *model.Model, problems model.Problems) model.Problems {
+	if file == "-" || problems.HasErrors() {
+		return problems
+	}
+	for _, f := range m.Files {
+		if why := unreadable(file, f.Path); why != "" {
+			problems = append(problems, model.Problem{
+				Severity: model.Warning, File: file, Pos: f.Pos, Message: fmt.Sprintf("%s: %q %s", f.Key, f.Path, why),
+				Hint: "'ward up' doesn't start without it; a path is from the folder of ward.yaml",
+			})
+		}
+	}
+	return problems
+}
+
+// unreadable says why a file that the model at file names can't be read, or "".
+func unreadable(file, path string) string {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(filepath.Dir(file), path)
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "isn't there"
+	case err == nil && info.IsDir():
+		return "is a folder"
+	case err == nil && unix.Access(path, unix.R_OK) == nil:
+		return ""
+	}
+	return "can't be read"
 }
 
 func checkText(w io.Writer, file string, m *model.Model, problems model.Problems) error {

@@ -49,6 +49,11 @@ func loadToStart(ctx context.Context, e cli.Env, file string, refuse *scanning.R
 	if err != nil {
 		return nil, err
 	}
+	for _, f := range m.Files {
+		if why := unreadable(file, f.Path); why != "" { // before anything is made
+			return nil, fault.New(fault.Invalid, fmt.Sprintf("%s:%d:%d: %s: %q %s", file, f.Pos.Line, f.Pos.Col, f.Key, f.Path, why))
+		}
+	}
 	p, err := planOf(m, file)
 	if err != nil {
 		return nil, err

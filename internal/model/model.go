@@ -33,6 +33,14 @@ type Model struct {
 	Scan        Scan
 	Update      Update
 	Watch       Watch
+	Files       []File // those that must be there to start
+}
+
+// File is one that ward.yaml names and that is read when Ward starts.
+type File struct {
+	Pos  Pos
+	Key  string // the key that names it
+	Path string // relative to the folder of ward.yaml, or absolute
 }
 
 // Gateway is the one way in.

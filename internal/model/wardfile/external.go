@@ -33,7 +33,7 @@ func (p *parser) external(e entry, f *form.Form) {
 		case "addresses":
 			x.Addresses = p.addresses(e.value, f)
 		case "ca":
-			x.CAFile, _ = p.pattern(e.value, f, "")
+			x.CAFile = p.path(e, f)
 		case "auth":
 			x.Auth = p.auth(e.value, f)
 		}

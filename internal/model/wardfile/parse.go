@@ -308,6 +308,24 @@ func (p *parser) pattern(n *yaml.Node, f *form.Form, hint string) (string, bool)
 	return s, ok
 }
 
+// value is what an entry says; of a key that ends in "_file" it is a path.
+func (p *parser) value(e entry, f *form.Form) string {
+	if strings.HasSuffix(e.key, "_file") {
+		return p.path(e, f)
+	}
+	s, _ := p.pattern(e.value, f, "")
+	return s
+}
+
+// path is a file that an entry names, for Model.Files.
+func (p *parser) path(e entry, f *form.Form) string {
+	s, ok := p.pattern(e.value, f, "")
+	if ok {
+		p.m.Files = append(p.m.Files, model.File{Pos: pos(e.value), Key: e.key, Path: s})
+	}
+	return s
+}
+
 // whole is a whole number within the form's bounds.
 func (p *parser) whole(n *yaml.Node, f *form.Form) int {
 	s, ok := p.scalar(n, f)

@@ -21,7 +21,7 @@ func (p *parser) secret(e entry, f *form.Form) {
 		case "generate":
 			s.Generate, _ = p.scalar(e.value, f)
 		case "sealed":
-			s.SealedFile, _ = p.pattern(e.value, f, "")
+			s.SealedFile = p.path(e, f)
 		case "rotate":
 			s.RotateDays = p.days(e.value, f)
 		case "canary":
@@ -111,7 +111,7 @@ func (p *parser) database(e entry, f *form.Form) {
 		case "tls":
 			d.TLS, _ = p.scalar(e.value, f)
 		case "ca":
-			d.CAFile, _ = p.pattern(e.value, f, "")
+			d.CAFile = p.path(e, f)
 		case "admin":
 			d.Admin = sentence(p, e.value, f, phrase.ParseLogin)
 		case "users":

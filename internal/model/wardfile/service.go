@@ -76,12 +76,7 @@ func (p *parser) gateway(e entry, f *form.Form) {
 			}
 			g.TLS = "files"
 			p.object(e.value, f.Elem, func(e entry, f *form.Form) {
-				s, _ := p.pattern(e.value, f, "")
-				if e.key == "cert" {
-					g.CertFile = s
-				} else {
-					g.KeyFile = s
-				}
+				*map[string]*string{"cert": &g.CertFile, "key": &g.KeyFile}[e.key] = p.path(e, f)
 			})
 		}
 	})

@@ -78,9 +78,9 @@ func (p *parser) usersKey(u *model.Users, e entry, f *form.Form) {
 			u.Issuers = append(u.Issuers, x)
 		})
 	case "geoip":
-		u.GeoIP, _ = p.pattern(e.value, f, "")
+		u.GeoIP = p.path(e, f)
 	case "breached":
-		u.Breached, _ = p.pattern(e.value, f, "")
+		u.Breached = p.path(e, f)
 	case "flags":
 		p.object(e.value, f, func(e entry, f *form.Form) {
 			u.Flags = append(u.Flags, model.Flag{Pos: e.pos, Name: e.key, Response: p.list(e.value, f)})
@@ -92,7 +92,7 @@ func (p *parser) usersKey(u *model.Users, e entry, f *form.Form) {
 func (p *parser) texts(n *yaml.Node, f *form.Form, into map[string]*string) {
 	p.object(n, f, func(e entry, f *form.Form) {
 		if at := into[e.key]; at != nil {
-			*at, _ = p.pattern(e.value, f, "")
+			*at = p.value(e, f)
 		}
 	})
 }
@@ -119,7 +119,7 @@ func (p *parser) provider(u *model.Users, e entry, f *form.Form) {
 			x.Scopes = p.list(e.value, f)
 			return
 		}
-		*map[string]*string{"title": &x.Title, "issuer": &x.Issuer, "client_id": &x.ClientID, "secret_file": &x.SecretFile}[e.key], _ = p.pattern(e.value, f, "")
+		*map[string]*string{"title": &x.Title, "issuer": &x.Issuer, "client_id": &x.ClientID, "secret_file": &x.SecretFile}[e.key] = p.value(e, f)
 	})
 	if x.Scopes == nil {
 		x.Scopes = []string{"openid", "email", "profile"}
@@ -145,7 +145,7 @@ func (p *parser) client(u *model.Users, e entry, f *form.Form) {
 			s, _ := p.pattern(e.value, f, "")
 			x.Service = model.ServiceName(s)
 		case "title", "backchannel_logout", "secret_sha256", "jwks_file":
-			*map[string]*string{"title": &x.Title, "backchannel_logout": &x.Back, "secret_sha256": &x.SecretHash, "jwks_file": &x.JWKSFile}[e.key], _ = p.pattern(e.value, f, "")
+			*map[string]*string{"title": &x.Title, "backchannel_logout": &x.Back, "secret_sha256": &x.SecretHash, "jwks_file": &x.JWKSFile}[e.key] = p.value(e, f)
 		default:
 			s, _ := p.scalar(e.value, f)
 			*map[string]*bool{"public": &x.Public, "nonce_only": &x.NonceOnly, "rs256": &x.RS256, "dpop": &x.DPoP, "consent": &x.Consent}[e.key] = s == "true"

@@ -73,7 +73,7 @@ func (p *parser) otlp(n *yaml.Node, f *form.Form) model.OTLP {
 			word, _ := p.scalar(e.value, f)
 			o.JSON = word == "json"
 		case "headers_file":
-			o.HeadersFile, _ = p.pattern(e.value, f, "")
+			o.HeadersFile = p.path(e, f)
 		}
 	})
 	return o
@@ -90,11 +90,10 @@ func (p *parser) notify(n *yaml.Node, f *form.Form) model.Notify {
 		case "repeat":
 			t.Repeat = p.seconds(e.value, f)
 		default:
-			v, _ := p.pattern(e.value, f, "")
 			*map[string]*string{
 				"url": &t.URL, "url_file": &t.URLFile, "host": &t.Host, "key_file": &t.KeyFile, "address": &t.Address,
 				"from": &t.From, "smtp": &t.SMTP, "user": &t.User, "quiet": &t.Quiet,
-			}[e.key] = v
+			}[e.key] = p.value(e, f)
 		}
 	})
 	return t
