@@ -244,6 +244,9 @@ func TestStaffIsLedThroughStepUp(t *testing.T) {
 		}
 	}
 	// The rights are gone as soon as the group is.
+	if code, out := runWard(t, w, "", "users", "set", "grace@example.com", "--role", "ward-viwer"); code != 0 || !strings.Contains(out, `names the role "ward-viwer"; did you mean "ward-viewer"?`) {
+		t.Errorf("a role that is misspelt: %d %s", code, out)
+	}
 	if code, out := runWard(t, w, "", "users", "set", "grace@example.com", "--no-group", "staff"); code != 0 {
 		t.Fatal(out)
 	}

@@ -84,6 +84,7 @@ func newUsersAdd(e cli.Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		sayUnnamed(e.Err, p.File, groups, roles)
 		fmt.Fprintf(e.Out, "made %s (%s)\n", u.Email, u.ID)
 		if u.Link != "" {
 			fmt.Fprintf(e.Out, "give them this link, which works once: %s\n", u.Link)
@@ -180,6 +181,7 @@ func newUsersSet(e cli.Env) *cobra.Command {
 		if err := p.Admin().Call(cli.Background(c), http.MethodPatch, "/v1/users/"+url.PathEscape(u.ID), body, &u); err != nil {
 			return err
 		}
+		sayUnnamed(e.Err, p.File, groups, roles)
 		fmt.Fprintf(e.Out, "%s: groups %s; roles %s\n", u.Email, orNone(u.Groups), orNone(u.Roles))
 		return nil
 	})
