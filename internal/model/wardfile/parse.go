@@ -134,8 +134,8 @@ func (p *parser) suggest(s string, known []string) string {
 	return ""
 }
 
-// expected says what should stand where something else stands.
-func (p *parser) expected(n *yaml.Node, what string) {
+// expected says what should stand where something else stands, and how it is written.
+func (p *parser) expected(n *yaml.Node, f *form.Form) {
 	is := map[yaml.Kind]string{yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}[n.Kind]
 	switch {
 	case is != "":
@@ -144,7 +144,24 @@ func (p *parser) expected(n *yaml.Node, what string) {
 	default:
 		is = fmt.Sprintf("%q", lexis.Clip(n.Value))
 	}
-	p.errorf(pos(n), "", "expected %s, found %s", what, is)
+	p.errorf(pos(n), written(n, f), "expected %s, found %s", f.What, is)
+}
+
+// written shows how what was meant is likely to be written, or is "".
+func written(n *yaml.Node, f *form.Form) string {
+	single := n.Kind == yaml.ScalarNode && !isNull(n)
+	switch {
+	case f.Shape == form.ListShape && n.Kind == yaml.MappingNode:
+		return "put it in brackets, as [{…}], or behind a dash"
+	case f.Shape == form.ListShape && single:
+		return fmt.Sprintf("put it in brackets: [%s]", lexis.Clip(n.Value))
+	case f.Shape == form.ObjectShape && single:
+		if needed := slices.Concat(f.Always, f.OneOf); len(needed) > 0 {
+			return fmt.Sprintf("write {%s: …}", needed[0])
+		}
+		return "write {} for what is usual; it may hold " + strings.Join(f.Keys(), ", ")
+	}
+	return ""
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
@@ -161,7 +178,7 @@ type entry struct {
 // unless it is empty and may be.
 func (p *parser) entries(n *yaml.Node, f *form.Form) ([]entry, bool) {
 	if n.Kind != yaml.MappingNode {
-		p.expected(n, f.What)
+		p.expected(n, f)
 		return nil, false
 	}
 	out := make([]entry, 0, len(n.Content)/2)
@@ -257,7 +274,7 @@ func (p *parser) items(n *yaml.Node, f *form.Form) []*yaml.Node {
 	case f.Shape == form.SomeShape && !isNull(n):
 		return []*yaml.Node{n}
 	}
-	p.expected(n, f.What)
+	p.expected(n, f)
 	return nil
 }
 
@@ -265,7 +282,7 @@ func (p *parser) items(n *yaml.Node, f *form.Form) []*yaml.Node {
 // form has words.
 func (p *parser) scalar(n *yaml.Node, f *form.Form) (string, bool) {
 	if n.Kind != yaml.ScalarNode || isNull(n) {
-		p.expected(n, f.What)
+		p.expected(n, f)
 		return "", false
 	}
 	types := f.Types

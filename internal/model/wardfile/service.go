@@ -247,8 +247,7 @@ func (p *parser) expose(s *model.Service, n *yaml.Node, f *form.Form) {
 // to reads whom a route is open to.
 func (p *parser) to(x *model.Expose, n *yaml.Node, f *form.Form) {
 	for _, item := range p.items(n, f) {
-		const hint = `one of anyone, signed-in, group:NAME, role:NAME, user:MAIL`
-		w, ok := p.pattern(item, f.Elem, hint)
+		w, ok := p.pattern(item, f.Elem, whoHint(item, "one of anyone, signed-in, group:NAME, role:NAME, user:MAIL"))
 		if ok && slices.Contains(x.Need.Who, w) {
 			p.errorf(pos(item), "", "%q stands twice", lexis.Clip(w))
 			ok = false

@@ -179,7 +179,7 @@ func (p *parser) console(n *yaml.Node, f *form.Form) {
 		}
 		var who []string
 		for _, item := range p.items(e.value, f) {
-			w, ok := p.pattern(item, f.Elem, "one of group:NAME, role:NAME, user:MAIL")
+			w, ok := p.pattern(item, f.Elem, whoHint(item, "one of group:NAME, role:NAME, user:MAIL"))
 			switch {
 			case ok && (w == "anyone" || w == "signed-in"):
 				p.errorf(pos(item), "name a group, a role or a person", "the console shows what attackers want to know: it can't be open to %s", w)
@@ -189,6 +189,14 @@ func (p *parser) console(n *yaml.Node, f *form.Form) {
 		}
 		*map[string]*[]string{"viewer": &c.Viewer, "operator": &c.Operator, "administrator": &c.Administrator}[e.key] = who
 	})
+}
+
+// whoHint says how a person is named, where that is what is wrong with a word; else what is usual.
+func whoHint(n *yaml.Node, usual string) string {
+	if name, person := strings.CutPrefix(n.Value, "user:"); person && !strings.Contains(name, "@") {
+		return "a person is named by the mail address: user:ada@example.com"
+	}
+	return usual
 }
 
 // resolveConsole finds the console a host of its own, and checks who may come.

@@ -65,9 +65,14 @@ watch:
 
 func TestWatchTellsWhatIsMissing(t *testing.T) {
 	for part, want := range map[string]string{
-		"console: {}":                                             "add users:",
-		"notify: [{to: slack}]":                                   `slack needs "url_file"`,
-		"notify: [{to: teams, url_file: x}]":                      `teams needs "host"`,
+		"console: {}":                        "add users:",
+		"console: true":                      "write {} for what is usual; it may hold host, viewer, operator, administrator",
+		"notify: {to: ntfy}":                 "put it in brackets, as [{…}]",
+		"notify: ntfy":                       "put it in brackets: [ntfy]",
+		"notify: [ntfy]":                     "write {to: …}",
+		"anchor: [kept.checkpoint]":          "write {file: …}",
+		"notify: [{to: slack}]":              `slack needs "url_file"`,
+		"notify: [{to: teams, url_file: x}]": `teams needs "host"`,
 		"notify: [{to: webhook, url: https://h.example}]":         `webhook needs "key_file"`,
 		"notify: [{to: mail, address: a@b.example}]":              `mail needs "smtp"`,
 		"notify: [{to: pigeon}]":                                  "slack",
@@ -107,6 +112,7 @@ func TestTheConsoleIsForSomebodyAtAHostOfItsOwn(t *testing.T) {
 		"host: ID.shop.example.com":         "a host of its own",
 		"viewer: []":                        "an empty list",
 		"viewers: group:oncall":             "viewer",
+		"viewer: user:ada":                  "by the mail address: user:ada@example.com",
 		"host: c.example.com, viewer: bob@": "group:NAME, role:NAME or user:MAIL",
 	} {
 		_, problems := Parse("ward.yaml", strings.NewReader("app: a\ngateway: {host: shop.example.com}\nusers: {groups: [oncall]}\nservices: {s: {run: x}}\nwatch: {console: {"+console+"}}\n"))
