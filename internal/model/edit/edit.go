@@ -137,13 +137,28 @@ func (d *editor) add(service *yaml.Node, e Grant) ([]byte, error) {
 		last := call.Content[len(call.Content)-1]
 		_, end := d.lay.Span(last)
 		if call.Style&yaml.FlowStyle != 0 {
-			return d.splice(end, end, ", "+lexis.Quote(e.Grant, true)), nil
+			return d.splice(end, end, ", "+spelt(e.Grant, call.Content, true)), nil
 		}
 		_, col := d.doc.Place(d.lay.Dash(last))
 		at := d.doc.LineEnd(end)
-		return d.splice(at, at, "\n"+strings.Repeat(" ", col-1)+"- "+lexis.Quote(e.Grant, false)), nil
+		return d.splice(at, at, "\n"+strings.Repeat(" ", col-1)+"- "+spelt(e.Grant, call.Content, false)), nil
 	}
 	return nil, fmt.Errorf("edit grant: the grants of %s to %s (line %d) are neither a text nor a list", e.Caller, e.Target, call.Line)
+}
+
+// spelt is a grant in quotes as all its neighbours are, or else as it has to be.
+func spelt(grant string, neighbours []*yaml.Node, flow bool) string {
+	all := func(style yaml.Style) bool {
+		return !slices.ContainsFunc(neighbours, func(n *yaml.Node) bool { return n.Style&style == 0 })
+	}
+	double := lexis.DoubleQuoted(grant)
+	switch {
+	case all(yaml.DoubleQuotedStyle):
+		return double
+	case all(yaml.SingleQuotedStyle) && double == `"`+grant+`"` && !strings.Contains(grant, "'"): // nothing of it needs to be escaped
+		return "'" + grant + "'"
+	}
+	return lexis.Quote(grant, flow)
 }
 
 // addPair puts "key: grant", or "key: {sub: grant}", behind a mapping's last entry.

@@ -37,6 +37,12 @@ services:
   e:
     run: x
     calls: {} # none
+  f:
+    run: x
+    calls:
+      b: ["GET /x", "GET /y"]
+      c: ['any']
+      d: [GET /x, "* /y"]
 
 # end
 `
@@ -51,6 +57,10 @@ func TestGrantEdits(t *testing.T) {
 		{"a second grant makes a list", true, Grant{"a", "b", "GET /{id}"}, "b: GET /x #", `b: [GET /x, "GET /{id}"] #`},
 		{"a list grows behind its last line", true, Grant{"a", "c", "GET /{id}"}, "        - any\n", "        - any\n        - GET /{id}\n"},
 		{"an inline list grows", true, Grant{"b", "c", "* /x"}, "[tcp, any]", `[tcp, any, "* /x"]`},
+		{"a list in quotes grows in quotes", true, Grant{"f", "b", "GET /z"}, `"GET /y"]`, `"GET /y", "GET /z"]`},
+		{"a list in single quotes", true, Grant{"f", "c", "tcp"}, `['any']`, `['any', 'tcp']`},
+		{"a list in single quotes, and what they can't hold", true, Grant{"f", "c", "GET /it's"}, `['any']`, `['any', GET /it's]`},
+		{"a list of which one has to be in quotes", true, Grant{"f", "d", "GET /z"}, `"* /y"]`, `"* /y", GET /z]`},
 		{"a new target", true, Grant{"a", "d:2", "POST /x"}, "        - any\n", "        - any\n      d:2: POST /x\n"},
 		{"a new target inline", true, Grant{"b", "d", "POST /x"}, "any]}}", "any], d: POST /x}}"},
 		{"a first call", true, Grant{"d", "c", "tcp"}, "h2c://:2] # two\n", "h2c://:2] # two\n    calls:\n      c: tcp\n"},
