@@ -188,6 +188,7 @@ func (d *draft) routes() {
 			s.notes = append(s.notes, "its port was published; expose its gRPC services by name, as those of "+firstGRPC+" are")
 		case first == "":
 			first, s.route = s.name, "* /**"
+			s.mark("expose", "as long as every path is declared, searches for holes such as /.env aren't found")
 		default:
 			s.route = "* /" + s.name + "/**"
 			s.mark("expose", "all else leads to "+first+"; give each its routes")
