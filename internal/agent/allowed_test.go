@@ -41,7 +41,7 @@ func TestAllowedCallsAreCounted(t *testing.T) {
 	a := newAllowed("agent", m)
 	tail.Each = a.see
 	call := func(caller, target string, v telemetry.Verdict, status int) {
-		m.Note(m.Series(telemetry.Label{Caller: caller, Target: target, Route: "GET /x", Verdict: v}), "", 0, telemetry.Ended{Status: status, Start: time.Now()})
+		m.Note(m.Series(telemetry.Label{Caller: caller, Target: target, Route: "GET /x", Verdict: v}), telemetry.NewSpan("", 0), telemetry.Ended{Status: status, Start: time.Now()})
 	}
 	round := func() {
 		t.Helper()

@@ -32,9 +32,8 @@ func (c *Call) End(m *Meter, s *Series, e Ended) {
 	m.Ring.Put(&Record{Span: c.Span, Start: e.Start.UnixNano(), Took: e.Took, In: e.In, Out: e.Out, Series: s.number, Status: uint16(max(0, min(e.Status, 999)))})
 }
 
-// Note counts a request that was refused before it was under way, and leaves its record.
-func (m *Meter) Note(s *Series, parent string, n int, e Ended) {
-	span := NewSpan(parent, n)
+// Note counts a request that was refused before it was under way, and leaves its record in a place of a trace (see NewSpan).
+func (m *Meter) Note(s *Series, span Span, e Ended) {
 	s.Count(e.Status, e.In, e.Out, e.Took)
 	m.Ring.Put(&Record{Span: span, Start: e.Start.UnixNano(), Took: e.Took, In: e.In, Out: e.Out, Series: s.number, Status: uint16(max(0, min(e.Status, 999)))})
 }

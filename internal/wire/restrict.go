@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/telemetry"
 )
 
 // Network is the part of an address that its client can't choose, the address itself or in IPv6 its /64, and "" for none.
@@ -46,6 +47,10 @@ type Sighting struct {
 	CrossSite  int          `json:"cross_site,omitempty"` // requests of any of these kinds that a page may have made a browser send; they count nowhere else
 	Tool       string       `json:"tool,omitempty"`       // what the client calls itself, if that is a known scanner
 	Example    string       `json:"example,omitempty"`    // method and target of one that is undeclared, or that a page made
+	// Traces that show the injection, the honey path, and the example; zero for none.
+	InjectionTrace telemetry.TraceID `json:"injection_trace,omitzero"`
+	HoneyTrace     telemetry.TraceID `json:"honey_trace,omitzero"`
+	ExampleTrace   telemetry.TraceID `json:"example_trace,omitzero"`
 }
 
 // Sightings are those of all clients.

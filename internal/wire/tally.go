@@ -17,7 +17,7 @@ type Tally[K comparable] struct {
 	// small share of it may be new with each flush: whoever invents kinds must not fill the disk.
 	Most int
 	Rest func(K) K
-	// Event describes a kind; Record keeps it.
+	// Event describes a kind, with a Detail of its own; Record keeps it.
 	Event  func(k K, id string, count int64) Event
 	Record func(Event)
 
@@ -31,7 +31,10 @@ const share = 256
 
 // Note counts k and returns its ID, the same for every one of its kind. It returns after the first of a kind
 // has been kept.
-func (t *Tally[K]) Note(k K) string {
+func (t *Tally[K]) Note(k K) string { return t.NoteIn(k, "") }
+
+// NoteIn is Note of what belongs to a trace, "" for none: the event of the first of a kind says which in its detail "trace"; counts say none.
+func (t *Tally[K]) NoteIn(k K, trace string) string {
 	t.mu.Lock()
 	if t.seen == nil {
 		t.seen = map[K]int64{}
@@ -53,7 +56,11 @@ func (t *Tally[K]) Note(k K) string {
 	t.mu.Unlock()
 	id := t.id(k)
 	if !known {
-		t.Record(t.Event(k, id, 1))
+		e := t.Event(k, id, 1)
+		if trace != "" {
+			e.Detail["trace"] = trace
+		}
+		t.Record(e)
 	}
 	return id
 }

@@ -15,10 +15,12 @@ func TestTallyTellsTheFirstAtOnceAndCountsTheRest(t *testing.T) {
 	var got []Event
 	tally := Tally[string]{
 		Prefix: "x-", Most: 2, Rest: func(string) string { return "*" }, Record: func(e Event) { got = append(got, e) },
-		Event: func(k, id string, n int64) Event { return Event{Kind: k, Subject: id, Count: n} },
+		Event: func(k, id string, n int64) Event {
+			return Event{Kind: k, Subject: id, Count: n, Detail: map[string]string{}}
+		},
 	}
-	first := tally.Note("a")
-	if again := tally.Note("a"); again != first || len(got) != 1 || got[0].Count != 1 {
+	first := tally.NoteIn("a", "t1")
+	if again := tally.NoteIn("a", "t2"); again != first || len(got) != 1 || got[0].Count != 1 || got[0].Detail["trace"] != "t1" {
 		t.Fatalf("ids %s and %s, events %v", first, again, got)
 	}
 	tally.Note("b")
@@ -26,8 +28,10 @@ func TestTallyTellsTheFirstAtOnceAndCountsTheRest(t *testing.T) {
 	tally.Note("d")
 	tally.Flush()
 	counts := map[string]int64{}
-	for _, e := range got {
-		counts[e.Kind] += e.Count
+	for i, e := range got {
+		if counts[e.Kind] += e.Count; i > 0 && e.Detail["trace"] != "" {
+			t.Errorf("a count names the trace of one: %v", e)
+		}
 	}
 	if counts["a"] != 2 || counts["b"] != 1 || counts["*"] != 2 {
 		t.Errorf("counts %v", counts)

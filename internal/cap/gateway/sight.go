@@ -13,6 +13,7 @@ import (
 
 	"github.com/wardhq/ward/internal/cap/gateway/internal/signature"
 	"github.com/wardhq/ward/internal/proxy"
+	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -86,8 +87,8 @@ func (g *Gateway) Sightings() wire.Sightings {
 	return out
 }
 
-// sight notes what of a request may be part of an attack.
-func (g *Gateway) sight(r *proxy.Request, v *proxy.Verdict, to routed) {
+// sight notes what of a request may be part of an attack, and the trace that shows it.
+func (g *Gateway) sight(r *proxy.Request, v *proxy.Verdict, to routed, trace telemetry.TraceID) {
 	agent, _ := r.Get("User-Agent")
 	referer, _ := r.Get("Referer")
 	class := signature.Of(r.Target(), agent, referer)
@@ -99,7 +100,7 @@ func (g *Gateway) sight(r *proxy.Request, v *proxy.Verdict, to routed) {
 	g.sights.note(clientOf(r.Conn.Remote), func(x *wire.Sighting) {
 		request := wire.Clip(r.Method + " " + r.Target())
 		if x.Example == "" && (undeclared || made) {
-			x.Example = request
+			x.Example, x.ExampleTrace = request, trace
 		}
 		if made {
 			x.CrossSite++
@@ -110,7 +111,7 @@ func (g *Gateway) sight(r *proxy.Request, v *proxy.Verdict, to routed) {
 		}
 		if class != "" {
 			if x.Payloads++; x.Class == "" {
-				x.Class, x.Injection = string(class), request
+				x.Class, x.Injection, x.InjectionTrace = string(class), request, trace
 			}
 		}
 		if !undeclared {
@@ -122,7 +123,7 @@ func (g *Gateway) sight(r *proxy.Request, v *proxy.Verdict, to routed) {
 			x.Undeclared = append(x.Undeclared, h.Sum32())
 		}
 		if x.Honey == "" && signature.Honey(r.Path) {
-			x.Honey = wire.Clip(r.Path)
+			x.Honey, x.HoneyTrace = wire.Clip(r.Path), trace
 		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/base/clock"
+	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -77,10 +78,10 @@ func TestNoPageClosesItsReadersOut(t *testing.T) {
 			}
 		}
 	}
-	if s := sighted("/open/x?id=1%27%20OR%20%271%27=%271"); s.Injection != "GET /open/x?id=1%27%20OR%20%271%27=%271" || s.Example != "" {
+	if s := sighted("/open/x?id=1%27%20OR%20%271%27=%271"); s.Injection != "GET /open/x?id=1%27%20OR%20%271%27=%271" || s.Example != "" || s.InjectionTrace == (telemetry.TraceID{}) || s.ExampleTrace != (telemetry.TraceID{}) {
 		t.Errorf("which request it was: %+v", s)
 	}
-	if s := sighted("/.env", "Origin", "https://localhost:8443"); s.CrossSite != 0 || s.Honey == "" {
+	if s := sighted("/.env", "Origin", "https://localhost:8443"); s.CrossSite != 0 || s.Honey == "" || s.HoneyTrace == (telemetry.TraceID{}) || s.ExampleTrace != s.HoneyTrace {
 		t.Errorf("of the application itself: %+v", s)
 	}
 	send := func(b string) {

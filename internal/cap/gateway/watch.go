@@ -90,7 +90,7 @@ func (g *Gateway) decide(ctx context.Context, r *proxy.Request) proxy.Verdict {
 	}
 	c := g.calls.Get().(*call)
 	c.stay, c.routed = nil, routed{rule: -1}
-	v := g.answered(ctx, s, r, c)
+	v, judged := g.answered(ctx, s, r, c)
 	parent, n := r.Get(telemetry.TraceParent)
 	if s.plan.Users.On() || slices.Contains(v.Drop, telemetry.TraceParent) {
 		n = 0 // whom a call is for may follow from its trace: a stranger doesn't choose it
@@ -100,12 +100,14 @@ func (g *Gateway) decide(ctx context.Context, r *proxy.Request) proxy.Verdict {
 	if v.Allow {
 		v.Set = append(v.Set[:len(v.Set):len(v.Set)], proxy.Header{Name: telemetry.TraceParent, Value: sent})
 	}
-	v.Tag = c
+	if v.Tag = c; judged && !c.routed.in {
+		g.sight(r, &v, c.routed, c.Trace)
+	}
 	return v
 }
 
-// answered decides a request of a client that nothing stands against.
-func (g *Gateway) answered(ctx context.Context, s *state, r *proxy.Request, c *call) proxy.Verdict {
+// answered decides a request of a client that nothing stands against; others' aren't judged.
+func (g *Gateway) answered(ctx context.Context, s *state, r *proxy.Request, c *call) (v proxy.Verdict, judged bool) {
 	who, known := r.Conn.Peer.(*client)
 	if known {
 		who.asked.Store(true)
@@ -113,14 +115,10 @@ func (g *Gateway) answered(ctx context.Context, s *state, r *proxy.Request, c *c
 			return proxy.Verdict{
 				Status: http.StatusTooManyRequests, Public: "too many requests that look like an attack came from this address", DenialID: id,
 				Respond: []proxy.Header{{Name: "Retry-After", Value: strconv.Itoa(int(wait/time.Second) + 1)}},
-			}
+			}, false
 		}
 	}
-	v := g.judge(ctx, s, r, c)
-	if !c.routed.in {
-		g.sight(r, &v, c.routed)
-	}
-	return v
+	return g.judge(ctx, s, r, c), true
 }
 
 func verdictOf(v *proxy.Verdict) telemetry.Verdict {
@@ -142,7 +140,7 @@ func (g *Gateway) done(r *proxy.Record) {
 	if !ok { // refused before it was understood, or there is no plan
 		g.unread(r)
 		if s := g.state.Load(); s != nil {
-			g.config.Meter.Note(s.routes.undeclared[telemetry.Denied], "", 0, e)
+			g.config.Meter.Note(s.routes.undeclared[telemetry.Denied], telemetry.NewSpan("", 0), e)
 		}
 		return
 	}

@@ -32,15 +32,17 @@ func (m *Mesh) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
 		d.Allow, d.Rule = true, -1
 	}
 	if !d.Allow {
-		id := m.note(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, reason: d.Reason, end: end})
-		return proxy.Verdict{Status: statusOf(d.Reason), DenialID: id, Public: l.caller + " may not do this at " + l.target + whyNot(d.Reason)}
+		span := telemetry.NewSpan(r.Get(telemetry.TraceParent))
+		id := m.noteIn(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, reason: d.Reason, end: end}, span.Trace)
+		return proxy.Verdict{Tag: span, Status: statusOf(d.Reason), DenialID: id, Public: l.caller + " may not do this at " + l.target + whyNot(d.Reason)}
 	}
 	if res.pool == nil {
 		return proxy.Verdict{Public: "no plan is in force"}
 	}
 	if l.external && !res.state.externals[l.target].isHost(r.Host) {
-		id := m.note(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, host: r.Host, end: "outbound"})
-		return proxy.Verdict{Status: 421, DenialID: id, Public: "the Host isn't that of the external"}
+		span := telemetry.NewSpan(r.Get(telemetry.TraceParent))
+		id := m.noteIn(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, host: r.Host, end: "outbound"}, span.Trace)
+		return proxy.Verdict{Tag: span, Status: 421, DenialID: id, Public: "the Host isn't that of the external"}
 	}
 	if d.Rule >= 0 {
 		res.state.hits[d.Rule].Add(1)
@@ -139,10 +141,11 @@ func (m *Mesh) serveTCP(ctx context.Context, c net.Conn, l *link) {
 	}
 	note := denied{caller: l.caller, target: l.target, port: l.port, method: "TCP", reason: d.Reason, end: end}
 	if !d.Allow {
+		var trace telemetry.TraceID
 		if res != nil {
-			m.dropped(res.series.denied)
+			trace = m.dropped(res.series.denied)
 		}
-		m.note(note)
+		m.noteIn(note, trace)
 		c.Close()
 		return
 	}
@@ -154,8 +157,7 @@ func (m *Mesh) serveTCP(ctx context.Context, c net.Conn, l *link) {
 		checked, name, err := readSNI(c)
 		if err != nil || !x.isHost(name) {
 			note.host, note.end = name, "outbound"
-			m.dropped(res.series.denied)
-			m.note(note)
+			m.noteIn(note, m.dropped(res.series.denied))
 			c.Close()
 			return
 		}

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/wardhq/ward/internal/plan/policy"
+	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -28,9 +29,16 @@ type denied struct {
 
 // note counts a denial and returns its ID. It returns after the first of its
 // kind has been kept for the ledger.
-func (m *Mesh) note(d denied) string {
+func (m *Mesh) note(d denied) string { return m.noteIn(d, telemetry.TraceID{}) }
+
+// noteIn is note of what belongs to a trace; zero for none.
+func (m *Mesh) noteIn(d denied, in telemetry.TraceID) string {
 	d.method, d.path, d.host = wire.Clip(d.method), wire.Clip(d.path), wire.Clip(d.host)
-	return m.denials.Note(d)
+	trace := ""
+	if in != (telemetry.TraceID{}) {
+		trace = in.String()
+	}
+	return m.denials.NoteIn(d, trace)
 }
 
 func newDenials(record func(wire.Event)) *wire.Tally[denied] {

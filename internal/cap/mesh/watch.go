@@ -100,14 +100,20 @@ func (m *Mesh) refused(l *link, r *proxy.Record) {
 	if res == nil {
 		return
 	}
-	parent, n := "", 0
-	if r.Request.Method != "" {
-		parent, n = r.Request.Get(telemetry.TraceParent)
+	span, decided := r.Verdict.Tag.(telemetry.Span)
+	if !decided {
+		parent, n := "", 0
+		if r.Request.Method != "" {
+			parent, n = r.Request.Get(telemetry.TraceParent)
+		}
+		span = telemetry.NewSpan(parent, n)
 	}
-	m.config.Meter.Note(res.series.denied, parent, n, ended(r))
+	m.config.Meter.Note(res.series.denied, span, ended(r))
 }
 
-// dropped counts a connection that was closed before a request could come.
-func (m *Mesh) dropped(s *telemetry.Series) {
-	m.config.Meter.Note(s, "", 0, telemetry.Ended{Start: m.config.Clock.Now()})
+// dropped counts a connection that was closed before a request could come, and returns the trace that shows it.
+func (m *Mesh) dropped(s *telemetry.Series) telemetry.TraceID {
+	span := telemetry.NewSpan("", 0)
+	m.config.Meter.Note(s, span, telemetry.Ended{Start: m.config.Clock.Now()})
+	return span.Trace
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"testing"
 	"time"
 
@@ -59,4 +60,24 @@ func TestWhoIsInNoUsersRequestCannotJoinItsTrace(t *testing.T) {
 		t.Error("a stranger's call came in the user's trace")
 	}
 	visit.leave()
+}
+
+// TestARefusalAndItsSpanNameOneTrace: who reads of a denial finds the request.
+func TestARefusalAndItsSpanNameOneTrace(t *testing.T) {
+	c := newChain(t)
+	for name, fields := range map[string][]string{"the caller's trace": {telemetry.TraceParent, trace}, "a trace of its own": nil} {
+		if status, body := do(t, http.DefaultClient, "GET", c.asWeb+"/undeclared/"+strconv.Itoa(len(fields)), fields...); status != http.StatusForbidden {
+			t.Fatal(name, status, body)
+		}
+		var span string
+		wardtest.Eventually(t, "it is recorded", func() bool {
+			return c.mesh.config.Meter.Ring.Drain(10, func(r *telemetry.Record) { span = r.Trace.String() }) > 0
+		})
+		c.mu.Lock()
+		said := c.events[len(c.events)-1]
+		c.mu.Unlock()
+		if said.Kind != "request.denied" || said.Detail["trace"] != span || (fields != nil) != (span == telemetry.TraceOf(trace, 1)) {
+			t.Errorf("%s: the span is of %s, the denial %+v", name, span, said)
+		}
+	}
 }

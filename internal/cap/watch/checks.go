@@ -13,6 +13,7 @@ import (
 
 	"github.com/wardhq/ward/internal/cap/watch/internal/detect"
 	"github.com/wardhq/ward/internal/finding"
+	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -40,27 +41,56 @@ type checks struct {
 	sent    map[way]uint64
 	ends    map[string]time.Time // certificates that somebody else has issued, by host
 	looked  time.Time            // at what ends
-	fresh   []freshFinding       // whose traces are still to be kept
+	fresh   []freshTrace         // that are still to be kept
 }
 
-// freshFinding is a new finding whose spans may not have come yet.
-type freshFinding struct {
-	id      int64
-	service string // "" for the outside
+// freshTrace is a trace that a finding is about, whose spans may not have come yet.
+type freshTrace struct {
+	finding int64
+	trace   telemetry.TraceID
+	service string // that it is about, "" for the outside
 	at      time.Time
 }
 
-// Spans come within a second of what they tell of; a finding is of the minute before.
+// spansCome is how long spans may come after what they tell of; maxFresh bounds those that are waited for.
 const (
-	spansCome  = 3 * time.Second
-	spansReach = time.Minute
+	spansCome = 3 * time.Second
+	maxFresh  = 1000
 )
 
-// keepTraces keeps the traces of findings that are new for a month.
+// awaitTrace has the trace of a signal kept, if the signal names one and its finding hasn't enough.
+func (f *Findings) awaitTrace(s *detect.Signal, found *Finding) {
+	var id telemetry.TraceID
+	if s.Trace == "" || id.UnmarshalText([]byte(s.Trace)) != nil || slices.Contains(found.Traces, s.Trace) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	has := len(found.Traces)
+	for i := range f.checks.fresh {
+		if x := &f.checks.fresh[i]; x.finding == found.ID {
+			if has++; x.trace == id {
+				return
+			}
+		}
+	}
+	if has >= maxFlagged || len(f.checks.fresh) >= maxFresh {
+		return
+	}
+	service := s.Service
+	if service == "" && !s.Client.IsValid() {
+		service = s.Object
+	}
+	now := f.config.Clock.Now()
+	f.checks.fresh = append(f.checks.fresh, freshTrace{found.ID, id, service, now})
+	f.config.Watch.seek(id, now)
+}
+
+// keepTraces keeps the traces of findings for a month.
 func (f *Findings) keepTraces(now time.Time) {
 	f.mu.Lock()
-	var due []freshFinding
-	f.checks.fresh = slices.DeleteFunc(f.checks.fresh, func(x freshFinding) bool {
+	var due []freshTrace
+	f.checks.fresh = slices.DeleteFunc(f.checks.fresh, func(x freshTrace) bool {
 		ripe := now.Sub(x.at) >= spansCome
 		if ripe {
 			due = append(due, x)
@@ -69,15 +99,13 @@ func (f *Findings) keepTraces(now time.Time) {
 	})
 	f.mu.Unlock()
 	for _, x := range due {
-		ids, err := f.config.Watch.flag(x.service, x.at.Add(-spansReach), now)
+		kept, err := f.config.Watch.flag(x.trace, x.service, now)
 		if err != nil {
-			slog.Error("keep traces of a finding", "finding", x.id, "error", err)
+			slog.Error("keep traces of a finding", "finding", x.finding, "error", err)
 		}
-		var names []string
-		for _, t := range ids {
-			names = append(names, t.String())
+		if kept {
+			f.inbox.AddTraces(x.finding, []string{x.trace.String()})
 		}
-		f.inbox.AddTraces(x.id, names)
 	}
 }
 

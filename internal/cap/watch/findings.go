@@ -250,13 +250,7 @@ func (f *Findings) handle(ctx context.Context, signals []detect.Signal) {
 			f.config.Record(wire.Event{Kind: "finding.new", Subject: c.Finding.Subject, Object: c.Finding.Object, Detail: map[string]string{"rule": c.Finding.Rule, "severity": c.Finding.Severity.String(), "finding": id(c.Finding.ID), "what": c.Finding.What}})
 			slog.Warn("finding", "id", c.Finding.ID, "rule", c.Finding.Rule, "severity", c.Finding.Severity.String(), "what", c.Finding.What)
 		}
-		if c.New && (c.Finding.Service != "" || c.Finding.Subject == inbox.Outside) {
-			f.mu.Lock()
-			if len(f.checks.fresh) < 1000 {
-				f.checks.fresh = append(f.checks.fresh, freshFinding{c.Finding.ID, c.Finding.Service, f.config.Clock.Now()})
-			}
-			f.mu.Unlock()
-		}
+		f.awaitTrace(&signals[i], &c.Finding)
 		f.answer(ctx, &signals[i], &c.Finding)
 	}
 }

@@ -265,3 +265,65 @@ func TestWardLivesWhileGatewayAndAgentReport(t *testing.T) {
 		t.Error("the gateway is silent")
 	}
 }
+
+// TestAFindingLeadsToItsOwnTraces: to those that its evidence names, and not to what else was refused at the time.
+func TestAFindingLeadsToItsOwnTraces(t *testing.T) {
+	s := newScene(t, nil)
+	span := func(n byte, caller, target string) telemetry.SpanRecord {
+		l := telemetry.Label{Caller: caller, Target: target, Route: telemetry.Undeclared, Verdict: telemetry.Denied}
+		return telemetry.SpanRecord{Trace: telemetry.TraceID{n}, ID: telemetry.SpanID{n}, Label: l, Start: s.now.UnixNano(), Took: 10}
+	}
+	if _, err := s.watch.TakeSpans("agent", []telemetry.SpanRecord{span(1, "web", "bank"), span(2, "web", "bank")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.watch.TakeSpans("gateway", []telemetry.SpanRecord{span(3, plan.Outside, ""), span(4, plan.Outside, "")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	denied := func(kind string, detail ...string) wire.Event {
+		e := wire.Event{Time: s.now, Kind: kind, Subject: "web", Object: "bank", Detail: map[string]string{"method": "GET", "path": "/x", "reason": "no_rule"}}
+		for i := 0; i < len(detail); i += 2 {
+			e.Detail[detail[i]] = detail[i+1]
+		}
+		return e
+	}
+	s.trail.add(denied("request.denied", "trace", span(1, "", "").Trace.String()))
+	s.trail.add(denied("request.denied"))                                                                                    // a count
+	s.trail.add(denied("request.denied", "host", "evil.example", "trace", span(4, "", "").Trace.String()))                   // a trace that it has no part in
+	s.trail.add(denied("token.misused", "token", "it has ended", "trace", (telemetry.TraceID{9}).String()))                  // one that never came
+	s.trail.add(wire.Event{Time: s.now, Kind: "flag.canary", Subject: "web", Detail: map[string]string{"what": "a canary"}}) // no request's
+	s.read(t.Context())
+	client := netip.MustParsePrefix("203.0.113.9/32")
+	if err := s.TakeSightings(t.Context(), wire.Sightings{{Client: client, Honey: "/.env", HoneyTrace: telemetry.TraceID{3}, Example: "GET /typo", ExampleTrace: telemetry.TraceID{4}, Malformed: 10}}); err != nil {
+		t.Fatal(err)
+	}
+	if wanted, err := s.watch.TakeSpans("gateway", nil, nil); err != nil || !slices.Contains(wanted, telemetry.TraceID{3}) {
+		t.Errorf("the gateway isn't asked for the trace: %v %v", wanted, err)
+	}
+	s.now = s.now.Add(spansCome)
+	s.rules(t) // keeps them
+	got := s.rules(t)
+	for rule, want := range map[string][]string{
+		"denied-call": {(telemetry.TraceID{1}).String()}, "honey-path": {(telemetry.TraceID{3}).String()},
+		"undeclared-host": nil, "token-misused": nil, "canary": nil, "malformed": nil,
+	} {
+		if f, found := got[rule]; !found || !slices.Equal(f.Traces, want) {
+			t.Errorf("%s: %v %q, want %q", rule, found, f.Traces, want)
+		}
+	}
+	s.now = s.now.Add((traceDays + 1) * 24 * time.Hour)
+	if all, err := s.watch.Trace(telemetry.TraceID{1}); err != nil || len(all) != 1 {
+		t.Errorf("after days: %v %v", all, err)
+	}
+}
+
+// TestAFloodOfTracesIsBounded: a finding has five, and leaves the others' room alone.
+func TestAFloodOfTracesIsBounded(t *testing.T) {
+	s := newScene(t, nil)
+	for i := range 3000 {
+		s.trail.add(wire.Event{Time: s.now, Kind: "request.denied", Subject: "web", Object: "bank", Detail: map[string]string{"method": "GET", "path": "/x", "reason": "no_rule", "trace": telemetry.TraceID{1, byte(i), byte(i >> 8)}.String()}})
+	}
+	s.read(t.Context())
+	if n := len(s.checks.fresh); n != maxFlagged {
+		t.Errorf("%d traces are waited for", n)
+	}
+}

@@ -110,6 +110,13 @@ func (w *Watch) want(role string, fresh []telemetry.TraceID, now time.Time) []te
 	return out
 }
 
+// seek makes a trace of interest to all processes: of what was let pass, few are otherwise.
+func (w *Watch) seek(id telemetry.TraceID, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.want("findings", []telemetry.TraceID{id}, now)
+}
+
 // isPlausible tells whether a span can have ended by now: who reads traces reckons with its times.
 func isPlausible(x *telemetry.SpanRecord, now time.Time) bool {
 	start := time.Unix(0, x.Start)
@@ -140,31 +147,26 @@ func (w *Watch) Traces(q TraceQuery) ([]Summary, error) {
 // Spans is how many spans of Ward's hops were kept since the start: another number means that there are others.
 func (w *Watch) Spans() uint64 { return w.spans.Kept() }
 
-// flag keeps the newest traces since a time of which something at a service was refused (of the outside, for "") for a month, and returns them.
-func (w *Watch) flag(service string, since, now time.Time) ([]telemetry.TraceID, error) {
-	found, err := w.spans.Recent(maxFlagged, func(r *telemetry.SpanRecord) bool {
-		refused := r.Label.Verdict == telemetry.Denied || r.Label.Verdict == telemetry.Limited
-		about := r.Label.Caller == service || r.Label.Target == service
-		if service == "" {
-			about = r.Label.Caller == plan.Outside
-		}
-		return refused && about && r.Start >= since.UnixNano()
-	})
+// flag keeps a trace for a month, and tells whether it did: one that has come, and in which a service took part ("": the outside). Who names a
+// trace may lie about it.
+func (w *Watch) flag(id telemetry.TraceID, service string, now time.Time) (bool, error) {
+	all, err := w.Trace(id)
+	if fault.KindOf(err) == fault.NotFound {
+		return false, nil
+	}
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	var out []telemetry.TraceID
-	for i := range found {
-		all, err := w.Trace(found[i].Trace)
-		if err != nil {
-			return out, err
-		}
-		if err := w.flagged.Append(now, all); err != nil {
-			return out, err
-		}
-		out = append(out, found[i].Trace)
+	if service == "" {
+		service = plan.Outside
 	}
-	return out, nil
+	about := func(r telemetry.SpanRecord) bool {
+		return r.App == nil && (r.Label.Caller == service || r.Label.Target == service)
+	}
+	if !slices.ContainsFunc(all, about) {
+		return false, nil
+	}
+	return true, w.flagged.Append(now, all)
 }
 
 // Trace returns a trace's spans in the order of their starts: Ward's hops, and what the services that took part say of themselves;

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/finding"
+	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -37,13 +38,19 @@ type client struct {
 	payloads  times
 	malformed times
 	crossSite times
-	example   string
-	injection string
+	example   seenRequest
+	injection seenRequest
 }
 
 type seenPath struct {
 	hash uint32
 	at   time.Time
+}
+
+// seenRequest is one request, and the trace that shows it.
+type seenRequest struct {
+	text  string
+	trace telemetry.TraceID
 }
 
 // maxPaths bounds the paths that are remembered of a client.
@@ -99,22 +106,27 @@ func (s *spread) sees(c netip.Prefix, hashes []uint32, now time.Time) bool {
 func (d *Detector) Sight(s *wire.Sighting, now time.Time) []Signal {
 	c := d.clients.get(s.Client, now)
 	if s.Example != "" {
-		c.example = s.Example
+		c.example = seenRequest{s.Example, s.ExampleTrace}
 	}
 	if s.Injection != "" {
-		c.injection = s.Injection
+		c.injection = seenRequest{s.Injection, s.InjectionTrace}
 	}
 	var out []Signal
 	who := text(s.Client)
 	add := func(rule, what string) {
-		evidence := c.example
-		if rule == "payload" {
-			evidence = c.injection
+		shown := c.example
+		switch rule {
+		case "payload":
+			shown = c.injection
+		case "honey-path":
+			shown.trace = s.HoneyTrace
+		case "malformed", "slow-requests":
+			shown.trace = telemetry.TraceID{} // of another request
 		}
 		if s.Tool != "" {
-			evidence = strings.TrimSpace(evidence + " (it calls itself " + s.Tool + ")")
+			shown.text = strings.TrimSpace(shown.text + " (it calls itself " + s.Tool + ")")
 		}
-		out = append(out, Signal{Rule: rule, Subject: who, Client: s.Client, What: what, Evidence: evidence, Record: -1, Time: now})
+		out = append(out, Signal{Rule: rule, Subject: who, Client: s.Client, What: what, Evidence: shown.text, Record: -1, Trace: shown.traced(), Time: now})
 	}
 	if s.Honey != "" {
 		add("honey-path", fmt.Sprintf("%s asked for %s.", who, s.Honey))
@@ -129,7 +141,7 @@ func (d *Detector) Sight(s *wire.Sighting, now time.Time) []Signal {
 		}
 		if d.scan.sees(s.Client, s.Undeclared, now) {
 			out = append(out, Signal{
-				Rule: "undeclared-routes", Severity: finding.Medium, Subject: "many addresses", Record: -1, Time: now, Evidence: c.example,
+				Rule: "undeclared-routes", Severity: finding.Medium, Subject: "many addresses", Record: -1, Time: now, Evidence: c.example.text, Trace: c.example.traced(),
 				What: fmt.Sprintf("%d addresses together asked for more than %d different routes within ten minutes that ward.yaml doesn't declare.", len(d.scan.clients), spreadPaths-1),
 			})
 		}
@@ -154,6 +166,14 @@ func (d *Detector) Sight(s *wire.Sighting, now time.Time) []Signal {
 		add("slow-requests", fmt.Sprintf("%s keeps %d connections waiting for a request, its body, or room for an answer.", who, s.Slow))
 	}
 	return out
+}
+
+// traced is its trace, "" if that isn't known.
+func (r *seenRequest) traced() string {
+	if r.trace == (telemetry.TraceID{}) {
+		return ""
+	}
+	return r.trace.String()
 }
 
 // text is a network as people write it: an address without a prefix that says all of it.

@@ -30,6 +30,7 @@ type Signal struct {
 	What     string           // what happened, in a sentence
 	Evidence string           // one example, as it was seen
 	Record   int64            // of the ledger that shows it, -1 for none
+	Trace    string           // of the request that it is about, "" if that isn't known
 	Call     *Call            // that ward.yaml could allow, if any
 	Count    int64            // how often; 0 is once
 	Time     time.Time

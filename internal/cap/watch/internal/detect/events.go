@@ -51,7 +51,7 @@ func (d *Detector) Event(index int64, e *wire.Event) []Signal {
 }
 
 func (d *Detector) event(index int64, e *wire.Event) []Signal {
-	s := Signal{Record: index, Subject: e.Subject, Object: e.Object, Count: e.Count, Time: e.Time, Evidence: evidence(e)}
+	s := Signal{Record: index, Subject: e.Subject, Object: e.Object, Count: e.Count, Time: e.Time, Evidence: evidence(e), Trace: e.Detail["trace"]}
 	kind, _, _ := strings.Cut(e.Kind, ".")
 	switch {
 	case kind == "flag":
