@@ -83,7 +83,7 @@ func TestWhatTheModelDoesntDeclareIsFound(t *testing.T) {
 		t.Errorf("%s %s", out, errs)
 	}
 	code, out, errs := say("findings", fmt.Sprint(f.ID), "-f", w.File)
-	for _, want := range []string{"web faces the Internet", "GET /admin", "to allow it", "(record ", "ward answers quarantine web"} {
+	for _, want := range []string{"web faces the Internet", "GET /admin", "to allow it", "(record ", fmt.Sprintf("What to do if it is right: `ward findings allow %d`", f.ID), "ward answers quarantine web"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%d %s lacks %q in\n%s", code, errs, want, out)
 		}

@@ -151,13 +151,19 @@ func TestActs(t *testing.T) {
 		{"/findings/7/close", url.Values{"note": {"a test"}}, func() bool { return w.found[0].ClosedBy == "ada" && w.found[0].Note == "a test" }},
 		{"/people/u1/sessions/end", url.Values{"session": {"s1"}}, func() bool { return w.ended }},
 		{"/answers/block", url.Values{"client": {"203.0.113.7"}, "reason": {"scans"}}, func() bool { return len(w.standing) == 1 && w.standing[0].Client.String() == "203.0.113.7/32" }},
-		{"/answers/a1/lift", url.Values{}, func() bool { return len(w.standing) == 0 }},
+		{"/answers/a1/lift", url.Values{"finding": {"7"}}, func() bool { return len(w.standing) == 0 }},
 		{"/answers/quarantine", url.Values{"service": {"web"}, "reason": {"odd"}}, func() bool {
 			return len(w.standing) == 1 && w.standing[0].Service == "web" && w.standing[0].By == "ada"
 		}},
 	}
+	if _, page := b.get("/findings/7"); !strings.Contains(page, "<p>If it is right: <code>ward findings allow 7</code> shows &lt;it&gt;.") {
+		t.Errorf("what to do isn't said:\n%s", page)
+	}
 	for _, s := range steps {
 		resp, body := b.post(s.path, s.form)
+		if to := resp.Header.Get("Location"); s.form.Get("finding") != "" && !strings.HasPrefix(to, "/findings/7") {
+			t.Errorf("%s leads to %s", s.path, to)
+		}
 		if resp.StatusCode != http.StatusSeeOther || !s.done() {
 			t.Errorf("%s: status %d\n%.300s", s.path, resp.StatusCode, body)
 			continue

@@ -69,6 +69,9 @@ func (c *Console) findingPage(v *visit) (view, error) {
 	return view{Page: "finding", Title: r.Title, Here: "findings", Topic: "findings", Data: d}, nil
 }
 
+// findingLink is the page of a finding.
+func findingLink(id int64) string { return "/findings/" + strconv.FormatInt(id, 10) }
+
 func idOf(v *visit) (int64, error) {
 	id, err := strconv.ParseInt(v.PathValue("id"), 10, 64)
 	if err != nil {
@@ -160,7 +163,7 @@ func (c *Console) restrict(v *visit, r wire.Restriction, word string) (to, done 
 	r.By = v.Session.Name
 	to = "/findings"
 	if id, err := strconv.ParseInt(v.PostForm.Get("finding"), 10, 64); err == nil {
-		r.Finding, to = id, "/findings/"+strconv.FormatInt(id, 10)
+		r.Finding, to = id, findingLink(id)
 	} else if r.Service != "" {
 		to = partyLink(r.Service)
 	}
@@ -177,6 +180,10 @@ func (c *Console) lift(v *visit) (to, done string, err error) {
 			}
 		}
 	}
+	to = "/findings"
+	if id, err := strconv.ParseInt(v.PostForm.Get("finding"), 10, 64); err == nil {
+		to = findingLink(id)
+	}
 	_, err = c.config.Inbox.Lift(v.Context(), v.PathValue("id"), v.Session.Name)
-	return "/findings", "lifted", err
+	return to, "lifted", err
 }

@@ -116,7 +116,7 @@ func readPages(assets map[string]asset) (map[string]*template.Template, error) {
 		},
 		"when": when, "until": until, "stamp": stamp, "rate": rate, "took": took, "percent": percent, "size": size, "name": partyName, "link": partyLink,
 		"badge": badge, "known": known, "verdict": verdictText, "count": count, "count64": func(n int64, thing string) string { return count(int(n), thing) }, "every": func(seconds int) string { return span(time.Duration(seconds) * time.Second) }, "lines": func(s string) []string { return strings.Split(strings.TrimRight(s, "\n"), "\n") },
-		"query": url.QueryEscape, "both": func(frame any, data any) pair { return pair{frame, data} }, "clip": clip, "level": levelMark,
+		"query": url.QueryEscape, "both": func(frame any, data any) pair { return pair{frame, data} }, "clip": clip, "level": levelMark, "quoted": quoted,
 	}).ParseFS(files, "html/layout.html", "html/parts.html")
 	if err != nil {
 		return nil, fmt.Errorf("read pages: %w", err)
@@ -356,4 +356,19 @@ func (z *zipped) WriteHeader(status int) {
 func (z *zipped) Write(b []byte) (int, error) {
 	z.Header().Del("Content-Length")
 	return z.z.Write(b)
+}
+
+// part is a piece of a sentence; what is to be typed is shown so.
+type part struct {
+	Text  string
+	Typed bool
+}
+
+// quoted takes a sentence apart in which what is to be typed is in backticks.
+func quoted(s string) []part {
+	var out []part
+	for i, text := range strings.Split(s, "`") {
+		out = append(out, part{text, i%2 == 1})
+	}
+	return out
 }

@@ -246,7 +246,7 @@ func (w *world) report(_ context.Context, id int64) (watch.FindingReport, error)
 	defer w.mu.Unlock()
 	for _, f := range w.found {
 		if f.ID == id {
-			return watch.FindingReport{Finding: f, Answers: append([]wire.Restriction(nil), w.standing...), Title: "A call that isn't declared", Why: "No line of ward.yaml lets it.", Offer: "quarantine", Allow: "@@ ward.yaml:12 @@\n+ payments: POST /charges\n- nothing " + evil}, nil
+			return watch.FindingReport{Finding: f, Answers: append([]wire.Restriction(nil), w.standing...), Title: "A call that isn't declared", Why: "No line of ward.yaml lets it.", Right: "`ward findings allow 7` shows <it>.", Offer: "quarantine", Allow: "@@ ward.yaml:12 @@\n+ payments: POST /charges\n- nothing " + evil}, nil
 		}
 	}
 	return watch.FindingReport{}, fault.New(fault.NotFound, "there is no such finding")

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -70,7 +71,7 @@ func (k *Control) report(ctx context.Context, id int64) (watch.FindingReport, er
 		return watch.FindingReport{}, err
 	}
 	rule := watch.RuleOf(f.Rule)
-	out := watch.FindingReport{Finding: f, Title: rule.Title, Why: rule.Why, Answer: string(rule.Answer), Offer: string(rule.Offer)}
+	out := watch.FindingReport{Finding: f, Title: rule.Title, Why: rule.Why, Right: strings.ReplaceAll(rule.Right, " ID`", fmt.Sprintf(" %d`", id)), Answer: string(rule.Answer), Offer: string(rule.Offer)}
 	all, _ := k.found.Restrictions()
 	for _, r := range all.All {
 		if r.Finding == id || r.Service != "" && r.Service == f.Service {

@@ -37,6 +37,7 @@ type FindingReport struct {
 	Finding
 	Title   string             `json:"title"`
 	Why     string             `json:"why"`
+	Right   string             `json:"right,omitempty"`  // what to do if it is meant to be so; what is to be typed is in backticks
 	Answer  string             `json:"answer,omitempty"` // that the rule gives by itself
 	Offer   string             `json:"offer,omitempty"`  // that a person may give
 	Answers []wire.Restriction `json:"answers,omitempty"`

@@ -247,8 +247,11 @@ func printFinding(w io.Writer, f *watch.FindingReport) {
 	case f.Answer == "block" && len(f.Evidence) > 0 && f.Evidence[0].Client != "":
 		fmt.Fprintf(w, "  you may   ward answers block %s\n", f.Evidence[0].Client)
 	}
+	if f.Right != "" {
+		fmt.Fprintf(w, "\nWhat to do if it is right: %s\n", f.Right)
+	}
 	if f.Allow != "" {
-		fmt.Fprintf(w, "\nIf it is right: 'ward findings allow %d' shows this change, and makes it with --apply.\n%s", f.ID, f.Allow)
+		fmt.Fprintf(w, "\n'ward findings allow %d' shows this change, and makes it with --apply.\n%s", f.ID, f.Allow)
 	}
 }
 

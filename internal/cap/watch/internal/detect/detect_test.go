@@ -390,6 +390,9 @@ func TestEveryRuleHasItsPage(t *testing.T) {
 		if want := fmt.Sprintf("%s. Severity %s, answer %s.", r.Title, r.Severity, answer); !ok || !strings.HasPrefix(section, want) || !strings.Contains(section, r.Why) || strings.Count(section, "\n- ") != 3 {
 			t.Errorf("the section of %s doesn't begin with %q and say why, by what, not by what, and what if it is right", r.Name, want)
 		}
+		if want := "\n- If it is right: " + cmp.Or(r.Right, "–") + "\n"; !strings.Contains(section+"\n", want) {
+			t.Errorf("the section of %s lacks %q", r.Name, want)
+		}
 	}
 	if n := strings.Count(string(b), "\n## "); n != len(Rules()) {
 		t.Errorf("%d sections for %d rules", n, len(Rules()))
