@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,7 +57,11 @@ func (t *top) run(ctx context.Context, e cli.Env, p up.Paths) error {
 			fmt.Fprint(e.Out, "\x1b[H\x1b[2J")
 		}
 		if found = slices.DeleteFunc(found, func(f watch.Finding) bool { return !f.Silenced.IsZero() }); len(found) > 0 {
-			fmt.Fprintf(e.Out, "%s open, the worst %s: %s  (ward findings)\n\n", cli.Count(len(found), "finding"), found[0].Severity, found[0].What)
+			line := fmt.Sprintf("%s open, the worst %s: %s  (ward findings)", cli.Count(len(found), "finding"), found[0].Severity, found[0].What)
+			if width := cli.Width(e.Out); width > 0 {
+				line = cli.Cut(line, width)
+			}
+			fmt.Fprint(e.Out, line, "\n\n")
 		}
 		if err := t.print(e.Out, all); err != nil || !live {
 			return err
@@ -82,16 +85,19 @@ func (t *top) print(w io.Writer, all []watch.Edge) error {
 		}
 	}
 	fmt.Fprintf(w, "the last %d s: %.1f calls a second let pass, %.1f refused or failed\n\n", t.window, allowed, refused)
-	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, "\tCALLER\tTARGET\tROUTE\tPER S\tERRORS\tP50\tP99\tTOTAL\t")
+	const route = 3 // the column
+	rows := [][]string{{"", "CALLER", "TARGET", "ROUTE", "PER S", "ERRORS", "P50", "P99", "TOTAL"}}
 	for i := range all[:min(len(all), t.lines)] {
 		x := &all[i]
-		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%.1f\t%.1f%%\t%s\t%s\t%d\t\n", x.Verdict, party(x.Caller), party(x.Target), x.Route, x.Rate, 100*x.Errors, cli.Took(x.P50), cli.Took(x.P99), x.Total)
+		rows = append(rows, []string{
+			x.Verdict.String(), party(x.Caller), party(x.Target), x.Route, fmt.Sprintf("%.1f", x.Rate), fmt.Sprintf("%.1f%%", 100*x.Errors),
+			cli.Took(x.P50), cli.Took(x.P99), fmt.Sprint(x.Total),
+		})
 	}
 	if n := len(all) - t.lines; n > 0 {
-		fmt.Fprintf(out, "\t… and %d more\t\t\t\t\t\t\t\t\n", n)
+		rows = append(rows, []string{"", fmt.Sprintf("… and %d more", n)})
 	}
-	return out.Flush()
+	return cli.Table(w, route, rows)
 }
 
 // party is who a name of the plan is to people.

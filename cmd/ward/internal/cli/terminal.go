@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -19,6 +22,65 @@ func IsTerminal(w io.Writer) bool {
 	}
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
+}
+
+// Width is how many characters a line of a terminal has; 0 where it is none, or doesn't say: then nothing is cut.
+func Width(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	return int(size.Col)
+}
+
+// least is how much is left of what is cut, in characters: of less nobody could tell what it was.
+const least = 12
+
+// Cut is a text of at most n characters, or least; "…" stands for its rest. An n of 0 or less cuts it to least.
+func Cut(s string, n int) string {
+	n = max(n, least)
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return strings.TrimRight(string([]rune(s)[:n-1]), " ") + "…"
+}
+
+// Table writes rows with columns of one width each. Where w is a terminal, the column long is cut so that lines fit into it.
+func Table(w io.Writer, long int, rows [][]string) error {
+	if width := Width(w); width > 0 {
+		fit(rows, long, width)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, between, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintln(t, strings.Join(r, "\t")+"\t")
+	}
+	return t.Flush()
+}
+
+// between is how many spaces follow each column.
+const between = 2
+
+func fit(rows [][]string, long, width int) {
+	widest := map[int]int{}
+	for _, r := range rows {
+		for i, cell := range r {
+			widest[i] = max(widest[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for i, n := range widest {
+		if width -= between; i != long {
+			width -= n
+		}
+	}
+	for _, r := range rows {
+		if long < len(r) {
+			r[long] = Cut(r[long], width)
+		}
+	}
 }
 
 // ExactArgs is cobra.ExactArgs as a usage error.

@@ -177,17 +177,16 @@ func printFindings(w io.Writer, all []watch.Finding) error {
 		fmt.Fprintln(w, "nothing was found")
 		return nil
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tSEVERITY\tRULE\tTIMES\tLAST\tWHAT\t")
+	rows := [][]string{{"ID", "SEVERITY", "RULE", "TIMES", "LAST", "WHAT"}}
 	for i := range all {
 		f := &all[i]
 		what := f.What
 		if !f.Silenced.IsZero() {
 			what = "(silenced) " + what
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%d\t%s\t%s\t\n", f.ID, f.Severity, f.Rule, f.Count, f.Last.Local().Format("01-02 15:04:05"), what)
+		rows = append(rows, []string{strconv.FormatInt(f.ID, 10), f.Severity.String(), f.Rule, strconv.FormatInt(f.Count, 10), f.Last.Local().Format("01-02 15:04:05"), what})
 	}
-	return t.Flush()
+	return cli.Table(w, len(rows[0])-1, rows)
 }
 
 func showFinding(c *cobra.Command, e cli.Env, p up.Paths, arg string, asJSON bool) error {
