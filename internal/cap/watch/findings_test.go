@@ -289,6 +289,7 @@ func TestAFindingLeadsToItsOwnTraces(t *testing.T) {
 	s.trail.add(denied("request.denied", "trace", span(1, "", "").Trace.String()))
 	s.trail.add(denied("request.denied"))                                                                                    // a count
 	s.trail.add(denied("request.denied", "host", "evil.example", "trace", span(4, "", "").Trace.String()))                   // a trace that it has no part in
+	s.trail.add(denied("request.denied", "host", "evil.example", "trace", span(1, "", "").Trace.String()))                   // another finding's too
 	s.trail.add(denied("token.misused", "token", "it has ended", "trace", (telemetry.TraceID{9}).String()))                  // one that never came
 	s.trail.add(wire.Event{Time: s.now, Kind: "flag.canary", Subject: "web", Detail: map[string]string{"what": "a canary"}}) // no request's
 	s.read(t.Context())
@@ -304,13 +305,19 @@ func TestAFindingLeadsToItsOwnTraces(t *testing.T) {
 	got := s.rules(t)
 	for rule, want := range map[string][]string{
 		"denied-call": {(telemetry.TraceID{1}).String()}, "honey-path": {(telemetry.TraceID{3}).String()},
-		"undeclared-host": nil, "token-misused": nil, "canary": nil, "malformed": nil,
+		"undeclared-host": {(telemetry.TraceID{1}).String()}, "token-misused": nil, "canary": nil, "malformed": nil,
 	} {
 		if f, found := got[rule]; !found || !slices.Equal(f.Traces, want) {
 			t.Errorf("%s: %v %q, want %q", rule, found, f.Traces, want)
 		}
 	}
 	s.now = s.now.Add((traceDays + 1) * 24 * time.Hour)
+	if _, err := s.watch.TakeSpans("agent", []telemetry.SpanRecord{span(5, "web", "bank")}, nil); err != nil { // takes the room of what is old
+		t.Fatal(err)
+	}
+	if _, err := s.watch.Trace(telemetry.TraceID{2}); err == nil {
+		t.Error("no finding is about it, and it is kept")
+	}
 	if all, err := s.watch.Trace(telemetry.TraceID{1}); err != nil || len(all) != 1 {
 		t.Errorf("after days: %v %v", all, err)
 	}

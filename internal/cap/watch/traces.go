@@ -150,11 +150,15 @@ func (w *Watch) Spans() uint64 { return w.spans.Kept() }
 // flag keeps a trace for a month, and tells whether it did: one that has come, and in which a service took part ("": the outside). Who names a
 // trace may lie about it.
 func (w *Watch) flag(id telemetry.TraceID, service string, now time.Time) (bool, error) {
-	all, err := w.Trace(id)
-	if fault.KindOf(err) == fault.NotFound {
-		return false, nil
+	all, err := w.flagged.Trace(id)
+	kept := len(all) > 0 // for another finding
+	if err == nil && !kept {
+		all, err = w.Trace(id)
 	}
 	if err != nil {
+		if fault.KindOf(err) == fault.NotFound {
+			err = nil
+		}
 		return false, err
 	}
 	if service == "" {
@@ -165,6 +169,9 @@ func (w *Watch) flag(id telemetry.TraceID, service string, now time.Time) (bool,
 	}
 	if !slices.ContainsFunc(all, about) {
 		return false, nil
+	}
+	if kept {
+		return true, nil
 	}
 	return true, w.flagged.Append(now, all)
 }
