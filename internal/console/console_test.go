@@ -63,7 +63,7 @@ func TestAFindingLeadsToItsTraces(t *testing.T) {
 	if _, body := b.get("/findings/7"); !strings.Contains(body, `href="/traces/4bf92f3577b34da6a3ce929d0e0e4736"`) {
 		t.Error("the page of a finding doesn't name its trace")
 	}
-	if _, body := b.get("/findings/9"); strings.Contains(body, "Refused within that minute") {
+	if _, body := b.get("/findings/9"); strings.Contains(body, "Requests that it is about") {
 		t.Error("one without traces speaks of some")
 	}
 }

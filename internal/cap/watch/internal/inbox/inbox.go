@@ -67,7 +67,7 @@ type Body struct {
 	Evidence []Evidence   `json:"evidence,omitempty"`
 	Service  string       `json:"service,omitempty"` // that an answer may be about
 	Person   string       `json:"person,omitempty"`
-	Traces   []string     `json:"traces,omitempty"` // of what was refused of its service, or of the outside, within a minute before, at most 5
+	Traces   []string     `json:"traces,omitempty"` // of requests that its evidence names, at most 5
 	Call     *detect.Call `json:"call,omitempty"`   // the first, that a line of ward.yaml could allow
 	ClosedBy string       `json:"closed_by,omitempty"`
 	Note     string       `json:"note,omitempty"` // of who closed it
