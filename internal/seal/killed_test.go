@@ -31,7 +31,8 @@ func fileSeals(dir string) [2]KeyFile {
 func moveOnAndOn(dir string) error {
 	ctx := context.Background()
 	seals := fileSeals(dir)
-	for n := 0; ; n++ {
+	fmt.Println("begun")
+	for n := rand.IntN(2); ; n++ { // to either first: a slow machine may come to no second
 		st, err := Load(dir)
 		if err != nil {
 			return err
@@ -85,10 +86,17 @@ func TestKilledChangeOfSealLosesNothing(t *testing.T) {
 	for i := range points {
 		child := exec.Command(os.Args[0])
 		child.Env = append(os.Environ(), mover+"="+dir)
+		out, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(10*time.Millisecond + time.Duration(rand.IntN(15000))*time.Microsecond) // the random point
+		if _, err := out.Read(make([]byte, 1)); err != nil {
+			t.Fatalf("point %d: the child doesn't begin: %v", i, err)
+		}
+		time.Sleep(time.Duration(rand.IntN(15000)) * time.Microsecond) // the random point
 		if err := child.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
