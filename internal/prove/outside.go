@@ -39,13 +39,7 @@ func (g *generator) outside() {
 	g.console()
 }
 
-func (g *generator) authority() string {
-	_, port, err := net.SplitHostPort(g.plan.Gateway.Listen)
-	if err != nil || port == "443" {
-		return g.plan.Gateway.Host
-	}
-	return net.JoinHostPort(g.plan.Gateway.Host, port)
-}
+func (g *generator) authority() string { return g.plan.Authority(g.plan.Gateway.Host) }
 
 // through adds a request to the gateway.
 func (g *generator) through(host string, r *request, foreign bool) {

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
-	"strings"
 
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
@@ -36,7 +35,7 @@ func (g *generator) console() {
 	if !g.plan.Users.On() || !g.plan.Watch.Console.On() {
 		return
 	}
-	host := strings.TrimPrefix(g.plan.Origin(g.plan.Watch.Console.Host), "https://")
+	host := g.plan.Authority(g.plan.Watch.Console.Host)
 	for _, fields := range append(pretences(g.plan), nil, []string{"X-Ward-Session: x", "X-Ward-Person: e30"}, []string{"Cookie: ward-console=x; __Host-ward-console=x"}) {
 		for _, target := range []string{"/", "/findings", "/audit", "/logs", "/people", "/events", "/enter?link=x", "/static/console.css", plan.ConsoleProve} {
 			g.through(host, &request{kind: "console", protocol: "http", method: "GET", target: target, header: fields}, true)
