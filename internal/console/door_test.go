@@ -197,6 +197,9 @@ func TestStrongActsNeedAFreshProof(t *testing.T) {
 			if !strings.Contains(page, plan.ConsoleProve+"?to=%2Fservices%2Fweb") || strings.Contains(page, `action="/answers/quarantine"`) {
 				t.Error("the page offers what isn't possible now")
 			}
+			if _, failed := b.get("/nowhere"); strings.Contains(failed, plan.ConsoleProve) {
+				t.Error("a page that isn't there offers a proof that wouldn't help")
+			}
 			if name == "by a link" {
 				if resp, body := b.get(plan.ConsoleProve + "?to=/people"); resp.StatusCode != http.StatusForbidden || !strings.Contains(body, "ward console") {
 					t.Errorf("prove: status %d\n%s", resp.StatusCode, body)

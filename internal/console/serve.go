@@ -58,11 +58,17 @@ type visit struct {
 
 // mayStrongly tells why somebody may not do what only administrators may, and they only soon after they showed who they are.
 func (v *visit) mayStrongly() error {
-	switch {
-	case v.Session.Role < access.Administrator:
-		return fault.New(fault.Refused, "this is for the role "+access.Administrator.String()+"; yours is "+v.Session.Role.String())
-	case !v.Session.Fresh(v.Now):
-		return errStale
+	err := v.may(access.Administrator)
+	if err == nil && !v.Session.Fresh(v.Now) {
+		err = errStale
+	}
+	return err
+}
+
+// may tells why somebody may not do what is for a role.
+func (v *visit) may(least access.Role) error {
+	if v.Session.Role < least {
+		return fault.New(fault.Refused, "this is for the role "+least.String()+"; yours is "+v.Session.Role.String())
 	}
 	return nil
 }
@@ -144,10 +150,7 @@ func (c *Console) mayAct(v *visit, least access.Role, unread error) error {
 	if least == access.Administrator {
 		return v.mayStrongly()
 	}
-	if v.Session.Role < least {
-		return fault.New(fault.Refused, "this is for the role "+least.String()+"; yours is "+v.Session.Role.String())
-	}
-	return nil
+	return v.may(least)
 }
 
 // sameOrigin tells whether a page of the console sent a request. Browsers say so in Sec-Fetch-Site; older ones in Origin; who says nothing
