@@ -126,14 +126,20 @@ func clip(body string) string {
 	return text[:min(len(text), 300)]
 }
 
-// MailedCode waits for a code that was mailed to somebody since a time, in the folder where mail goes without a server.
+// mailWait is how long a mailed code may take.
+const mailWait = 30 * time.Second
+
+// MailedCode waits for a code that was mailed to somebody since a time, in the folder where mail goes without a server. Files' names there begin
+// with when they were sent; what the file system says is up to a tick of the kernel's clock earlier.
 func (b *Browser) MailedCode(ctx context.Context, to string, since time.Time) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, mailWait)
+	defer cancel()
 	digits := regexp.MustCompile(`\b[0-9]{6,8}\b`)
+	first := since.UTC().Format("20060102T150405.000000")
 	for {
 		files, _ := filepath.Glob(filepath.Join(b.Mail, "*"))
 		for _, f := range files {
-			st, err := os.Stat(f)
-			if err != nil || st.ModTime().Before(since) {
+			if filepath.Base(f) < first {
 				continue
 			}
 			mail, err := os.ReadFile(f)
