@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -269,20 +270,66 @@ func TestAnswersOutliveControl(t *testing.T) {
 	}
 }
 
-// TestAConnectionPastWardIsFound where the kernel counts it: UDP, and TCP to a port that the service may use.
+// TestAConnectionPastWardIsFound with its address, whatever the port: those that the service may use, and others.
 func TestAConnectionPastWardIsFound(t *testing.T) {
 	t.Parallel()
 	w := wardtest.Start(t, twoServices, nil)
-	for _, u := range []string{"http://192.0.2.1:8080/", "http://[2001:db8::1]:8080/"} {
-		w.Get("/call?url=" + u)
+	w.Get("/call?url=http://catalog:8080/books/1") // what is declared is no sign
+	if f, ok := found(t, w.File)["direct-connect"]; ok {
+		t.Errorf("%+v", f)
 	}
-	wardtest.Eventually(t, "it is found", func() bool {
-		f := found(t, w.File)["direct-connect"]
-		return f.Subject == "web" && f.Severity.String() == "high" && strings.Contains(f.What, "past Ward")
+	addresses := []string{"192.0.2.1:8080", "192.0.2.1:4443", "[2001:db8::1]:8080", "127.0.0.1:6379"}
+	for _, a := range addresses {
+		w.Get("/call?url=http://" + a + "/")
+	}
+	wardtest.Eventually(t, "they are found", func() bool {
+		_, out, _ := say("audit", "--kind", "flag.connect", "-f", w.File)
+		return !slices.ContainsFunc(addresses, func(a string) bool { return !strings.Contains(out, a) })
+	})
+	wardtest.Eventually(t, "it is a finding", func() bool {
+		_, out, _ := say("findings", "-f", w.File)
+		return strings.Contains(out, "web wanted to connect to [2001:db8::1]:8080, past Ward") && strings.Contains(out, "web wanted to connect to 127.0.0.1:6379, where nothing")
 	})
 	if _, out, _ := say("answers", "-f", w.File); !strings.Contains(out, "nobody is blocked") {
 		t.Error(out)
 	}
+}
+
+// TestADatagramPastWardIsFound by the kernel's count of missing routes.
+func TestADatagramPastWardIsFound(t *testing.T) {
+	t.Parallel()
+	w := wardtest.Start(t, strings.Replace(twoServices, "GET /call,", "GET /call, GET /send,", 1), nil)
+	if status, said := ask(t, w, "/send", "to", "192.0.2.1:53"); status != http.StatusUnprocessableEntity {
+		t.Errorf("it isn't refused: %d %s", status, said)
+	}
+	wardtest.Eventually(t, "it is found", func() bool {
+		f := found(t, w.File)["direct-connect"]
+		return f.Subject == "web" && f.Severity.String() == "high" && strings.Contains(f.What, "which one isn't known")
+	})
+}
+
+// TestAWriteToWhatIsReadOnlyIsFound: a program of the service's, by its name and by a link to it. What the service may write is no sign.
+func TestAWriteToWhatIsReadOnlyIsFound(t *testing.T) {
+	t.Parallel()
+	w := wardtest.Start(t, strings.Replace(twoServices, "GET /call,", "GET /call, GET /write,", 1), nil)
+	write := func(path string) int {
+		status, _ := ask(t, w, "/write", "path", path)
+		return status
+	}
+	got := []int{write("/tmp/mine"), write("/dev/null"), write("/nowhere/at/all")}
+	if !slices.Equal(got, []int{http.StatusOK, http.StatusOK, http.StatusNotFound}) {
+		t.Error(got)
+	}
+	if _, out, _ := say("audit", "--kind", "flag.write", "-f", w.File); strings.Contains(out, "flag.write") {
+		t.Errorf("what may be written, or isn't there, is a sign:\n%s", out)
+	}
+	if got := []int{write("./toy"), write("index.html")}; !slices.Equal(got, []int{http.StatusUnprocessableEntity, http.StatusUnprocessableEntity}) {
+		t.Errorf("they aren't refused: %d", got)
+	}
+	wardtest.Eventually(t, "it is found", func() bool {
+		f := found(t, w.File)["denied-write"]
+		return f.Subject == "web" && f.Count == 2 && f.Severity.String() == "medium" && strings.Contains(f.What, "/index.html, which web may only read")
+	})
 }
 
 // TestAnAttemptToLeaveTheSandboxIsFound within five seconds: another process, a mount, raw packets.

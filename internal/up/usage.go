@@ -52,8 +52,8 @@ func (s *Supervisor) use() ([]watch.Process, error) {
 	return all, err
 }
 
-// past is what the ledger says of tries to reach an address past Ward. A sandbox has no route out: the kernel counts UDP, and TCP to ports that the
-// service may use. TCP to others is refused before anything counts, and of none does the kernel tell the address.
+// past is what the ledger says of tries to reach an address past Ward that the sandbox's filter didn't see, which looks at TCP alone: the kernel
+// counts what has no route, UDP above all, and tells no address.
 const past = "tried to reach an address past Ward; which one isn't known"
 
 // mostPast bounds how many tries between two looks are told.

@@ -79,6 +79,7 @@ func Toy() {
 	mux.HandleFunc("/span", sendSpan)
 	mux.HandleFunc("/echo", echo)
 	safe(mux)
+	intruder(mux)
 	database(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		called := map[string]string{}

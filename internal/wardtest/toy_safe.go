@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 
 	"github.com/coder/websocket"
-	"golang.org/x/sys/unix"
 
 	"github.com/wardhq/ward/sdk/seal"
 )
@@ -26,7 +25,6 @@ import (
 //	/digest?path=P or ?env=N   SHA-256 of either, in hex: Ward's gateway lets no secret out
 //	/fd?n=N        what an inherited descriptor holds
 //	/print?text=T  prints T
-//	/intrude       what an intruder asks the kernel for: another process, a mount, raw packets; tells the errors
 //	/take          takes a body, and tells how long it is
 //	/load?n=N&callers=C&batch=B   N calls of the keys' API, each encrypts B values
 //	/relay?url=U   fetches U, however long it takes
@@ -64,10 +62,6 @@ func safe(mux *http.ServeMux) {
 	mux.HandleFunc("/print", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Println(r.URL.Query().Get("text"))
 		say(w, nil, nil)
-	})
-	mux.HandleFunc("/intrude", func(w http.ResponseWriter, _ *http.Request) {
-		_, packets := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
-		say(w, fmt.Appendf(nil, "%v, %v, %v\n", unix.PtraceAttach(1), unix.Mount("none", "/tmp", "tmpfs", 0, ""), packets), nil)
 	})
 	mux.HandleFunc("/take", func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)

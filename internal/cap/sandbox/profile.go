@@ -53,7 +53,7 @@ const (
 func Prepare(s *plan.Service, h Host) (spec.Spec, error) {
 	b := &builder{host: h, spec: spec.Spec{
 		Name: string(s.Name), UID: h.UID, GID: h.GID, HostRoot: h.Root, Off: h.Off,
-		Argv: slices.Clone(s.Run), Hide: h.Hide, Secrets: len(s.Secrets) > 0,
+		Argv: slices.Clone(s.Run), Hide: h.Hide, Secrets: len(s.Secrets) > 0, Watched: true,
 		Limits: spec.Limits{
 			MemoryBytes: s.Limits.MemoryBytes,
 			PIDs:        orDefault(s.Limits.PIDs, defaultPIDs),

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 )
@@ -240,6 +242,86 @@ for t in threads: t.join()
 		seen[f.Kind+" "+f.Detail] = true
 	}
 	want := map[string]bool{"exec /bin/sh": true, "exec /tmp/dropped": true, "exec /tmp/link": true, "exec /proc/self/fd/0": true}
+	if d := cmp.Diff(want, seen); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestConnectionsAndWritesThatLeadNowhereAreFlagged, by whatever name; those that lead somewhere aren't. All of them end as they did before.
+func TestConnectionsAndWritesThatLeadNowhereAreFlagged(t *testing.T) {
+	l := NewLauncher()
+	defer l.Close()
+	dir := workdir(t)
+	for name, text := range map[string]string{"page.html": "old", "__pycache__/x": "", "data/.keep": "", "static/.keep": ""} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	svc := service("broken-into", python(`
+import os, socket, threading
+def tried(name, f):
+    try: f(); print(name, "done")
+    except OSError as e: print(name, "refused")
+def write(path, flags=os.O_WRONLY, **k): os.close(os.open(path, flags, **k))
+def connect(family, to, kind=socket.SOCK_STREAM):
+    s = socket.socket(family, kind); s.settimeout(1); s.connect(to); s.close()
+server = socket.socket(); server.bind(("127.0.0.1", 8080)); server.listen()
+here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+os.symlink(os.getcwd(), "/tmp/link")
+unix = socket.socket(socket.AF_UNIX); unix.bind("/tmp/socket"); unix.listen()
+tried("own port", lambda: connect(socket.AF_INET, ("127.0.0.1", 8080)))
+tried("own port, any", lambda: connect(socket.AF_INET, ("0.0.0.0", 8080)))
+tried("unix", lambda: connect(socket.AF_UNIX, "/tmp/socket"))
+tried("datagram", lambda: connect(socket.AF_INET, ("127.0.0.1", 8125), socket.SOCK_DGRAM))
+tried("scratch", lambda: write("/tmp/mine", os.O_WRONLY | os.O_CREAT))
+tried("null", lambda: write("/dev/null"))
+tried("self", lambda: write("/proc/self/comm"))
+tried("declared", lambda: write("data/new", os.O_RDWR | os.O_CREAT))
+tried("declared folder", lambda: (os.mkdir("data/d"), os.rename("data/d", "data/e"), os.rmdir("data/e"), os.unlink("data/new")))
+tried("read", lambda: write("page.html", os.O_RDONLY))
+tried("nothing there", lambda: write("none/at/all", os.O_WRONLY | os.O_CREAT))
+tried("cache", lambda: write("__pycache__/y", os.O_WRONLY | os.O_CREAT))
+tried("PAGE", lambda: write("page.html"))
+tried("NEW", lambda: write("new.html", os.O_WRONLY | os.O_CREAT))
+tried("LINK", lambda: write("/tmp/link/other.html", os.O_WRONLY | os.O_CREAT))
+tried("FOLDER", lambda: os.mkdir("folder", dir_fd=here))
+tried("REMOVE", lambda: os.unlink("page.html", dir_fd=here))
+tried("RENAME", lambda: os.rename("static", "gone"))
+tried("KERNEL", lambda: write("/proc/sys/kernel/core_pattern"))
+thread = threading.Thread(target=lambda: tried("THREAD", lambda: os.truncate("/etc/hosts", 0))); thread.start(); thread.join()
+tried("ADDRESS", lambda: connect(socket.AF_INET, ("192.0.2.1", 443)))
+tried("ADDRESS6", lambda: connect(socket.AF_INET6, ("2001:db8::1", 8080)))
+tried("MAPPED", lambda: connect(socket.AF_INET6, ("::ffff:192.0.2.2", 443)))
+tried("PORT", lambda: connect(socket.AF_INET, ("127.0.0.1", 6379)))
+`))
+	svc.Listen = []model.Listen{{Protocol: model.HTTP, Port: 8080}}
+	svc.Files.Write = []model.Path{{Path: "data"}}
+	s := startService(t, l, svc, testHost(t, dir, 3))
+	text := s.text(t)
+	<-s.Done()
+	for line := range strings.Lines(text) {
+		name, how, _ := strings.Cut(strings.TrimSpace(line), " ")
+		refused := name == strings.ToUpper(name)
+		switch {
+		case strings.HasPrefix(line, "nothing"), strings.HasPrefix(line, "cache"), strings.HasPrefix(line, "self"): // refused, and no sign
+		case refused != strings.HasSuffix(how, "refused"):
+			t.Error(line)
+		}
+	}
+	if n := strings.Count(text, "\n"); n != 24 {
+		t.Errorf("%d of 24 were tried: %s", n, text)
+	}
+	seen := map[string]bool{}
+	for len(s.flags) > 0 {
+		f := <-s.flags
+		seen[f.Kind+" "+strings.ReplaceAll(f.Detail, dir, "DIR")] = true
+	}
+	want := map[string]bool{
+		"write DIR/page.html": true, "write DIR/new.html": true, "write /tmp/link/other.html": true, "write DIR/folder": true, "write DIR/static": true,
+		"write /proc/sys/kernel/core_pattern": true, "write /etc/hosts": true,
+		"connect 192.0.2.1:443": true, "connect [2001:db8::1]:8080": true, "connect 192.0.2.2:443": true, "connect 127.0.0.1:6379": true,
+	}
 	if d := cmp.Diff(want, seen); d != "" {
 		t.Error(d)
 	}

@@ -30,3 +30,13 @@ var archRules = []argRule{
 var archWatched = []watchedCall{
 	{unix.SYS_KEXEC_FILE_LOAD, "kexec_file_load", kernel}, {unix.SYS_IOPL, "iopl", "the machine"}, {unix.SYS_IOPERM, "ioperm", "the machine"},
 }
+
+// archWriting are those of writing that not every architecture has.
+var archWriting = []writingCall{
+	{nr: unix.SYS_OPEN, dir: -1, path: 0, flags: 1},
+	{nr: unix.SYS_CREAT, dir: -1, path: 0, flags: -1, makes: true},
+	{nr: unix.SYS_MKDIR, dir: -1, path: 0, flags: -1, makes: true},
+	{nr: unix.SYS_RMDIR, dir: -1, path: 0, flags: -1},
+	{nr: unix.SYS_UNLINK, dir: -1, path: 0, flags: -1},
+	{nr: unix.SYS_RENAME, dir: -1, path: 0, flags: -1},
+}

@@ -15,3 +15,6 @@ var archRules = []argRule{}
 
 // archWatched are those of watched that not every architecture has.
 var archWatched = []watchedCall{{unix.SYS_KEXEC_FILE_LOAD, "kexec_file_load", kernel}}
+
+// archWriting are those of writing that not every architecture has.
+var archWriting []writingCall

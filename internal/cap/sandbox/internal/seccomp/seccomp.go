@@ -40,8 +40,9 @@ type Options struct {
 	// Supervised hands every bind(2) to a supervisor, and those refused calls that only an
 	// intruder tries, see Refused; Install then returns its descriptor.
 	Supervised bool
-	// NotifyExec hands it every execve(2) too. It needs Supervised.
-	NotifyExec bool
+	// Look hands it every execve(2), connect(2) and call that writes (see Written) too, which the kernel then carries
+	// out or refuses as ever. It needs Supervised.
+	Look bool
 	// Outer is for a stage whose children put a supervised filter on themselves: of all filters' verdicts the kernel takes the
 	// most restrictive, and an error goes before a supervisor. What is to be handed over is ENOSYS here, by a verdict that doesn't.
 	Outer bool
@@ -62,11 +63,18 @@ func Install(o Options) (int, error) {
 		filter[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
 	}
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	install := func(flags uintptr) (uintptr, unix.Errno) {
+		fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
+		return fd, errno
+	}
 	flags := uintptr(0)
 	if o.Supervised {
-		flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+		flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV // a signal doesn't interrupt what never did
 	}
-	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
+	fd, errno := install(flags)
+	if errno == unix.EINVAL && o.Supervised { // before Linux 5.19
+		fd, errno = install(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
+	}
 	if errno != 0 {
 		return -1, fmt.Errorf("install system-call filter: %w", errno)
 	}
@@ -79,7 +87,7 @@ func Install(o Options) (int, error) {
 // Program assembles the filter.
 func Program(o Options) ([]bpf.RawInstruction, error) {
 	allow := slices.Concat(allowed, allowedArch, o.Allow)
-	var b builder
+	b := builder{look: o.Look}
 	b.load(offArch)
 	b.unlessEqual(auditArch, retKill)
 	b.load(offNr)
@@ -88,9 +96,6 @@ func Program(o Options) ([]bpf.RawInstruction, error) {
 	}
 	if o.Supervised {
 		b.ifEqual(unix.SYS_BIND, retNotify)
-	}
-	if o.NotifyExec {
-		b.ifEqual(unix.SYS_EXECVE, retNotify)
 	}
 	switch {
 	case o.Supervised:
@@ -103,6 +108,9 @@ func Program(o Options) ([]bpf.RawInstruction, error) {
 	}
 	b.rules(argumentRules)
 	b.rules(archRules)
+	if o.Look { // behind the rules on arguments: what is handed over is refused by nothing that comes later
+		b.looks()
+	}
 	for _, nr := range absent {
 		b.ifEqual(uint32(nr), errno(unix.ENOSYS))
 	}
@@ -123,10 +131,14 @@ func Program(o Options) ([]bpf.RawInstruction, error) {
 
 func errno(e unix.Errno) uint32 { return retErrno | uint32(e) }
 
+// argument is where the low 32 bits of an argument are in struct seccomp_data.
+func argument(i int) uint32 { return uint32(16 + 8*i) }
+
 // builder appends instructions; every test is followed by its own return, so that no jump is long.
 type builder struct {
 	program []bpf.Instruction
 	watched uint32 // the verdict on watched calls; 0 for an error
+	look    bool
 }
 
 func (b *builder) add(in ...bpf.Instruction) { b.program = append(b.program, in...) }
@@ -190,7 +202,7 @@ type argTest struct {
 }
 
 func (t *argTest) load() []bpf.Instruction {
-	in := []bpf.Instruction{bpf.LoadAbsolute{Off: uint32(16 + 8*t.arg), Size: 4}}
+	in := []bpf.Instruction{bpf.LoadAbsolute{Off: argument(t.arg), Size: 4}}
 	if t.mask != 0 {
 		in = append(in, bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: t.mask})
 	}
@@ -205,17 +217,19 @@ func (t *argTest) passes(args [6]uint64) bool {
 	return slices.Contains(t.values, v)
 }
 
-// rules adds, for each rule: if nr matches, and when does, each test in turn, allow; else go on
+// rules adds, for each rule: if nr matches, and when does, each test in turn, pass; else go on
 // with nr loaded again.
 func (b *builder) rules(rules []argRule) {
 	for _, r := range rules {
 		var body []bpf.Instruction
+		pass := b.pass(r.nr)
 		for _, t := range r.tests {
 			body = append(body, t.load()...)
 			for i, v := range t.values {
 				// A hit skips the other values and the refusal.
 				if t.last {
-					body = append(body, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipFalse: 1}, bpf.RetConstant{Val: retAllow})
+					body = append(body, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipFalse: uint8(len(pass))})
+					body = append(body, pass...)
 					continue
 				}
 				body = append(body, bpf.JumpIf{Cond: bpf.JumpEqual, Val: v, SkipTrue: uint8(len(t.values) - i)})
@@ -228,7 +242,7 @@ func (b *builder) rules(rules []argRule) {
 				body = append(body, bpf.RetConstant{Val: errno(cmp.Or(t.deny, r.deny))})
 			}
 		}
-		body = append(body, bpf.RetConstant{Val: retAllow})
+		body = append(body, pass...)
 		if len(r.when.values) == 1 {
 			test := append(r.when.load(), bpf.JumpIf{Cond: bpf.JumpEqual, Val: r.when.values[0], SkipFalse: uint8(len(body))})
 			body = slices.Concat(test, body, []bpf.Instruction{bpf.LoadAbsolute{Off: offNr, Size: 4}})

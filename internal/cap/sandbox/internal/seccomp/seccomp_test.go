@@ -125,6 +125,53 @@ func TestVerdictsUnderSupervision(t *testing.T) {
 	}
 }
 
+// TestLooks: what writes, connects or executes is looked at; what the filter refuses is so before anybody looks, for who looks lets it pass.
+func TestLooks(t *testing.T) {
+	const eperm = retErrno | uint32(unix.EPERM)
+	const at = 1 << 20
+	for name, c := range map[string]struct {
+		nr         int
+		args       []uint32
+		plain, sup uint32
+		writes     bool
+	}{
+		"execve":                       {unix.SYS_EXECVE, nil, retAllow, retNotify, false},
+		"connect":                      {unix.SYS_CONNECT, nil, retAllow, retNotify, false},
+		"open to read":                 {unix.SYS_OPENAT, []uint32{at, at, unix.O_RDONLY | unix.O_CLOEXEC | unix.O_DIRECTORY, 0o4755}, retAllow, retAllow, false},
+		"open to write":                {unix.SYS_OPENAT, []uint32{at, at, unix.O_WRONLY}, retAllow, retNotify, true},
+		"open to append":               {unix.SYS_OPENAT, []uint32{at, at, unix.O_RDWR | unix.O_APPEND}, retAllow, retNotify, true},
+		"open to make":                 {unix.SYS_OPENAT, []uint32{at, at, unix.O_CREAT, 0o644}, retAllow, retNotify, true},
+		"open to cut":                  {unix.SYS_OPENAT, []uint32{at, at, unix.O_TRUNC}, retAllow, retNotify, true},
+		"open to make set-user-ID":     {unix.SYS_OPENAT, []uint32{at, at, unix.O_CREAT | unix.O_WRONLY, 0o4755}, eperm, eperm, true},
+		"a nameless set-user-ID file":  {unix.SYS_OPENAT, []uint32{at, at, unix.O_TMPFILE | unix.O_WRONLY, 0o4755}, eperm, eperm, true},
+		"mkdir":                        {unix.SYS_MKDIRAT, []uint32{at, at, 0o755}, retAllow, retNotify, true},
+		"unlink":                       {unix.SYS_UNLINKAT, []uint32{at, at}, retAllow, retNotify, true},
+		"rename":                       {unix.SYS_RENAMEAT2, []uint32{at, at, at, at}, retAllow, retNotify, true},
+		"truncate":                     {unix.SYS_TRUNCATE, []uint32{at}, retAllow, retNotify, true},
+		"write":                        {unix.SYS_WRITE, nil, retAllow, retAllow, false},
+		"a set-user-ID mode afterward": {unix.SYS_FCHMOD, []uint32{1, 0o4755}, eperm, eperm, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := verdict(t, Options{Supervised: true}, c.nr, c.args...); got != c.plain {
+				t.Errorf("unlooked: %#x, want %#x", got, c.plain)
+			}
+			if got := verdict(t, Options{Supervised: true, Look: true}, c.nr, c.args...); got != c.sup {
+				t.Errorf("looked at: %#x, want %#x", got, c.sup)
+			}
+			var args [6]uint64
+			for i, a := range c.args {
+				args[i] = uint64(a)
+			}
+			if _, ok := Written(c.nr, args); ok != c.writes {
+				t.Errorf("writes: %v", ok)
+			}
+		})
+	}
+	if f, _ := Written(unix.SYS_OPENAT, [6]uint64{1<<64 - 100, at, unix.O_WRONLY}); f != (File{Dir: unix.AT_FDCWD, Path: at}) {
+		t.Errorf("%+v", f)
+	}
+}
+
 // TestRefusedIsWhatTheFilterWouldSay of every call that it hands over, so that a supervised service meets the same errors.
 func TestRefusedIsWhatTheFilterWouldSay(t *testing.T) {
 	numbers := []int{unix.SYS_CLONE, unix.SYS_SOCKET}

@@ -37,6 +37,8 @@ type Spec struct {
 	Scoped bool `json:"scoped,omitempty"`
 	// Alone says that nothing of the outside is in reach, so that every port is the sandbox's own (tests of a job that serve and ask themselves).
 	Alone bool `json:"alone,omitempty"`
+	// Watched has init look at programs, connections and writes before the kernel decides on them, to tell of those that it will refuse.
+	Watched bool `json:"watched,omitempty"`
 	// SecretMemory allows memory that the kernel itself doesn't see (memfd_secret(2)), for Ward's own keys.
 	SecretMemory bool `json:"secret_memory,omitempty"`
 }
@@ -140,8 +142,9 @@ type Flag struct {
 	Detail string `json:"detail"`
 }
 
-// FlagKinds are what init tells of: names and ports that nobody declared, programs that may not be executed, and refused system calls.
-func FlagKinds() []string { return []string{"dns", "bind", "exec", "syscall"} }
+// FlagKinds are what init tells of: names and ports that nobody declared, programs that may not be executed, connections and writes that lead
+// nowhere, and refused system calls.
+func FlagKinds() []string { return []string{"dns", "bind", "exec", "connect", "write", "syscall"} }
 
 // SocketRequest asks the init of a sandbox for unconnected TCP sockets.
 type SocketRequest struct {

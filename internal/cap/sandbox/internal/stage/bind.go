@@ -28,17 +28,8 @@ func bindFor(fd int, n *notification, declared []int, flag func(kind, detail str
 	if family != unix.AF_INET && family != unix.AF_INET6 {
 		return false, 0
 	}
-	pidfd, err := openThread(int(n.PID))
-	if err != nil {
-		return false, 0
-	}
-	defer unix.Close(pidfd)
-	// From here on the caller must still be the one that asked.
-	if ioctl(fd, ioctlIDValid, unsafe.Pointer(&n.ID)) != 0 {
-		return true, unix.EINTR
-	}
-	sock, err := unix.PidfdGetfd(pidfd, int(n.Args[0]), 0)
-	if err != nil {
+	sock, ok := socketOf(fd, n)
+	if !ok {
 		return false, 0
 	}
 	defer unix.Close(sock)
@@ -52,11 +43,25 @@ func bindFor(fd int, n *notification, declared []int, flag func(kind, detail str
 	if port != 0 && !slices.Contains(declared, port) {
 		flag("bind", fmt.Sprintf("port %d, which listen: doesn't declare", port))
 	}
-	err = unix.Bind(sock, sa)
-	if e, ok := err.(unix.Errno); ok {
+	if e, ok := unix.Bind(sock, sa).(unix.Errno); ok {
 		return true, e
 	}
 	return true, 0
+}
+
+// socketOf is the socket that the caller's first argument names; false if the caller is gone.
+func socketOf(fd int, n *notification) (int, bool) {
+	pidfd, err := openThread(int(n.PID))
+	if err != nil {
+		return -1, false
+	}
+	defer unix.Close(pidfd)
+	// From here on the caller must still be the one that asked.
+	if ioctl(fd, ioctlIDValid, unsafe.Pointer(&n.ID)) != 0 {
+		return -1, false
+	}
+	sock, err := unix.PidfdGetfd(pidfd, int(n.Args[0]), 0)
+	return sock, err == nil
 }
 
 // loopbackFor is the address to bind instead of "all addresses"; others stay.

@@ -60,7 +60,7 @@ func execMain() error {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
 	if !s.Off.Seccomp {
-		o := seccomp.Options{Supervised: !s.Off.Network, NotifyExec: !s.Off.Network && !s.Alone}
+		o := seccomp.Options{Supervised: !s.Off.Network, Look: !s.Off.Network && s.Watched}
 		if s.SecretMemory {
 			o.Allow = []int{unix.SYS_MEMFD_SECRET}
 		}
@@ -135,21 +135,12 @@ func restrict(s *spec.Spec, probe bool) error {
 	if probe {
 		rules = append(rules, landlock.PathAccess(execFile, Self))
 	}
-	for _, d := range []string{"/tmp", "/var/tmp", "/dev/shm", "/run"} {
-		rules = append(rules, landlock.PathAccess(writeDir, d).IgnoreIfMissing())
-	}
-	for _, d := range []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"} {
-		rules = append(rules, landlock.PathAccess(writeFile, d).IgnoreIfMissing())
-	}
-	for _, m := range s.Mounts {
-		if !m.Write {
-			continue
-		}
+	for _, p := range writable(s) {
 		right := writeDir
-		if st, err := os.Stat(m.Target); err == nil && !st.IsDir() {
+		if st, err := os.Stat(p); err == nil && !st.IsDir() {
 			right = writeFile
 		}
-		rules = append(rules, landlock.PathAccess(right, m.Target).IgnoreIfMissing())
+		rules = append(rules, landlock.PathAccess(right, p).IgnoreIfMissing())
 	}
 	// One set of rules for all: each further set would by itself forbid to move files from folder to folder (landlock(7), LANDLOCK_ACCESS_FS_REFER).
 	handled := []any{landlock.V7.HandledAccessFS}
@@ -170,14 +161,31 @@ func restrict(s *spec.Spec, probe bool) error {
 	return nil
 }
 
-// connections are those to the granted ports, the service's own and DNS. Binding is init's to decide: see bind.go.
-func connections(s *spec.Spec) []landlock.Rule {
-	net := []landlock.Rule{landlock.ConnectTCP(53)}
-	for _, a := range s.Upstream {
-		net = append(net, landlock.ConnectTCP(uint16(a.Port)))
+// writable are the folders and files that may be written.
+func writable(s *spec.Spec) []string {
+	all := []string{"/tmp", "/var/tmp", "/dev/shm", "/run", "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
+	for _, m := range s.Mounts {
+		if m.Write {
+			all = append(all, m.Target)
+		}
 	}
-	for _, p := range s.Binds {
+	return all
+}
+
+// connections are those to the granted ports.
+func connections(s *spec.Spec) []landlock.Rule {
+	var net []landlock.Rule
+	for _, p := range ports(s) {
 		net = append(net, landlock.ConnectTCP(uint16(p)))
 	}
 	return net
+}
+
+// ports are those that TCP may be opened to: the upstreams', the service's own and DNS. Binding is init's to decide: see bind.go.
+func ports(s *spec.Spec) []int {
+	all := append([]int{53}, s.Binds...)
+	for _, a := range s.Upstream {
+		all = append(all, a.Port)
+	}
+	return all
 }

@@ -195,7 +195,7 @@ func (p *initProcess) supervise(c *scm.Conn, probe bool) {
 	if err != nil || len(files) != 1 {
 		return // filter off, or the stage failed and says so on its standard error
 	}
-	sup := supervisor{binds: p.spec.Binds, execs: p.spec.Execs, flag: p.flag}
+	sup := supervisor{binds: p.spec.Binds, execs: p.spec.Execs, ports: ports(p.spec), writes: writable(p.spec), flag: p.flag}
 	if probe {
 		sup.execs = append(slices.Clone(sup.execs), Self)
 	}

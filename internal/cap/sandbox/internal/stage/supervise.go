@@ -3,8 +3,6 @@ package stage
 import (
 	"bytes"
 	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -42,9 +40,11 @@ const (
 
 // supervisor answers for calls that a filter hands over.
 type supervisor struct {
-	binds []int    // ports that listen: declares
-	execs []string // what may be executed
-	flag  func(kind, detail string)
+	binds  []int    // ports that listen: declares
+	execs  []string // what may be executed
+	ports  []int    // that TCP may be opened to
+	writes []string // what may be written
+	flag   func(kind, detail string)
 }
 
 // run answers until no process is left under the filter.
@@ -79,14 +79,11 @@ func (s *supervisor) run(f *os.File) {
 
 // answer carries a call out, or reports false for what the kernel is to do itself.
 func (s *supervisor) answer(fd int, n *notification) (bool, unix.Errno) {
-	switch n.Nr {
-	case unix.SYS_BIND:
+	if n.Nr == unix.SYS_BIND {
 		return bindFor(fd, n, s.binds, s.flag)
-	case unix.SYS_EXECVE:
-		if path, bad := s.foreign(fd, n); bad {
-			s.flag("exec", path)
-		}
-		return false, 0 // Landlock decides: what is behind a pointer may change after it was looked at (seccomp_unotify(2))
+	}
+	if s.look(fd, n) {
+		return false, 0 // the kernel decides: what is behind a pointer may change after it was looked at (seccomp_unotify(2))
 	}
 	// What else comes was refused; it is never for the kernel to do.
 	errno, what := seccomp.Refused(int(n.Nr), n.Args)
@@ -94,47 +91,6 @@ func (s *supervisor) answer(fd int, n *notification) (bool, unix.Errno) {
 		s.flag("syscall", what)
 	}
 	return true, errno
-}
-
-// shells are what an intruder asks for first, whether or not it is there.
-func shells() []string { return []string{"sh", "bash", "dash", "ash", "zsh", "ksh", "busybox"} }
-
-// foreign tells whether execve is asked for a program that isn't among those that may be executed, and its path. What isn't there is only a search
-// along PATH, unless it is a shell.
-func (s *supervisor) foreign(fd int, n *notification) (string, bool) {
-	path, ok := readString(int(n.PID), uintptr(n.Args[0]))
-	if !ok {
-		return "", false
-	}
-	if !filepath.IsAbs(path) {
-		dir, err := os.Readlink("/proc/" + strconv.Itoa(int(n.PID)) + "/cwd")
-		if err != nil {
-			return "", false
-		}
-		path = filepath.Join(dir, path)
-	}
-	if ioctl(fd, ioctlIDValid, unsafe.Pointer(&n.ID)) != 0 { // else it was another process' folder
-		return "", false
-	}
-	if strings.HasPrefix(path, "/proc/self/") || strings.HasPrefix(path, "/proc/thread-self/") {
-		return path, path != "/proc/self/exe" // which is what runs already
-	}
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return path, slices.Contains(shells(), filepath.Base(path))
-	}
-	st, err := os.Stat(real)
-	if err != nil {
-		return "", false
-	}
-	allowed := func(p string) bool {
-		if strings.HasPrefix(real, strings.TrimSuffix(p, "/")+"/") {
-			return true
-		}
-		other, err := os.Stat(p) // by the file itself, as Landlock does: it may be mounted under two names
-		return err == nil && os.SameFile(st, other)
-	}
-	return path, !slices.ContainsFunc(s.execs, allowed)
 }
 
 func ioctl(fd int, req uintptr, arg unsafe.Pointer) unix.Errno {

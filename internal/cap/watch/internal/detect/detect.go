@@ -56,6 +56,7 @@ type Detector struct {
 	sensitive map[string]bool      // services that hold what mustn't be lost
 	known     map[string]bool      // services of the plan
 	probed    map[string]time.Time // services, when an attack on them was last made by 'ward attack'
+	dialed    map[string]time.Time // services, when their sandbox last named an address past Ward
 	traps     bool                 // canaries are laid
 	trap      func(service string) string
 }
@@ -71,7 +72,7 @@ const (
 // New returns a Detector that knows no plan yet; trap is the host that a service's canary names.
 func New(trap func(service string) string) *Detector {
 	return &Detector{
-		trap: trap, probed: map[string]time.Time{}, clients: table[netip.Prefix, client]{most: maxClients}, exits: table[string, times]{most: maxServices},
+		trap: trap, probed: map[string]time.Time{}, dialed: map[string]time.Time{}, clients: table[netip.Prefix, client]{most: maxClients}, exits: table[string, times]{most: maxServices},
 		usual: table[string, habit]{most: maxHabits}, places: table[string, place]{most: maxPlaces},
 	}
 }

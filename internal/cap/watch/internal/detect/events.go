@@ -20,7 +20,7 @@ func flagRules() map[string]string {
 		"refresh-reuse": "replay", "passkey-clone": "replay", "session-moved": "replay", "factor-fatigue": "factor-fatigue", "factors-removed": "factors-removed",
 		"new-device": "new-device", "impossible-travel": "new-device", "sign-in-denied": "replay",
 		"secret-in-log": "leak", "card-in-log": "leak", "token-in-log": "leak", "canary": "canary", "canary-user": "canary", "dns": "undeclared-name", "bind": "new-listener",
-		"connect": "direct-connect", "exec": "undeclared-program", "syscall": "bypass",
+		"connect": "direct-connect", "exec": "undeclared-program", "write": "denied-write", "syscall": "bypass",
 	}
 }
 
@@ -162,12 +162,41 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 		}
 		s.Object = what
 		s.What = fmt.Sprintf("%s looked up %s.", service, what)
+	case "direct-connect":
+		return d.connect(s, what)
+	case "denied-write":
+		s.Object = "files"
+		s.What = fmt.Sprintf("A program in %s wanted to write %s, which %s may only read. It was refused.", service, what, service)
 	case "bypass":
 		s.Object = "the kernel"
 		s.What = fmt.Sprintf("A program in %s asked the kernel for %s. It was refused.", service, what)
 	default:
 		s.Object = name
 		s.What = fmt.Sprintf("%s: %s.", service, what)
+	}
+	return []Signal{s}
+}
+
+// dialed is how long after a sandbox has named an address the kernel's count of missing routes, which knows none, may be about that too: a
+// sandbox tells the same address again after ten minutes.
+const dialed = 11 * time.Minute
+
+// connect is a way out that isn't there: with its address from the sandbox's filter, or without one from the kernel's count.
+func (d *Detector) connect(s Signal, what string) []Signal {
+	to, err := netip.ParseAddrPort(what)
+	switch {
+	case err != nil && s.Time.Sub(d.dialed[s.Service]) < dialed:
+		return nil
+	case err != nil:
+		s.Object = "an address"
+		s.What = fmt.Sprintf("%s: %s.", s.Service, what)
+	case to.Addr().IsLoopback() || to.Addr().IsUnspecified():
+		s.Object, s.Severity = "its own machine", finding.Medium
+		s.What = fmt.Sprintf("%s wanted to connect to %s, where nothing that ward.yaml declares listens. It was refused.", s.Service, to)
+	default:
+		d.dialed[s.Service] = s.Time
+		s.Object = "an address"
+		s.What = fmt.Sprintf("%s wanted to connect to %s, past Ward. It was refused.", s.Service, to)
 	}
 	return []Signal{s}
 }
