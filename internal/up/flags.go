@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/wardhq/ward/internal/cap/sandbox"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -30,6 +31,11 @@ const maxSigns = 128
 
 func newFlags(record func(wire.Event)) *flags {
 	return &flags{record: record, of: map[string]map[share]*wire.Tally[flagged]{}}
+}
+
+// flag takes the signs of somebody's sandbox.
+func (s *Supervisor) flag(whose string) func(sandbox.Flag) {
+	return func(f sandbox.Flag) { s.flags.Note(flagged{whose, wire.Clip(f.Kind), wire.Clip(f.Detail)}) }
 }
 
 // Note counts a sign, and returns after the first of its kind was recorded.

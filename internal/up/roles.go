@@ -158,7 +158,7 @@ func (r *role) once(ctx context.Context) error {
 		return err
 	}
 	logs := r.up.printer.Pipe("ward/"+r.name, nil)
-	box, err := r.up.launcher.Start(ctx, sandbox.Config{Spec: spec, Stdin: theirs, Stdout: logs, Stderr: logs, CgroupName: "ward-" + r.name})
+	box, err := r.up.launcher.Start(ctx, sandbox.Config{Spec: spec, Stdin: theirs, Stdout: logs, Stderr: logs, CgroupName: "ward-" + r.name, Flag: r.up.flag("ward/" + r.name)})
 	theirs.Close()
 	logs.Close()
 	if err != nil {

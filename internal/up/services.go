@@ -325,7 +325,7 @@ func (in *instance) build(ctx context.Context) (*sandbox.Sandbox, error) {
 	defer out.Close()
 	box, err := in.up.launcher.Start(ctx, sandbox.Config{
 		Spec: spec, Stdout: out, Stderr: out, CgroupName: in.label(), CPU: in.service.Limits.CPU,
-		Flag: func(f sandbox.Flag) { in.up.flags.Note(flagged{in.label(), wire.Clip(f.Kind), wire.Clip(f.Detail)}) },
+		Flag: in.up.flag(in.label()),
 	})
 	if err != nil {
 		return nil, err

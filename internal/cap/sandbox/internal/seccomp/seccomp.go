@@ -37,9 +37,11 @@ const (
 
 // Options vary the filter.
 type Options struct {
-	// Supervised hands every bind(2) to a supervisor, and those refused calls that only an
-	// intruder tries, see Refused; Install then returns its descriptor.
+	// Supervised hands those refused calls that only an intruder tries to a supervisor, see Refused; Install then returns its
+	// descriptor.
 	Supervised bool
+	// Bind hands it every bind(2) too. It needs Supervised.
+	Bind bool
 	// Look hands it every execve(2), connect(2) and call that writes (see Written) too, which the kernel then carries
 	// out or refuses as ever. It needs Supervised.
 	Look bool
@@ -94,7 +96,7 @@ func Program(o Options) ([]bpf.RawInstruction, error) {
 	if x32Bit != 0 {
 		b.ifAtLeast(x32Bit, retKill)
 	}
-	if o.Supervised {
+	if o.Bind {
 		b.ifEqual(unix.SYS_BIND, retNotify)
 	}
 	switch {

@@ -116,7 +116,7 @@ func TestVerdictsUnderSupervision(t *testing.T) {
 			for _, x := range []struct {
 				o    Options
 				want uint32
-			}{{Options{}, c.plain}, {Options{Supervised: true}, c.sup}, {Options{Outer: true}, c.before}} {
+			}{{Options{}, c.plain}, {Options{Supervised: true, Bind: true}, c.sup}, {Options{Outer: true}, c.before}} {
 				if got := verdict(t, x.o, c.nr, c.args...); got != x.want {
 					t.Errorf("%+v: verdict %#x, want %#x", x.o, got, x.want)
 				}

@@ -60,7 +60,7 @@ func execMain() error {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
 	if !s.Off.Seccomp {
-		o := seccomp.Options{Supervised: !s.Off.Network, Look: !s.Off.Network && s.Watched}
+		o := seccomp.Options{Supervised: true, Bind: !s.Off.Network, Look: !s.Off.Network && s.Watched}
 		if s.SecretMemory {
 			o.Allow = []int{unix.SYS_MEMFD_SECRET}
 		}

@@ -170,6 +170,7 @@ func TestEventsAreSignals(t *testing.T) {
 		"a canary in a log":                             {event("flag.canary", "web", "", "what", "trap (plain)"), "canary", finding.Critical, "web printed a canary"},
 		"a name":                                        {event("flag.dns", "web", "", "what", "evil.example"), "undeclared-name", finding.Medium, "web looked up evil.example"},
 		"a system call":                                 {event("flag.syscall", "web.2", "", "what", "ptrace: another process"), "bypass", finding.High, "web asked the kernel for ptrace: another process. It was refused."},
+		"a system call of Ward's own":                   {event("flag.syscall", "ward/gateway", "", "what", "ptrace: another process"), "bypass", finding.Critical, "A program in Ward's own gateway asked the kernel for ptrace"},
 		"an address past Ward":                          {event("flag.connect", "web.1", "", "what", "192.0.2.1:443"), "direct-connect", finding.High, "web wanted to connect to 192.0.2.1:443, past Ward"},
 		"an address past Ward, of version 6":            {event("flag.connect", "web.1", "", "what", "[2001:db8::1]:443"), "direct-connect", finding.High, "[2001:db8::1]:443, past Ward"},
 		"a port of its own machine":                     {event("flag.connect", "web", "", "what", "127.0.0.1:6379"), "direct-connect", finding.Medium, "web wanted to connect to 127.0.0.1:6379, where nothing"},

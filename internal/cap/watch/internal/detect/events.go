@@ -145,6 +145,9 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 	}
 	service, _, _ := strings.Cut(e.Subject, ".") // without the replica
 	s.Service, s.Subject = service, service
+	if own, ok := strings.CutPrefix(service, "ward/"); ok { // nothing of Ward's own does any of this by mistake
+		s.Service, s.Severity, service = "", finding.Critical, "Ward's own "+own
+	}
 	what := e.Detail["what"]
 	switch s.Rule {
 	case "leak":
@@ -163,7 +166,7 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 		s.Object = what
 		s.What = fmt.Sprintf("%s looked up %s.", service, what)
 	case "direct-connect":
-		return d.connect(s, what)
+		return d.connect(s, service, what)
 	case "denied-write":
 		s.Object = "files"
 		s.What = fmt.Sprintf("A program in %s wanted to write %s, which %s may only read. It was refused.", service, what, service)
@@ -182,21 +185,21 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 const dialed = 11 * time.Minute
 
 // connect is a way out that isn't there: with its address from the sandbox's filter, or without one from the kernel's count.
-func (d *Detector) connect(s Signal, what string) []Signal {
+func (d *Detector) connect(s Signal, service, what string) []Signal {
 	to, err := netip.ParseAddrPort(what)
 	switch {
-	case err != nil && s.Time.Sub(d.dialed[s.Service]) < dialed:
+	case err != nil && s.Time.Sub(d.dialed[s.Subject]) < dialed:
 		return nil
 	case err != nil:
 		s.Object = "an address"
-		s.What = fmt.Sprintf("%s: %s.", s.Service, what)
+		s.What = fmt.Sprintf("%s: %s.", service, what)
 	case to.Addr().IsLoopback() || to.Addr().IsUnspecified():
 		s.Object, s.Severity = "its own machine", finding.Medium
-		s.What = fmt.Sprintf("%s wanted to connect to %s, where nothing that ward.yaml declares listens. It was refused.", s.Service, to)
+		s.What = fmt.Sprintf("%s wanted to connect to %s, where nothing that ward.yaml declares listens. It was refused.", service, to)
 	default:
-		d.dialed[s.Service] = s.Time
+		d.dialed[s.Subject] = s.Time
 		s.Object = "an address"
-		s.What = fmt.Sprintf("%s wanted to connect to %s, past Ward. It was refused.", s.Service, to)
+		s.What = fmt.Sprintf("%s wanted to connect to %s, past Ward. It was refused.", service, to)
 	}
 	return []Signal{s}
 }
