@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/wardhq/ward/internal/cap/sandbox/internal/spec"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 )
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 // testHost is this machine as the sandbox of the i-th service sees it.
-func testHost(t *testing.T, base string, i int) Host {
+func testHost(t testing.TB, base string, i int) Host {
 	h := Host{Base: base, Path: os.Getenv("PATH"), UID: os.Getuid(), GID: os.Getgid()}
 	if os.Getuid() == 0 {
 		h.Root, h.UID, h.GID = true, FirstUID+i, FirstUID+i
@@ -43,7 +44,7 @@ type started struct {
 	flags chan Flag
 }
 
-func (s *started) text(t *testing.T) string {
+func (s *started) text(t testing.TB) string {
 	t.Helper()
 	b, err := io.ReadAll(s.out)
 	if err != nil {
@@ -52,18 +53,23 @@ func (s *started) text(t *testing.T) string {
 	return string(b)
 }
 
-func startService(t *testing.T, l *Launcher, svc plan.Service, h Host) *started {
+func startService(t testing.TB, l *Launcher, svc plan.Service, h Host) *started {
 	t.Helper()
 	sp, err := Prepare(&svc, h)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startSpec(t, l, sp)
+}
+
+func startSpec(t testing.TB, l *Launcher, sp spec.Spec) *started {
+	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &started{out: r, flags: make(chan Flag, 100)}
-	box, err := l.Start(t.Context(), Config{Spec: sp, Stdout: w, Stderr: w, Flag: func(f Flag) { s.flags <- f }, CgroupName: string(svc.Name)})
+	box, err := l.Start(t.Context(), Config{Spec: sp, Stdout: w, Stderr: w, Flag: func(f Flag) { s.flags <- f }, CgroupName: sp.Name})
 	w.Close()
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +85,7 @@ func startService(t *testing.T, l *Launcher, svc plan.Service, h Host) *started 
 func python(script string) []string { return []string{"python3", "-c", script} }
 
 // workdir makes a folder that a sandbox may show, outside the test's private one if that is closed to others.
-func workdir(t *testing.T) string {
+func workdir(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for d := dir; strings.HasPrefix(d, os.TempDir()+"/"); d = filepath.Dir(d) {
