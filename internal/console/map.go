@@ -484,7 +484,7 @@ func (x *picture) marked(found []watch.Finding, quarantined map[string]bool) *pi
 		}
 		b.Quarantined = quarantined[b.ID]
 		for k := range found {
-			if f := &found[k]; f.Silenced.IsZero() && (f.Subject == b.ID || f.Service == b.ID || f.Object == b.ID) {
+			if f := &found[k]; f.Silenced.IsZero() && f.About(b.ID) {
 				b.Findings, b.Worst = b.Findings+1, max(b.Worst, f.Severity)
 			}
 		}

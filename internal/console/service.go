@@ -140,7 +140,7 @@ func (c *Console) servicePage(v *visit) (view, error) {
 
 func (c *Console) findingsOf(v *visit, name string) ([]watch.Finding, error) {
 	all, err := c.config.Inbox.List(v.Context(), watch.FindingQuery{})
-	return slices.DeleteFunc(all, func(f watch.Finding) bool { return f.Subject != name && f.Service != name && f.Object != name }), err
+	return slices.DeleteFunc(all, func(f watch.Finding) bool { return !f.About(name) }), err
 }
 
 // flowsOf are the routes to and from one party.

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -93,6 +94,9 @@ func allowance(p *plan.Plan, today string, f watch.Finding) string {
 		return "no line of ward.yaml says this path alone: it holds a character that stands for others\n"
 	}
 	res, err := explain.Explain(p, today, explain.Query{Caller: f.Call.Caller, Target: f.Call.Target, Port: f.Call.Port, Method: f.Call.Method, Path: f.Call.Path})
+	if q, ok := errors.AsType[*explain.QueryError](err); ok {
+		return "the call isn't of the plan any more: " + q.Message + "\n"
+	}
 	if err != nil {
 		return fault.PublicText(err)
 	}

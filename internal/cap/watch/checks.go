@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -79,7 +80,7 @@ func (f *Findings) awaitTrace(s *detect.Signal, found *Finding) {
 	}
 	service := s.Service
 	if service == "" && !s.Client.IsValid() {
-		service = s.Object
+		service, _, _ = strings.Cut(s.Object, " ")
 	}
 	now := f.config.Clock.Now()
 	f.checks.fresh = append(f.checks.fresh, freshTrace{found.ID, id, service, now})
@@ -148,7 +149,7 @@ func (w *Watch) trouble(now time.Time) []detect.Signal {
 	defer w.mu.Unlock()
 	var out []detect.Signal
 	add := func(rule, subject, object, what string) {
-		out = append(out, detect.Signal{Rule: rule, Subject: subject, Object: object, What: what, Record: -1, Time: now})
+		out = append(out, detect.Signal{Rule: rule, Subject: subject, Object: object, What: what, Record: -1, Time: now, Lasts: lasts})
 	}
 	for _, role := range slices.Sorted(maps.Keys(w.sources)) {
 		all := w.sources[role]
@@ -205,7 +206,7 @@ func diskTrouble(dir string, now time.Time) []detect.Signal {
 	if share >= fullShare || free >= fullBytes {
 		return nil
 	}
-	s := detect.Signal{Rule: "disk-budget", Subject: "control", Record: -1, Time: now, What: fmt.Sprintf("%d MB are left on the disk of Ward's state, %d %%.", free>>20, share)}
+	s := detect.Signal{Rule: "disk-budget", Subject: "control", Record: -1, Time: now, Lasts: lasts, What: fmt.Sprintf("%d MB are left on the disk of Ward's state, %d %%.", free>>20, share)}
 	if share < worstShare {
 		s.Severity = finding.Critical
 	}
@@ -229,7 +230,7 @@ func (f *Findings) ending(ctx context.Context, now time.Time) []detect.Signal {
 		if end.Sub(now) >= endsSoon {
 			return
 		}
-		s := detect.Signal{Rule: "expiring", Severity: finding.Medium, Subject: name, Object: what, Record: -1, Time: now, What: fmt.Sprintf("The %s %s ends at %s.", what, name, end.UTC().Format(time.DateTime))}
+		s := detect.Signal{Rule: "expiring", Severity: finding.Medium, Subject: name, Object: what, Record: -1, Time: now, Lasts: 2*endsEvery + lasts, What: fmt.Sprintf("The %s %s ends at %s.", what, name, end.UTC().Format(time.DateTime))}
 		if end.Sub(now) < endsNow {
 			s.Severity = finding.High
 		}

@@ -70,6 +70,9 @@ const old = 24 * time.Hour
 // checkEvery is how often is looked at what comes without an event: silence, ends, the disk, promises.
 const checkEvery = 5 * time.Second
 
+// lasts is how long after the last look that showed it what lasts is over.
+const lasts = 2 * time.Minute
+
 // Findings find attacks and trouble, keep what was found, and answer. Its methods are safe for concurrent use.
 type Findings struct {
 	config FindingsConfig

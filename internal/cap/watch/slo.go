@@ -223,7 +223,7 @@ func (f *Findings) promises(now time.Time) []detect.Signal {
 		case slo.Page:
 			severity = finding.High
 		}
-		out = append(out, detect.Signal{Rule: "error-budget", Severity: severity, Subject: s.Target, Object: s.Route, Service: s.Target, Record: -1, Time: now, What: s.What})
+		out = append(out, detect.Signal{Rule: "error-budget", Severity: severity, Subject: s.Target, Object: s.Route, Service: s.Target, Record: -1, Time: now, Lasts: lasts, What: s.What})
 	}
 	return out
 }

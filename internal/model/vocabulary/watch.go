@@ -108,7 +108,7 @@ func Severities() []string { return []string{"low", "medium", "high", "critical"
 func WatchRules() []string {
 	return []string{
 		"undeclared-routes", "honey-path", "payload", "malformed", "slow-requests", "failed-sign-ins", "password-spraying", "factor-fatigue", "factors-removed", "new-device", "replay", "token-misused",
-		"denied-call", "undeclared-host", "direct-connect", "undeclared-name", "egress-volume", "canary", "secret-habit", "undeclared-program", "denied-write", "new-listener",
+		"denied-call", "undeclared-host", "direct-connect", "undeclared-name", "egress-volume", "canary", "undeclared-secret", "secret-habit", "undeclared-program", "denied-write", "new-listener",
 		"unknown-agent", "unusual-administration", "ledger-gap", "clock-skew", "error-budget", "slower", "disk-budget", "expiring", "bypass", "silence", "leak", "crash-loop",
 	}
 }

@@ -13,19 +13,12 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/wardhq/ward/internal/cap/sandbox/internal/spec"
-	"github.com/wardhq/ward/internal/plan"
 )
 
 // Server is the responder's address, for resolv.conf.
 const Server = "127.63.0.1"
 
-// maxFlagged bounds how many unknown names are told of, maxTraps those that may be a trap's.
-const (
-	maxFlagged = 64
-	maxTraps   = 16
-)
-
-// Serve starts the responder; it lives as long as the process. flag is called once per unknown name.
+// Serve starts the responder; it lives as long as the process. flag is called for each question about an unknown name.
 func Serve(table []spec.Name, flag func(kind, detail string)) error {
 	conn, err := net.ListenPacket("udp4", Server+":53")
 	if err != nil {
@@ -37,14 +30,12 @@ func Serve(table []spec.Name, flag func(kind, detail string)) error {
 }
 
 type responder struct {
-	known   map[string]netip.Addr // lower case, with the final dot
-	flag    func(kind, detail string)
-	flagged map[string]bool // only the serving goroutine uses it, and traps
-	traps   map[string]bool
+	known map[string]netip.Addr // lower case, with the final dot
+	flag  func(kind, detail string)
 }
 
 func newResponder(table []spec.Name, flag func(kind, detail string)) *responder {
-	r := &responder{known: map[string]netip.Addr{}, flag: flag, flagged: map[string]bool{}, traps: map[string]bool{}}
+	r := &responder{known: map[string]netip.Addr{}, flag: flag}
 	for _, n := range table {
 		ip, err := netip.ParseAddr(n.IP)
 		if err != nil {
@@ -90,14 +81,7 @@ func (r *responder) Answer(query []byte) []byte {
 	switch {
 	case !ok:
 		reply.RCode = dnsmessage.RCodeNameError
-		seen, most := r.flagged, maxFlagged
-		if strings.HasPrefix(name, plan.CanaryPrefix) { // what else was looked up before mustn't hide the trap
-			seen, most = r.traps, maxTraps
-		}
-		if !seen[name] && len(seen) < most {
-			seen[name] = true
-			r.flag("dns", strings.TrimSuffix(name, "."))
-		}
+		r.flag("dns", strings.TrimSuffix(name, "."))
 	case q.Type == dnsmessage.TypeA && ip.Is4():
 		reply.Answers = []dnsmessage.Resource{{
 			Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: dnsmessage.ClassINET, TTL: 5},

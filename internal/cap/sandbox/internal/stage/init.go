@@ -35,17 +35,8 @@ type initProcess struct {
 	probes map[int]int // guarded by mu: pid → Probe.ID
 	memfd  *os.File    // guarded by mu: the secrets, nil before any came
 
-	flags   sync.Mutex
-	flagged map[spec.Flag]time.Time // guarded by flags: when it was last told
-	told    map[string]int          // guarded by flags: of flagged, by kind
+	signs signs
 }
-
-// maxFlags bounds what of each kind one run of a service may have told of it: each flag is a record in the ledger, and many of one kind mustn't
-// hide another. What goes on is told again every flagAgain, so that a finding that was closed is opened anew.
-const (
-	maxFlags  = 128
-	flagAgain = 10 * time.Minute
-)
 
 func initMain(args []string) error {
 	// The service has the same user: it must not look into this process.
@@ -73,7 +64,7 @@ func initMain(args []string) error {
 		control: control,
 		file:    os.NewFile(uintptr(fds[1]), "spec"),
 		streams: [3]*os.File{os.NewFile(uintptr(fds[2]), "stdin"), os.NewFile(uintptr(fds[3]), "stdout"), os.NewFile(uintptr(fds[4]), "stderr")},
-		probes:  map[int]int{}, flagged: map[spec.Flag]time.Time{}, told: map[string]int{},
+		probes:  map[int]int{},
 	}
 	if len(fds) > 5 {
 		p.folder = os.NewFile(uintptr(fds[5]), "secrets")
@@ -238,24 +229,9 @@ func exitOf(ws unix.WaitStatus, probe int) *spec.Exit {
 // flag tells of a sign, unless that was done lately.
 func (p *initProcess) flag(kind, detail string) {
 	f := spec.Flag{Kind: kind, Detail: detail}
-	if p.news(f, time.Now()) {
+	if p.signs.news(f, time.Now()) {
 		_ = p.control.Send(spec.FromInit{Flag: &f})
 	}
-}
-
-// news tells whether a sign is to be told.
-func (p *initProcess) news(f spec.Flag, now time.Time) bool {
-	p.flags.Lock()
-	defer p.flags.Unlock()
-	last, known := p.flagged[f]
-	switch {
-	case known && now.Sub(last) < flagAgain, !known && p.told[f.Kind] >= maxFlags:
-		return false
-	case !known:
-		p.told[f.Kind]++
-	}
-	p.flagged[f] = now
-	return true
 }
 
 // serveSockets hands unconnected TCP sockets of this namespace to the agent,

@@ -119,9 +119,9 @@ func (d *Detector) Sight(s *wire.Sighting, now time.Time) []Signal {
 		case "payload":
 			shown = c.injection
 		case "honey-path":
-			shown.trace = s.HoneyTrace
+			shown = seenRequest{s.Honey, s.HoneyTrace}
 		case "malformed", "slow-requests":
-			shown.trace = telemetry.TraceID{} // of another request
+			shown = seenRequest{} // what was read is of other requests
 		}
 		if s.Tool != "" {
 			shown.text = strings.TrimSpace(shown.text + " (it calls itself " + s.Tool + ")")

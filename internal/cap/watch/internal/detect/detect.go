@@ -26,7 +26,9 @@ type Signal struct {
 	Client   netip.Prefix     // of the outside, if it is known
 	Service  string           // that an answer may be about, if any
 	Person   string           // as Service
+	Probed   string           // the service that 'ward attack' makes do it; no answer is about that
 	Held     bool             // the answer of the rule is for a person to give
+	Lasts    time.Duration    // without another such signal within this it is over; 0 for what just happened
 	What     string           // what happened, in a sentence
 	Evidence string           // one example, as it was seen
 	Record   int64            // of the ledger that shows it, -1 for none

@@ -159,6 +159,8 @@ func TestEventsAreSignals(t *testing.T) {
 		"a call to a sensitive one":                     {event("request.denied", "api", "vault", "method", "GET", "path", "/x", "reason", "no-rule"), "denied-call", finding.High, "vault is sensitive"},
 		"a call between others":                         {event("request.denied", "vault", "api", "method", "GET", "path", "/x", "reason", "no-rule"), "denied-call", finding.Medium, "vault called api"},
 		"a declared call without its person":            {event("request.denied", "web", "api", "method", "GET", "path", "/x", "reason", "needs-user"), "denied-call", finding.Low, "web called api"},
+		"another's key":                                 {event("request.denied", "api", "ward", "method", "POST", "path", "/v1/keys/vault/encrypt", "reason", "no-rule"), "undeclared-secret", finding.High, "api asked for the key vault, which ward.yaml doesn't give it."},
+		"where keys are":                                {event("flag.dns", "api", "", "what", "ward"), "undeclared-secret", finding.Medium, "api looked up ward, where keys are"},
 		"another host":                                  {event("request.denied", "api", "bank", "host", "evil.example", "reason", "wrong_host"), "undeclared-host", finding.High, "evil.example"},
 		"a peer that isn't of the plan":                 {event("request.denied", "ghost", "api", "method", "GET", "path", "/x", "reason", "unknown-peer"), "unknown-agent", finding.High, "ghost"},
 		"a token in the wrong hands":                    {event("token.misused", "web", "api", "token", "its audience is another"), "token-misused", finding.High, "its audience"},
@@ -198,6 +200,9 @@ func TestEventsAreSignals(t *testing.T) {
 			t.Errorf("%s: %s %s %q", name, s.Rule, s.Rating(), s.What)
 		}
 	}
+	if c := detector().Event(7, new(event("request.denied", "web", "api", "method", "GET", "path", "/x", "reason", "no-rule")))[0]; c.Object != "api GET /x" || c.Call == nil {
+		t.Errorf("%+v", c)
+	}
 	for _, e := range []wire.Event{
 		event("request.denied", plan.Outside, "", "end", "gateway", "path", "/x"), event("request.denied", "web", "api", "reason", "quarantined"), event("service.start", "up", "web"),
 		event("flag.new-device", "", "p1", "severity", "low", "reason", "a sign-in from a new network"), event("flag.new-device", "", "p1", "severity", "medium", "reason", "a sign-in on a new device", "place", "usual"),
@@ -230,7 +235,7 @@ func TestWhatWardAttackDoesIsNoAlarm(t *testing.T) {
 	}
 	run := event("probe.run", "admin", "web")
 	d.Event(1, &run)
-	if s := look("web", time.Minute); s.Rating() != finding.Low || !s.Held || s.Object != "ward attack" {
+	if s := look("web", time.Minute); s.Rating() != finding.Low || !s.Held || s.Subject != "ward attack" || s.Service != "" || s.Lasts == 0 {
 		t.Errorf("%+v", s)
 	}
 	if s := look("api", time.Minute); s.Rating() != finding.Critical || s.Held {

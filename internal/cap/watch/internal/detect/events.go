@@ -3,6 +3,7 @@ package detect
 import (
 	"fmt"
 	"net/netip"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,8 +44,9 @@ func (d *Detector) Event(index int64, e *wire.Event) []Signal {
 	for i := range all {
 		s := &all[i]
 		if t, ok := d.probed[s.Service]; ok && s.Time.Sub(t) < probing && s.Service != "" {
-			s.Severity, s.Held = finding.Low, true
-			s.Object, s.What = "ward attack", "While 'ward attack' probed "+s.Service+": "+s.What
+			s.Severity, s.Held, s.Lasts = finding.Low, true, time.Hour
+			s.What = "While 'ward attack' probed " + s.Service + ": " + s.What
+			s.Probed, s.Subject, s.Object, s.Service, s.Call = s.Service, "ward attack", "", "", nil
 		}
 	}
 	return all
@@ -143,12 +145,17 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 		}
 		return []Signal{s}
 	}
+	return d.inside(s, e, name)
+}
+
+// inside is what was seen inside a sandbox, a service's or one of Ward's own.
+func (d *Detector) inside(s Signal, e *wire.Event, name string) []Signal {
+	what := e.Detail["what"]
 	service, _, _ := strings.Cut(e.Subject, ".") // without the replica
 	s.Service, s.Subject = service, service
 	if own, ok := strings.CutPrefix(service, "ward/"); ok { // nothing of Ward's own does any of this by mistake
 		s.Service, s.Severity, service = "", finding.Critical, "Ward's own "+own
 	}
-	what := e.Detail["what"]
 	switch s.Rule {
 	case "leak":
 		s.Object = what
@@ -163,15 +170,26 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 			s.Rule, s.What = "canary", fmt.Sprintf("A program in %s tried to reach the database of its trap.", service)
 			return []Signal{s}
 		}
+		if what == keysHost && !d.known[keysHost] {
+			s.Rule, s.Severity = "undeclared-secret", finding.Medium // a name alone, and no key yet
+			s.What = fmt.Sprintf("%s looked up %s, where keys are; ward.yaml gives it none.", service, what)
+			return []Signal{s}
+		}
 		s.Object = what
 		s.What = fmt.Sprintf("%s looked up %s.", service, what)
 	case "direct-connect":
 		return d.connect(s, service, what)
 	case "denied-write":
-		s.Object = "files"
+		s.Object = path.Dir(what)
 		s.What = fmt.Sprintf("A program in %s wanted to write %s, which %s may only read. It was refused.", service, what, service)
+	case "undeclared-program":
+		s.Object = what
+		s.What = fmt.Sprintf("A program in %s wanted to run %s, which isn't the service's. It was refused.", service, what)
+	case "new-listener":
+		s.Object, _, _ = strings.Cut(what, ",")
+		s.What = fmt.Sprintf("A program in %s listens on %s.", service, what)
 	case "bypass":
-		s.Object = "the kernel"
+		s.Object = what
 		s.What = fmt.Sprintf("A program in %s asked the kernel for %s. It was refused.", service, what)
 	default:
 		s.Object = name
@@ -181,8 +199,8 @@ func (d *Detector) flag(s Signal, e *wire.Event) []Signal {
 }
 
 // dialed is how long after a sandbox has named an address the kernel's count of missing routes, which knows none, may be about that too: a
-// sandbox tells the same address again after ten minutes.
-const dialed = 11 * time.Minute
+// sandbox tells the same address again after half a minute.
+const dialed = time.Minute
 
 // connect is a way out that isn't there: with its address from the sandbox's filter, or without one from the kernel's count.
 func (d *Detector) connect(s Signal, service, what string) []Signal {
@@ -194,15 +212,18 @@ func (d *Detector) connect(s Signal, service, what string) []Signal {
 		s.Object = "an address"
 		s.What = fmt.Sprintf("%s: %s.", service, what)
 	case to.Addr().IsLoopback() || to.Addr().IsUnspecified():
-		s.Object, s.Severity = "its own machine", finding.Medium
+		s.Object, s.Severity = to.String(), finding.Medium
 		s.What = fmt.Sprintf("%s wanted to connect to %s, where nothing that ward.yaml declares listens. It was refused.", service, to)
 	default:
 		d.dialed[s.Subject] = s.Time
-		s.Object = "an address"
+		s.Object = to.String()
 		s.What = fmt.Sprintf("%s wanted to connect to %s, past Ward. It was refused.", service, to)
 	}
 	return []Signal{s}
 }
+
+// keysHost is where services ask for keys.
+const keysHost = "ward"
 
 // denied is a call that no line allows, at an agent. The gateway's are seen client by client.
 func (d *Detector) denied(s Signal, e *wire.Event) []Signal {
@@ -210,13 +231,19 @@ func (d *Detector) denied(s Signal, e *wire.Event) []Signal {
 		return nil
 	}
 	port, _ := strconv.Atoi(e.Detail["port"]) // absent: any
-	method, path := e.Detail["method"], strings.TrimSuffix(e.Detail["path"], "…")
+	method, at := e.Detail["method"], strings.TrimSuffix(e.Detail["path"], "…")
 	s.Service = e.Subject
 	if reason := e.Detail["reason"]; reason == "needs-user" || reason == "needs-factor" || reason == "other-user" || reason == "condition-failed" {
 		s.Rule, s.Severity = "denied-call", finding.Low // the call is declared, for somebody else
 	}
+	key, isKey := strings.CutPrefix(at, "/v1/keys/")
 	switch {
 	case s.Rule != "":
+	case e.Object == keysHost && isKey && !d.known[keysHost]:
+		s.Rule = "undeclared-secret"
+		s.Object, _, _ = strings.Cut(key, "/")
+		s.What = fmt.Sprintf("%s asked for the key %s, which ward.yaml doesn't give it.", e.Subject, s.Object)
+		return []Signal{s}
 	case e.Detail["host"] != "" || e.Detail["reason"] == "wrong_host":
 		s.Rule, s.Object = "undeclared-host", e.Object
 		s.What = fmt.Sprintf("%s asked %s for another host: %s.", e.Subject, e.Object, e.Detail["host"])
@@ -228,11 +255,14 @@ func (d *Detector) denied(s Signal, e *wire.Event) []Signal {
 		if d.exposed[e.Subject] || d.sensitive[e.Object] {
 			s.Severity = finding.High
 		}
+		if e.Object != "" {
+			s.Object = strings.TrimSpace(e.Object + " " + strings.TrimSpace(method+" "+at))
+		}
 		if method != "*" && e.Object != "" {
-			s.Call = &Call{Caller: e.Subject, Target: e.Object, Port: port, Method: method, Path: path}
+			s.Call = &Call{Caller: e.Subject, Target: e.Object, Port: port, Method: method, Path: at}
 		}
 	}
-	s.What = fmt.Sprintf("%s called %s: %s.", e.Subject, e.Object, strings.TrimSpace(method+" "+path))
+	s.What = fmt.Sprintf("%s called %s: %s.", e.Subject, e.Object, strings.TrimSpace(method+" "+at))
 	switch {
 	case d.exposed[e.Subject]:
 		s.What += " " + e.Subject + " faces the Internet, and may have been taken over."

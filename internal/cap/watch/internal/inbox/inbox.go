@@ -34,7 +34,9 @@ var migrations embed.FS
 // Bounds.
 const (
 	maxOpen     = 2000 // findings; further ones are one finding of their rule
+	maxObjects  = 8    // findings of one rule about one subject; further ones are one about all other objects
 	maxEvidence = 20   // of a finding; the first half and the latest
+	maxProbed   = 500
 	maxSilences = 500
 	maxText     = 1000 // bytes of what a signal says
 	// quiet is how long a finding without a further signal stays open; keepClosed how long it is kept after that.
@@ -42,8 +44,11 @@ const (
 	keepClosed = 400 * 24 * time.Hour
 )
 
-// Outside is the subject of what clients of the gateway do.
-const Outside = "outside"
+// Outside is the subject of what clients of the gateway do, Others the object of what a subject does with many.
+const (
+	Outside = "outside"
+	Others  = "others"
+)
 
 // Finding is what was found.
 type Finding struct {
@@ -67,10 +72,13 @@ type Body struct {
 	Evidence []Evidence   `json:"evidence,omitempty"`
 	Service  string       `json:"service,omitempty"` // that an answer may be about
 	Person   string       `json:"person,omitempty"`
+	Probed   []string     `json:"probed,omitempty"` // services that 'ward attack' made do it
 	Traces   []string     `json:"traces,omitempty"` // of requests that its evidence names, at most 5
 	Call     *detect.Call `json:"call,omitempty"`   // the first, that a line of ward.yaml could allow
-	ClosedBy string       `json:"closed_by,omitempty"`
-	Note     string       `json:"note,omitempty"` // of who closed it
+	// Lasts is how long after the last signal it is over, nanoseconds; 0 for what just happened.
+	Lasts    time.Duration `json:"lasts,omitempty"`
+	ClosedBy string        `json:"closed_by,omitempty"`
+	Note     string        `json:"note,omitempty"` // of who closed it
 }
 
 // Evidence is one sign.
@@ -100,6 +108,7 @@ func (s *Silence) covers(f *Finding, now time.Time) bool {
 type Inbox struct {
 	db    *store.DB
 	clock clock.Clock
+	began time.Time
 
 	mu       sync.Mutex // guards what follows
 	open     map[key]*Finding
@@ -124,7 +133,7 @@ func Open(ctx context.Context, db *store.DB, c clock.Clock) (*Inbox, error) {
 	if err := db.Migrate(ctx, "watch", files); err != nil {
 		return nil, fmt.Errorf("open findings: %w", err)
 	}
-	b := &Inbox{db: db, clock: c, open: map[key]*Finding{}, dirty: map[int64]*Finding{}, answers: map[string]wire.Restriction{}, changed: make(chan struct{}), sequence: uint64(c.Now().UnixMicro())}
+	b := &Inbox{db: db, clock: c, began: c.Now(), open: map[key]*Finding{}, dirty: map[int64]*Finding{}, answers: map[string]wire.Restriction{}, changed: make(chan struct{}), sequence: uint64(c.Now().UnixMicro())}
 	err = db.Read(ctx, func(ctx context.Context, tx *store.Tx) error { return b.load(ctx, tx) })
 	if err != nil {
 		return nil, fmt.Errorf("open findings: %w", err)
@@ -154,9 +163,12 @@ func (b *Inbox) Take(signals []detect.Signal) []Change {
 			f.Last = s.Time
 		}
 		f.What = clip(s.What)
-		f.Service, f.Person = cmp.Or(f.Service, s.Service), cmp.Or(f.Person, s.Person)
+		f.Service, f.Person, f.Lasts = cmp.Or(f.Service, s.Service), cmp.Or(f.Person, s.Person), s.Lasts
 		if f.Call == nil {
 			f.Call = s.Call
+		}
+		if s.Probed != "" && len(f.Probed) < maxProbed && !slices.Contains(f.Probed, s.Probed) {
+			f.Probed = append(slices.Clone(f.Probed), s.Probed) // others may be reading it
 		}
 		f.add(s)
 		b.dirty[f.ID] = f
@@ -174,16 +186,35 @@ func (b *Inbox) finding(s *detect.Signal) (f *Finding, isNew bool) {
 	if f := b.open[k]; f != nil {
 		return f, false
 	}
-	if len(b.open) >= maxOpen {
+	switch {
+	case len(b.open) >= maxOpen:
 		k.subject, k.object = "many", ""
-		if f := b.open[k]; f != nil {
-			return f, false
-		}
+	case b.objects(k) >= maxObjects:
+		k.object = Others
+	}
+	if f := b.open[k]; f != nil {
+		return f, false
 	}
 	b.next++
 	f = &Finding{ID: b.next, Rule: k.rule, Severity: s.Rating(), Subject: k.subject, Object: k.object, Opened: s.Time, Last: s.Time}
 	b.open[k] = f
 	return f, true
+}
+
+// objects is how many findings of a rule about one subject are open; b.mu is held.
+func (b *Inbox) objects(of key) (n int) {
+	for k := range b.open {
+		if k.rule == of.rule && k.subject == of.subject {
+			n++
+		}
+	}
+	return n
+}
+
+// About tells whether it is about a service: what it did, or what was done to it.
+func (f *Finding) About(service string) bool {
+	target, _, _ := strings.Cut(f.Object, " ")
+	return f.Subject == service || f.Service == service || target == service || slices.Contains(f.Probed, service)
 }
 
 // add keeps a signal as evidence, but not what is there already.
@@ -195,7 +226,7 @@ func (f *Finding) add(s *detect.Signal) {
 	f.Evidence = slices.Clone(f.Evidence) // others may be reading it
 	for i := range f.Evidence {
 		if have := &f.Evidence[i]; have.Client == e.Client && (e.Client != "" || have.Text == e.Text) {
-			have.Time = e.Time
+			have.Time, have.Record = e.Time, e.Record
 			return
 		}
 	}
@@ -253,16 +284,22 @@ func (b *Inbox) Cursor() int64 {
 	return b.cursor
 }
 
-// Flush brings what has changed to the database, and closes what was quiet for long.
+// Flush brings what has changed to the database, and closes what was quiet for long, or is over.
 func (b *Inbox) Flush(ctx context.Context) error {
 	now := b.clock.Now()
 	b.mu.Lock()
 	for k, f := range b.open {
-		if now.Sub(f.Last) > quiet {
-			f.Closed, f.ClosedBy, f.Note = now, "ward", "quiet for a week"
-			delete(b.open, k)
-			b.dirty[f.ID] = f
+		switch last := now.Sub(f.Last); {
+		case last > quiet:
+			f.Note = "quiet for a week"
+		case f.Lasts > 0 && last > f.Lasts && now.Sub(b.began) > f.Lasts: // nobody looked before
+			f.Note = "it is over"
+		default:
+			continue
 		}
+		f.Closed, f.ClosedBy = now, "ward"
+		delete(b.open, k)
+		b.dirty[f.ID] = f
 	}
 	all := make([]Finding, 0, len(b.dirty))
 	for _, f := range b.dirty {

@@ -132,7 +132,7 @@ func TestAllClientsAreOneFinding(t *testing.T) {
 func TestFindingsStayBounded(t *testing.T) {
 	onBothEngines(t, func(t *testing.T, w *world) {
 		for i := range maxOpen + 500 {
-			w.Take([]detect.Signal{{Rule: "undeclared-name", Subject: "web", Object: fmt.Sprintf("%d.example", i), What: strings.Repeat("x", 5000), Time: w.now}})
+			w.Take([]detect.Signal{{Rule: "undeclared-name", Subject: fmt.Sprint("web", i), What: strings.Repeat("x", 5000), Time: w.now}})
 		}
 		all, err := w.List(t.Context(), Query{Limit: 10_000})
 		if err != nil || len(all) > maxOpen {
@@ -144,6 +144,69 @@ func TestFindingsStayBounded(t *testing.T) {
 			}
 		}
 		t.Error("what has no room of its own isn't counted")
+	})
+}
+
+// TestASubjectsObjectsAreBounded: what a service does with many things is one finding for each of the first, and one for all others. A silence, or a
+// closed finding, hides none but its own.
+func TestASubjectsObjectsAreBounded(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, w *world) {
+		var all []detect.Signal
+		for i := range 100 {
+			all = append(all, detect.Signal{Rule: "undeclared-program", Subject: "web", Object: fmt.Sprint("/tmp/", i), Time: w.now})
+		}
+		first := w.take(t, all[0])[0].Finding
+		if _, err := w.AddSilence(t.Context(), Silence{Rule: first.Rule, Subject: first.Subject, Object: first.Object, Until: w.now.Add(time.Hour), Reason: "known"}); err != nil {
+			t.Fatal(err)
+		}
+		out := w.take(t, all...)
+		if out[0].Finding.Silenced.IsZero() || !out[1].Finding.Silenced.IsZero() || !out[99].Finding.Silenced.IsZero() {
+			t.Error("a silence hides others, or not its own")
+		}
+		if f := out[99].Finding; f.Object != Others || f.Count != 100-maxObjects {
+			t.Errorf("%+v", f)
+		}
+		if out := w.take(t, detect.Signal{Rule: "undeclared-program", Subject: "api", Object: "/tmp/1", Time: w.now}); out[0].Finding.Object != "/tmp/1" {
+			t.Errorf("another service's: %+v", out)
+		}
+	})
+}
+
+// TestWhatLastsIsOver when it isn't seen any more, but not because nobody has looked.
+func TestWhatLastsIsOver(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, w *world) {
+		state := detect.Signal{Rule: "silence", Subject: "gateway", Lasts: time.Minute}
+		open := func() (n int) {
+			if err := w.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			all, err := w.List(t.Context(), Query{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(all)
+		}
+		w.take(t, state, detect.Signal{Rule: "crash-loop", Subject: "web"})
+		w.later(time.Minute)
+		state.Time = w.now
+		w.take(t, state)
+		w.later(time.Minute)
+		if n := open(); n != 2 {
+			t.Fatalf("%d are open while it lasts", n)
+		}
+		w.later(time.Second)
+		if n := open(); n != 1 {
+			t.Fatalf("%d are open after it is over", n)
+		}
+		state.Time = w.now
+		if out := w.take(t, state); !out[0].New {
+			t.Error("it comes again as the old one")
+		}
+		w.later(time.Hour)
+		w.reopen(t)
+		if n := open(); n != 2 {
+			t.Errorf("%d are open after nobody looked for an hour", n)
+		}
 	})
 }
 
