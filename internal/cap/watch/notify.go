@@ -34,7 +34,7 @@ type Notifier struct{ *notify.Notifier }
 // OpenNotifier reads what waits to be told. Nothing is until SetPlan and Run.
 func OpenNotifier(ctx context.Context, c NotifierConfig) (*Notifier, error) {
 	n, err := notify.Open(ctx, notify.Config{
-		DB: c.DB, Clock: c.Clock, Record: c.Record, Open: c.Findings.inbox.Open, Alive: c.Watch.alive, Way: notify.Way{Transport: c.Way.Client.Transport, Dial: c.Way.Dial},
+		DB: c.DB, Clock: c.Clock, Record: c.Record, Open: c.Findings.inbox.Open, Answers: func() []wire.Restriction { all, _ := c.Findings.Restrictions(); return all.All }, Alive: c.Watch.alive, Way: notify.Way{Transport: c.Way.Client.Transport, Dial: c.Way.Dial},
 	})
 	if err != nil {
 		return nil, err
@@ -44,7 +44,11 @@ func OpenNotifier(ctx context.Context, c NotifierConfig) (*Notifier, error) {
 
 // SetPlan puts into force whom a plan names; files are those that it names. An error is fault.Invalid, and then nothing has changed.
 func (n *Notifier) SetPlan(p *plan.Plan, files map[string][]byte) error {
-	return n.Notifier.SetPlan(p.App, &p.Watch, files)
+	console := ""
+	if p.Watch.Console.On() {
+		console = p.Origin(p.Watch.Console.Host)
+	}
+	return n.Notifier.SetPlan(p.App, console, &p.Watch, files)
 }
 
 // alive tells whether gateway and agent report. That control does is what asking shows.

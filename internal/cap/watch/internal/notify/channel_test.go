@@ -22,6 +22,7 @@ import (
 	"github.com/wardhq/ward/internal/finding"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/wardtest/need"
+	"github.com/wardhq/ward/internal/wire"
 )
 
 // at is when tests send.
@@ -216,6 +217,12 @@ func TestNobodyMakesAMessageTooLarge(t *testing.T) {
 			all = append(all, &inbox.Finding{ID: int64(i + 1), Rule: "denied-call", Severity: finding.High, Subject: strings.Repeat(sign, 1000), Object: strings.Repeat(sign, 1000), Count: 1000, Opened: at, Body: inbox.Body{What: strings.Repeat(sign, 1000)}})
 		}
 		m := NewPolicy(Terms{App: "shop"}, nil).message(all[:50], all[50:], at)
+		for _, items := range [][]Item{m.Items, m.Also} {
+			for i := range items {
+				r := wire.Restriction{ID: "a-abcdefghijklm", Service: strings.Repeat("s", 63), Until: at}
+				items[i].Done, items[i].Link = done([]wire.Restriction{r, r, r, r}), "https://console."+strings.Repeat("h", 60)+".example.com/findings/1"
+			}
+		}
 		for _, tt := range []struct {
 			notify model.Notify
 			most   int

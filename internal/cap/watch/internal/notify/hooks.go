@@ -131,6 +131,9 @@ func (p pagerDuty) Send(ctx context.Context, m *Message) error {
 	if m.Kind == Tried {
 		event["dedup_key"] = "ward/" + m.App + "/test"
 	}
+	if len(m.Items) > 0 && m.Items[0].Link != "" {
+		event["client_url"] = m.Items[0].Link
+	}
 	event["payload"] = payload
 	return p.post(ctx, event, nil)
 }

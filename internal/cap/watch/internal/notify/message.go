@@ -10,6 +10,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/watch/internal/detect"
 	"github.com/wardhq/ward/internal/cap/watch/internal/inbox"
 	"github.com/wardhq/ward/internal/finding"
+	"github.com/wardhq/ward/internal/wire"
 )
 
 // Kind is what a message is for.
@@ -54,6 +55,8 @@ type Item struct {
 	Times    int64            `json:"times"`
 	Opened   time.Time        `json:"opened"`
 	Last     time.Time        `json:"last"`
+	Done     []string         `json:"done,omitempty"` // answers in force, each with how it is undone
+	Link     string           `json:"link,omitempty"` // its page in the console, where that is behind the gateway
 }
 
 func items(all []*inbox.Finding) []Item {
@@ -104,7 +107,7 @@ func (m *Message) Lines() []string {
 	}
 	var out []string
 	for i := range m.Items {
-		out = append(out, m.Items[i].line())
+		out = append(out, m.Items[i].lines()...)
 	}
 	if n := m.Count - len(m.Items); n > 0 {
 		out = append(out, fmt.Sprintf("and %d more", n))
@@ -116,15 +119,24 @@ func (m *Message) Lines() []string {
 		out = append(out, "Also, held back until now:")
 	}
 	for i := range m.Also {
-		out = append(out, m.Also[i].line())
+		out = append(out, m.Also[i].lines()...)
 	}
 	if n := m.AlsoCount - len(m.Also); n > 0 {
 		out = append(out, fmt.Sprintf("and %d more", n))
 	}
 	if len(m.Items) > 0 {
-		out = append(out, fmt.Sprintf("Evidence, and what was done: ward findings %d", m.Items[0].ID))
+		out = append(out, m.Items[0].more())
 	}
 	return out
+}
+
+// more is where there is more of it.
+func (i *Item) more() string {
+	line := fmt.Sprintf("Evidence, and what can be done: ward findings %d", i.ID)
+	if i.Link != "" {
+		line += ", or " + i.Link
+	}
+	return line
 }
 
 func (i *Item) line() string {
@@ -132,7 +144,41 @@ func (i *Item) line() string {
 	if i.Times > 1 {
 		times = fmt.Sprintf("%d times since", i.Times)
 	}
-	return fmt.Sprintf("%s: %s (%s, %s %s, finding %d)", strings.ToUpper(i.Severity.String()), i.What, i.Rule, times, i.Opened.UTC().Format("15:04 UTC on 2 January"), i.ID)
+	return fmt.Sprintf("%s: %s (%s, %s %s, finding %d)", strings.ToUpper(i.Severity.String()), i.What, i.Rule, times, i.Opened.UTC().Format(minute), i.ID)
+}
+
+// lines are the item's, and what was done about it.
+func (i *Item) lines() []string {
+	if len(i.Done) == 0 {
+		return []string{i.line()}
+	}
+	return []string{i.line(), "Done: " + strings.Join(i.Done, "; ")}
+}
+
+// minute is how a message says when.
+const minute = "15:04 UTC on 2 January"
+
+// maxDone bounds the answers that an item names.
+const maxDone = 3
+
+// done are answers in words, each with how it is undone.
+func done(all []wire.Restriction) []string {
+	var out []string
+	for i := range all[:min(len(all), maxDone)] {
+		r := &all[i]
+		what := "the service " + r.Service + " is cut off"
+		switch {
+		case r.Service == "" && r.Slow:
+			what = r.Client.String() + " is slowed down"
+		case r.Service == "":
+			what = r.Client.String() + " is blocked"
+		}
+		out = append(out, fmt.Sprintf("%s until %s, undone by: ward answers lift %s", what, r.Until.UTC().Format(minute), r.ID))
+	}
+	if n := len(all) - maxDone; n > 0 {
+		out = append(out, fmt.Sprintf("and %d more, see ward answers", n))
+	}
+	return out
 }
 
 // text is the whole message as plain text.

@@ -47,12 +47,13 @@ const (
 
 // Config is what a Notifier needs.
 type Config struct {
-	DB     *store.DB
-	Clock  clock.Clock
-	Open   func() []inbox.Finding // all that are
-	Alive  func() bool            // whether gateway and agent report
-	Record func(wire.Event)       // takes what was done to the ledger; must not block
-	Way    Way                    // its Clock is set
+	DB      *store.DB
+	Clock   clock.Clock
+	Open    func() []inbox.Finding    // all that are
+	Answers func() []wire.Restriction // in force
+	Alive   func() bool               // whether gateway and agent report
+	Record  func(wire.Event)          // takes what was done to the ledger; must not block
+	Way     Way                       // its Clock is set
 }
 
 // Notifier tells. Its methods are safe for concurrent use.
@@ -65,6 +66,7 @@ type Notifier struct {
 	saved    map[string]*state // guarded by mu: of channels, before a plan is in force
 	changed  chan struct{}     // guarded by mu: closed and replaced when channels are others
 	app      string            // guarded by mu
+	console  string            // guarded by mu: its origin, "" if it isn't behind the gateway
 	stale    bool              // guarded by mu: the database may have channels that are gone
 	beat     heartbeat         // has its own lock
 }
@@ -117,7 +119,7 @@ func Open(ctx context.Context, c Config) (*Notifier, error) {
 
 // SetPlan puts into force whom ward.yaml names; files are those that it names. A channel that stays keeps what waits for it. An error is
 // fault.Invalid, and then nothing has changed.
-func (n *Notifier) SetPlan(app string, w *model.Watch, files map[string][]byte) error {
+func (n *Notifier) SetPlan(app, console string, w *model.Watch, files map[string][]byte) error {
 	var next []*channel
 	for i := range w.Notify {
 		t := &w.Notify[i]
@@ -140,6 +142,7 @@ func (n *Notifier) SetPlan(app string, w *model.Watch, files map[string][]byte) 
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.console = console
 	for _, c := range next {
 		if c.state = n.saved[c.id]; c.state == nil {
 			c.state = &state{}
@@ -212,6 +215,7 @@ func (n *Notifier) step(ctx context.Context) {
 	n.mu.Lock()
 	for _, c := range n.channels {
 		messages, changed := c.policy.Step(open, now)
+		n.explain(messages)
 		c.state.dirty = c.state.dirty || changed
 		c.state.queue = append(c.state.queue, messages...)
 		spare := len(c.state.queue) - maxWaiting
@@ -229,6 +233,30 @@ func (n *Notifier) step(ctx context.Context) {
 			select {
 			case c.wake <- struct{}{}:
 			default:
+			}
+		}
+	}
+}
+
+// explain says what was done about findings, and where their pages are; n.mu is held.
+func (n *Notifier) explain(messages []Message) {
+	var standing []wire.Restriction
+	if len(messages) > 0 {
+		standing = n.config.Answers()
+	}
+	for i := range messages {
+		for _, all := range [][]Item{messages[i].Items, messages[i].Also} {
+			for k := range all {
+				var of []wire.Restriction
+				for _, r := range standing {
+					if r.Finding == all[k].ID {
+						of = append(of, r)
+					}
+				}
+				all[k].Done = done(of)
+				if n.console != "" {
+					all[k].Link = fmt.Sprintf("%s/findings/%d", n.console, all[k].ID)
+				}
 			}
 		}
 	}

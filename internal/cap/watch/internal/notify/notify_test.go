@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/cap/watch/internal/inbox"
@@ -29,6 +32,7 @@ type world struct {
 	now    time.Time
 	open   []inbox.Finding
 	events []wire.Event
+	given  []wire.Restriction
 }
 
 func newWorld(t *testing.T) *world {
@@ -48,7 +52,7 @@ func (w *world) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.Notifier, err = Open(t.Context(), Config{
-		DB: w.db, Clock: c, Open: func() []inbox.Finding { return w.open }, Alive: func() bool { return true },
+		DB: w.db, Clock: c, Open: func() []inbox.Finding { return w.open }, Alive: func() bool { return true }, Answers: func() []wire.Restriction { return w.given },
 		Record: func(e wire.Event) { w.events = append(w.events, e) }, Way: way(),
 	})
 	if err != nil {
@@ -60,7 +64,7 @@ func (w *world) start(t *testing.T) {
 func (w *world) tell(t *testing.T, url string) {
 	t.Helper()
 	m := &model.Watch{Notify: []model.Notify{{To: "webhook", URL: url + "/in", KeyFile: "k"}}}
-	if err := w.SetPlan("shop", m, map[string][]byte{"k": []byte("whsec_" + strings.Repeat("c2VjcmV0", 4))}); err != nil {
+	if err := w.SetPlan("shop", "https://console.example.com", m, map[string][]byte{"k": []byte("whsec_" + strings.Repeat("c2VjcmV0", 4))}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -92,6 +96,28 @@ func (w *world) kinds() string {
 		out = append(out, e.Kind)
 	}
 	return strings.Join(out, " ")
+}
+
+// TestAMessageSaysWhatWasDone, how that is undone, and where there is more.
+func TestAMessageSaysWhatWasDone(t *testing.T) {
+	url, requests := fake(t, func(http.ResponseWriter, *http.Request) {})
+	w := newWorld(t)
+	w.tell(t, url)
+	w.given = []wire.Restriction{
+		{ID: "a-1", Service: "web", Finding: 1, Until: at.Add(time.Hour)}, {ID: "a-2", Client: netip.MustParsePrefix("203.0.113.7/32"), Finding: 1, Until: at.Add(time.Hour)},
+		{ID: "a-3", Client: netip.MustParsePrefix("203.0.113.8/32"), Slow: true, Finding: 1, Until: at.Add(time.Hour)},
+		{ID: "a-4", Client: netip.MustParsePrefix("203.0.113.9/32"), Finding: 1, Until: at.Add(time.Hour)}, {ID: "a-5", Service: "api", Finding: 2, Until: at.Add(time.Hour)},
+	}
+	w.found(t)
+	w.once(t)
+	item := read(t, (<-requests).body)["data"].(map[string]any)["message"].(map[string]any)["findings"].([]any)[0].(map[string]any)
+	want := []any{
+		"the service web is cut off until 13:00 UTC on 22 November, undone by: ward answers lift a-1", "203.0.113.7/32 is blocked until 13:00 UTC on 22 November, undone by: ward answers lift a-2",
+		"203.0.113.8/32 is slowed down until 13:00 UTC on 22 November, undone by: ward answers lift a-3", "and 1 more, see ward answers",
+	}
+	if d := cmp.Diff(want, item["done"]); d != "" || item["link"] != "https://console.example.com/findings/1" {
+		t.Error(d, item["link"])
+	}
 }
 
 func TestWhatWasntTakenSurvivesARestart(t *testing.T) {
@@ -150,7 +176,7 @@ func TestSecretsAreInNoRow(t *testing.T) {
 	url, _ := fake(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusForbidden) })
 	w := newWorld(t)
 	m := &model.Watch{Notify: []model.Notify{{To: "slack", URLFile: "u", Host: host(url)}, {To: "ntfy", URL: url + "/topic", KeyFile: "k"}, {To: "pagerduty", URL: url + "/x", KeyFile: "k"}}}
-	if err := w.SetPlan("shop", m, map[string][]byte{"u": []byte(url + "/secret-1"), "k": []byte("secret-2")}); err != nil {
+	if err := w.SetPlan("shop", "", m, map[string][]byte{"u": []byte(url + "/secret-1"), "k": []byte("secret-2")}); err != nil {
 		t.Fatal(err)
 	}
 	w.found(t)
@@ -242,14 +268,14 @@ func TestAPlanThatIsWrongChangesNothing(t *testing.T) {
 		"a heartbeat in clear": {Heartbeat: model.Heartbeat{URL: "http://192.0.2.1/"}},
 		"the same twice":       {Notify: []model.Notify{{To: "ntfy", URL: url}, {To: "ntfy", URL: url}}},
 	} {
-		if err := w.SetPlan("shop", m, nil); err == nil {
+		if err := w.SetPlan("shop", "", m, nil); err == nil {
 			t.Errorf("%s: taken", name)
 		}
 	}
 	if s := w.Status(); len(s) != 1 || s[0].Waiting != 1 {
 		t.Errorf("%+v", s)
 	}
-	if err := w.SetPlan("shop", &model.Watch{}, nil); err != nil {
+	if err := w.SetPlan("shop", "", &model.Watch{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	w.step(t.Context())
@@ -264,7 +290,7 @@ func TestAPlanThatIsWrongChangesNothing(t *testing.T) {
 func TestAHeartbeatEndsWhenAPartOfWardDoes(t *testing.T) {
 	url, requests := fake(t, func(w http.ResponseWriter, _ *http.Request) {})
 	w := newWorld(t)
-	if err := w.SetPlan("shop", &model.Watch{Heartbeat: model.Heartbeat{URL: url + "/ping/secret", Every: 30}}, nil); err != nil {
+	if err := w.SetPlan("shop", "", &model.Watch{Heartbeat: model.Heartbeat{URL: url + "/ping/secret", Every: 30}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	lives := true
