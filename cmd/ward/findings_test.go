@@ -241,6 +241,18 @@ func TestAServiceInQuarantineReachesNobody(t *testing.T) {
 		t.Fatal(errs)
 	}
 	wardtest.Eventually(t, "web may call catalog again", works)
+	if code, _, errs := say("answers", "quarantine", "web", "--reason", "it, too", "-f", w.File); code != 0 {
+		t.Fatal(errs)
+	}
+	var said string
+	wardtest.Eventually(t, "the outside doesn't reach web", func() bool {
+		status, body := ask(t, w, "/")
+		said = body
+		return status == http.StatusServiceUnavailable
+	})
+	if strings.Contains(said, "quarantine") || strings.Contains(said, "web") || !strings.Contains(said, "available") {
+		t.Errorf("a stranger hears %q", said)
+	}
 }
 
 // TestAnswersOutliveControl, and so does what was found.

@@ -113,7 +113,7 @@ func (g *Gateway) answered(ctx context.Context, s *state, r *proxy.Request, c *c
 		who.asked.Store(true)
 		if wait, id := g.standing.Load().refuses(who.from); wait > 0 {
 			return proxy.Verdict{
-				Status: http.StatusTooManyRequests, Public: "too many requests that look like an attack came from this address", DenialID: id,
+				Status: http.StatusTooManyRequests, Public: "this address may not ask for more now", DenialID: id,
 				Respond: []proxy.Header{{Name: "Retry-After", Value: strconv.Itoa(int(wait/time.Second) + 1)}},
 			}, false
 		}

@@ -34,7 +34,11 @@ func (m *Mesh) decide(_ context.Context, r *proxy.Request) proxy.Verdict {
 	if !d.Allow {
 		span := telemetry.NewSpan(r.Get(telemetry.TraceParent))
 		id := m.noteIn(denied{caller: l.caller, target: l.target, port: l.port, method: methodOf(&r.Request), path: r.Path, reason: d.Reason, end: end}, span.Trace)
-		return proxy.Verdict{Tag: span, Status: statusOf(d.Reason), DenialID: id, Public: l.caller + " may not do this at " + l.target + whyNot(d.Reason)}
+		v := proxy.Verdict{Tag: span, Status: statusOf(d.Reason), DenialID: id, Public: l.caller + " may not do this at " + l.target + whyNot(d.Reason)}
+		if l.caller == plan.Outside {
+			v.Status, v.Public = toStrangers(d.Reason)
+		}
+		return v
 	}
 	if res.pool == nil {
 		return proxy.Verdict{Public: "no plan is in force"}
@@ -81,6 +85,14 @@ func statusOf(r policy.Reason) int {
 		return http.StatusUnauthorized
 	}
 	return http.StatusForbidden
+}
+
+// toStrangers is how the outside is refused what the gateway had let pass: it learns no names, nor who is in quarantine.
+func toStrangers(r policy.Reason) (status int, public string) {
+	if r == policy.Quarantined {
+		return http.StatusServiceUnavailable, "this isn't available now"
+	}
+	return statusOf(r), "this isn't open to you"
 }
 
 func whyNot(r policy.Reason) string {
