@@ -86,6 +86,7 @@ type Restriction struct {
 	Reason  string       `json:"reason"`
 	Finding int64        `json:"finding,omitempty"` // that it answers; 0 for one that somebody asked for
 	By      string       `json:"by,omitempty"`      // who asked for it
+	Sure    bool         `json:"sure,omitempty"`    // who asks knows that it may close out administrators, or all of a private network
 }
 
 // Restrictions are all that are in force.

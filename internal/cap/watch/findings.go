@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -332,9 +333,14 @@ func answerEvent(kind string, r *wire.Restriction) wire.Event {
 // Restrict gives an answer that a person asks for: by says who. A zero Until takes the usual life.
 func (f *Findings) Restrict(ctx context.Context, r wire.Restriction) (wire.Restriction, error) {
 	f.mu.Lock()
-	known := f.services[r.Service]
+	known, spared := f.services[r.Service], r.Client.IsValid() && f.spares(r.Client)
 	f.mu.Unlock()
+	left := r.Until.Sub(f.config.Clock.Now())
 	switch {
+	case !r.Until.IsZero() && (left <= 0 || left > inbox.LongestAnswer):
+		return r, fault.New(fault.Invalid, "an answer ends in the future, within 30 days")
+	case spared && !r.Sure:
+		return r, fault.New(fault.Invalid, fmt.Sprintf("%s holds addresses of this machine, a private network, or where administrators have acted from; to do it all the same: ward answers block %[1]s --yes", r.Client))
 	case r.Client.IsValid() == (r.Service != ""):
 		return r, fault.New(fault.Invalid, "an answer is about a client or about a service")
 	case r.Service != "" && !known:
@@ -344,6 +350,7 @@ func (f *Findings) Restrict(ctx context.Context, r wire.Restriction) (wire.Restr
 	case r.By == "":
 		return r, fault.New(fault.Invalid, "an answer says who gives it")
 	}
+	r.Sure = false // it is of the question, not of the answer
 	return f.restrict(ctx, r)
 }
 

@@ -334,3 +334,35 @@ func TestAFloodOfTracesIsBounded(t *testing.T) {
 		t.Errorf("%d traces are waited for", n)
 	}
 }
+
+// TestWhatAPersonMayAnswer: an answer ends in the future, within 30 days; who is closed out by accident asks for it twice; a later word counts.
+func TestWhatAPersonMayAnswer(t *testing.T) {
+	s := newScene(t, nil)
+	stranger := netip.MustParsePrefix("203.0.113.7/32")
+	for name, r := range map[string]wire.Restriction{
+		"an end in the past":     {Client: stranger, Until: s.now},
+		"an end too far":         {Client: stranger, Until: s.now.Add(31 * 24 * time.Hour)},
+		"this machine":           {Client: netip.MustParsePrefix("127.0.0.0/8"), Until: s.now.Add(time.Hour)},
+		"a private network":      {Client: netip.MustParsePrefix("10.1.0.0/16")},
+		"neither client nor who": {Until: s.now.Add(time.Hour)},
+	} {
+		r.By = "admin"
+		if _, err := s.Restrict(t.Context(), r); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+	for _, r := range []wire.Restriction{
+		{Client: netip.MustParsePrefix("127.0.0.0/8"), Until: s.now.Add(time.Hour), Sure: true},
+		{Client: stranger, Until: s.now.Add(24 * time.Hour)},
+		{Client: stranger, Until: s.now.Add(time.Hour), Slow: true},
+	} {
+		r.By = "admin"
+		out, err := s.Restrict(t.Context(), r)
+		if err != nil || !out.Until.Equal(r.Until) || out.Slow != r.Slow || out.Sure {
+			t.Errorf("%+v became %+v %v", r, out, err)
+		}
+	}
+	if all, _ := s.Restrictions(); len(all.All) != 2 {
+		t.Errorf("%+v", all.All)
+	}
+}

@@ -78,7 +78,7 @@ func give(c *cobra.Command, e cli.Env, p up.Paths, r wire.Restriction) error {
 func newBlockCommand(e cli.Env) *cobra.Command {
 	var last time.Duration
 	var reason string
-	var slow bool
+	var slow, sure bool
 	c := cli.Running("block ADDRESS", "Refuse an address or a network at the gateway", 1, func(p up.Paths, c *cobra.Command, args []string) error {
 		n, err := netip.ParsePrefix(args[0])
 		if err != nil {
@@ -91,12 +91,13 @@ func newBlockCommand(e cli.Env) *cobra.Command {
 				n = netip.PrefixFrom(a, 64).Masked() // as the gateway tells clients apart
 			}
 		}
-		return give(c, e, p, wire.Restriction{Client: n, Slow: slow, Reason: reason, Until: time.Now().Add(last)})
+		return give(c, e, p, wire.Restriction{Client: n, Slow: slow, Reason: reason, Until: time.Now().Add(last), Sure: sure})
 	})
 	f := c.Flags()
 	f.DurationVar(&last, "for", 10*time.Minute, "how long")
 	f.StringVar(&reason, "reason", "somebody's decision", "why")
 	f.BoolVar(&slow, "slow", false, "let one request a second pass")
+	f.BoolVar(&sure, "yes", false, "also this machine, a private network, or one of administrators")
 	return c
 }
 

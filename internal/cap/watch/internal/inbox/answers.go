@@ -16,12 +16,13 @@ import (
 	"github.com/wardhq/ward/internal/wire"
 )
 
-// Lives of answers: the first one of a client lasts blockLeast, each further one within a day of the last twice as long, up to blockMost.
-// A service stays in quarantine until somebody lifts it, at most quarantineMost.
+// LongestAnswer is how long an answer may last, and a service stays in quarantine unless somebody lifts it.
+const LongestAnswer = 30 * 24 * time.Hour
+
+// Lives of answers to clients: the first one lasts blockLeast, each further one within a day of the last twice as long, up to blockMost.
 const (
-	blockLeast     = 10 * time.Minute
-	blockMost      = 24 * time.Hour
-	quarantineMost = 30 * 24 * time.Hour
+	blockLeast = 10 * time.Minute
+	blockMost  = 24 * time.Hour
 	// maxAnswers are in force at once. Beyond it one that Ward gave a client by itself gives way: who has addresses enough must not keep
 	// a service from being cut off, nor a person from acting.
 	maxAnswers = 10_000
@@ -35,13 +36,13 @@ func target(r *wire.Restriction) string {
 	return "client " + r.Client.String()
 }
 
-// Restrict puts an answer into force, unless one that is as strong stands already. A zero Until takes the usual life.
+// Restrict puts an answer into force; what Ward gives by itself doesn't weaken one that stands. A zero Until takes the usual life.
 func (b *Inbox) Restrict(ctx context.Context, r wire.Restriction) (wire.Restriction, bool, error) {
 	now := b.clock.Now()
 	b.mu.Lock()
 	have, ok := b.answers[target(&r)]
 	b.mu.Unlock()
-	if ok && now.Before(have.Until) && (!have.Slow || r.Slow) && (r.Until.IsZero() || !r.Until.After(have.Until)) {
+	if ok && r.By == "" && now.Before(have.Until) && (!have.Slow || r.Slow) && (r.Until.IsZero() || !r.Until.After(have.Until)) {
 		return have, false, nil
 	}
 	r.ID = answerID()
@@ -59,7 +60,7 @@ func (b *Inbox) Restrict(ctx context.Context, r wire.Restriction) (wire.Restrict
 		if _, err := tx.Exec(ctx, "INSERT INTO watch_restriction (id, target, began, until, body) VALUES (?, ?, ?, ?, ?)", r.ID, target(&r), now.UnixMicro(), until.UnixMicro(), marshal(kept)); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, "DELETE FROM watch_restriction WHERE until < ?", now.Add(-quarantineMost).UnixMicro())
+		_, err := tx.Exec(ctx, "DELETE FROM watch_restriction WHERE until < ?", now.Add(-LongestAnswer).UnixMicro())
 		r.Until = until
 		return err
 	})
@@ -89,7 +90,7 @@ func (b *Inbox) put(r wire.Restriction) {
 // nextLife is how long an answer lasts, from how long those before did.
 func nextLife(ctx context.Context, tx *store.Tx, r *wire.Restriction, now time.Time) (time.Duration, error) {
 	if r.Service != "" {
-		return quarantineMost, nil
+		return LongestAnswer, nil
 	}
 	rows, err := tx.Query(ctx, "SELECT began, until FROM watch_restriction WHERE target = ? AND until > ? ORDER BY until DESC LIMIT 1", target(r), now.Add(-24*time.Hour).UnixMicro())
 	if err != nil {
