@@ -207,7 +207,7 @@ func (l *Ledger) rotate() error {
 	n := l.state.tree.n
 	_ = l.writeStart() // without it the next Open reads one segment more
 	temporary := reserveFile
-	records, err := os.OpenFile(l.file(temporary), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	records, err := os.OpenFile(l.file(temporary), os.O_RDWR|os.O_CREATE, 0o600) // cutting it would give its room back
 	if err != nil {
 		return fmt.Errorf("begin segment: %w", err)
 	}
