@@ -27,7 +27,9 @@ import (
 func TestMain(m *testing.M) {
 	switch os.Getenv("LEDGER_CHILD") {
 	case "load":
-		loadChild(os.Getenv("LEDGER_DIR"))
+		loadChild(os.Getenv("LEDGER_DIR"), segmentBytes)
+	case "load-small":
+		loadChild(os.Getenv("LEDGER_DIR"), 64<<10)
 	case "rotate":
 		os.Exit(rotateChild(os.Getenv("LEDGER_DIR")))
 	case "full":
@@ -52,8 +54,8 @@ func child(t *testing.T, role, dir string) *exec.Cmd {
 }
 
 // loadChild appends from eight goroutines until it is killed, and prints what was acknowledged.
-func loadChild(dir string) {
-	l, err := Open(dir, "test.ward", testKey)
+func loadChild(dir string, limit int64) {
+	l, err := open(dir, "test.ward", testKey, limit)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

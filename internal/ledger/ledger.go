@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/sys/unix"
 
 	"github.com/wardhq/ward/internal/base/clock"
 	"github.com/wardhq/ward/internal/base/fault"
@@ -86,6 +85,7 @@ type Ledger struct {
 	records  *os.File  // of it
 	hashes   *os.File  // of it
 	bytes    int64     // of it
+	zeroed   int64     // of it: zeros are on disk up to here
 	hashed   int64     // bytes of its hashes on disk
 	unhashed []byte    // those that aren't there yet
 	offsets  []int64   // of every indexEvery-th of its records
@@ -268,10 +268,7 @@ func (l *Ledger) write(batches []*batch) error {
 	if p.count == 0 {
 		return nil
 	}
-	_, err := l.records.WriteAt(p.text, l.bytes)
-	if err == nil {
-		err = unix.Fdatasync(int(l.records.Fd()))
-	}
+	err := l.put(p.text)
 	if err == nil {
 		l.take(p)
 		return nil
@@ -280,6 +277,7 @@ func (l *Ledger) write(batches []*batch) error {
 	if cut := errors.Join(l.records.Truncate(l.bytes), l.records.Sync()); cut != nil {
 		l.broken = fmt.Errorf("the ledger is out of order until control restarts: %w", cut)
 	}
+	l.zeroed = 0
 	reserveRoom(l.records, l.bytes, l.limit) // the cut gave it back
 	return refuseFull(err)
 }
@@ -367,7 +365,9 @@ func (l *Ledger) take(p planned) {
 func (l *Ledger) Close() error {
 	close(l.stop)
 	l.owned.Wait()
-	return errors.Join(l.checkpoint(), l.records.Close(), l.hashes.Close())
+	err := l.records.Truncate(l.bytes)       // the zeros behind them
+	reserveRoom(l.records, l.bytes, l.limit) // the cut gave it back
+	return errors.Join(err, l.checkpoint(), l.records.Close(), l.hashes.Close())
 }
 
 // VerifierKey is what the ledger's checkpoints are checked with (golang.org/x/mod/sumdb/note), as it was when the ledger was opened.
@@ -413,6 +413,9 @@ func (l *Ledger) Read(from int64, f func(Record) bool) error {
 		if err != nil || !more {
 			return err
 		}
+	}
+	if bytes == 0 {
+		return nil // as a span's end it means the file's
 	}
 	return last.scan(l.dir, span{start: start, end: bytes}, each)
 }

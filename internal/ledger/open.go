@@ -172,6 +172,9 @@ func (l *Ledger) recover(tree tlog.Tree) error {
 	if l.state.tree.n < tree.N {
 		return damaged(fmt.Sprintf("record %d is missing or damaged", l.state.tree.n))
 	}
+	if err := l.records.Sync(); err != nil { // a process that was killed may have left a part in memory, and what follows isn't synced with it
+		return err
+	}
 	return l.cutTorn()
 }
 
@@ -235,7 +238,7 @@ type found struct {
 
 // recoverSegment adopts the whole batches of a segment, and writes its hashes anew.
 func (l *Ledger) recoverSegment(s *segment, tree tlog.Tree) (err error) {
-	if l.records, err = os.OpenFile(l.file(s.file), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+	if l.records, err = os.OpenFile(l.file(s.file), recordsFlags, 0o600); err != nil {
 		return err
 	}
 	if l.hashes, err = os.OpenFile(l.file(named(hashesFile, s.first)), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
@@ -331,9 +334,13 @@ func (l *Ledger) cutTorn() error {
 	if err != nil {
 		return err
 	}
-	torn := st.Size() - l.bytes
-	if torn == 0 {
-		return nil
+	if st.Size() > max(l.bytes, withMargin(l.limit))+maxTorn {
+		return damaged(fmt.Sprintf("what follows record %d can't come from a crash", l.state.tree.n-1))
+	}
+	end, err := endOfText(l.records, l.bytes, st.Size())
+	torn := end - l.bytes
+	if err != nil || torn == 0 {
+		return err
 	}
 	rest, err := io.ReadAll(io.NewSectionReader(l.records, l.bytes, min(torn, maxTorn)))
 	if err != nil {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bufio"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +15,36 @@ import (
 	"github.com/wardhq/ward/internal/wardtest/need"
 )
 
-// disk is an ext4 of its own, in a file, mounted below a test's folder. Which of its pages are only in memory is up to the kernel: a copy of the file is
+// newImage is a file with an ext4 in it.
+func newImage(t *testing.T) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("a file system of its own needs root")
+	}
+	need.Program(t, "mkfs.ext4")
+	image := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, 96<<20); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mkfs.ext4", "-q", "-F", image).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	return image
+}
+
+// goDark copies an image as it is on disk, and mounts that: mounting plays the journal.
+func goDark(t *testing.T, image string) (dir string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "--sparse=always", image, image+".dark").CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	return disk(t, image+".dark")
+}
+
+// disk mounts an ext4 of its own, in a file, below a test's folder. Which of its pages are only in memory is up to the kernel: a copy of the file is
 // what a power cut leaves.
 func disk(t *testing.T, image string) (dir string) {
 	t.Helper()
@@ -27,25 +57,11 @@ func disk(t *testing.T, image string) (dir string) {
 }
 
 // TestAPowerCutLosesNothingThatWasAcknowledged: what has been answered for is there after the machine went dark in the middle of a load, and the ledger
-// opens and is whole.
+// opens and is whole: in the middle of a segment, over zeros, and while segments end.
 func TestAPowerCutLosesNothingThatWasAcknowledged(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("a file system of its own needs root")
-	}
-	need.Program(t, "mkfs.ext4")
-	for round := range 4 {
-		image := filepath.Join(t.TempDir(), "disk")
-		if err := os.WriteFile(image, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Truncate(image, 96<<20); err != nil {
-			t.Fatal(err)
-		}
-		if out, err := exec.Command("mkfs.ext4", "-q", "-F", image).CombinedOutput(); err != nil {
-			t.Fatalf("%v %s", err, out)
-		}
-		acked := untilDark(t, filepath.Join(disk(t, image), "ledger"), image, 200+130*round)
-		dir := filepath.Join(disk(t, image+".dark"), "ledger") // mounting plays the journal
+	for round, load := range []string{"load", "load-small", "load", "load-small", "load", "load-small"} {
+		image := newImage(t)
+		dir, acked := untilDark(t, child(t, load, filepath.Join(disk(t, image), "ledger")), image, 200+130*round)
 		l := openTest(t, dir)
 		kept := map[string]uint64{}
 		if err := l.Read(0, func(r Record) bool {
@@ -70,10 +86,10 @@ func TestAPowerCutLosesNothingThatWasAcknowledged(t *testing.T) {
 	}
 }
 
-// untilDark loads a ledger until so many appends were acknowledged, and then copies the image as it is on disk; acked is the last of each source.
-func untilDark(t *testing.T, dir, image string, appends int) (acked map[string]uint64) {
+// untilDark lets a process load a ledger until so many appends were acknowledged, and returns the ledger's folder as it is on disk then; acked is the last
+// of each source.
+func untilDark(t *testing.T, c *exec.Cmd, image string, appends int) (dir string, acked map[string]uint64) {
 	t.Helper()
-	c := child(t, "load", dir)
 	out, err := c.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -93,8 +109,41 @@ func untilDark(t *testing.T, dir, image string, appends int) (acked map[string]u
 	if err := c.Process.Signal(unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("cp", "--sparse=always", image, image+".dark").CombinedOutput(); err != nil {
-		t.Fatalf("%v %s", err, out)
+	return filepath.Join(goDark(t, image), "ledger"), acked
+}
+
+// TestWhatIsBuiltOnIsOnDisk: records that a killed process left in memory alone are on disk before others follow them.
+func TestWhatIsBuiltOnIsOnDisk(t *testing.T) {
+	image, made := newImage(t), t.TempDir()
+	l := openTest(t, made)
+	appendN(t, l, 1, 200) // more than a page
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
 	}
-	return acked
+	dir := filepath.Join(disk(t, image), "ledger")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{keyFile, publicFile, checkpointFile, firstRecords} {
+		f, err := os.Create(filepath.Join(dir, name))
+		if err == nil {
+			_, err = f.Write(load(t, made, name))
+		}
+		if err == nil && name != firstRecords {
+			err = f.Sync()
+		}
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l = openTest(t, dir)
+	defer l.Close()
+	appendN(t, l, 201, 1)
+	dir = filepath.Join(goDark(t, image), "ledger")
+	if r, err := Verify(dir, ""); err != nil || r.Records+r.Tail != 201 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := openTest(t, dir).Close(); err != nil {
+		t.Error(err)
+	}
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"os"
@@ -231,7 +232,7 @@ func (l *Ledger) makeReserve() bool {
 // reserveRoom reserves a segment's room behind a file's first bytes, without making the file longer. It takes at most half of what is free. A
 // file system that can't reserve counts as one that has.
 func reserveRoom(f *os.File, from, limit int64) bool {
-	size := limit + limit/16 - from // the last batch may go beyond the limit
+	size := withMargin(limit) - from
 	if size <= 0 {
 		return true
 	}
@@ -245,6 +246,56 @@ func reserveRoom(f *os.File, from, limit int64) bool {
 		return false
 	}
 	return true
+}
+
+// recordsFlags open a file of records. A write has returned when its bytes are on disk. Over zeros that are there already they are all that has to go
+// there: neither the file's length nor its blocks change, so the file system writes no journal.
+const recordsFlags = os.O_RDWR | os.O_CREATE | unix.O_DSYNC
+
+// aheadBytes is how many zeros are written ahead at once, out of a block of aheadBlock.
+const (
+	aheadBytes = 1 << 20
+	aheadBlock = 1 << 16
+)
+
+// put writes text behind the records and returns when it is on disk. Where the zeros end, more follow it, unless room is short, or there is so much
+// text that a journal's writing doesn't count; l.mu is held.
+func (l *Ledger) put(text []byte) error {
+	end := l.bytes + int64(len(text))
+	ahead := min(aheadBytes, withMargin(l.limit)-end)
+	if end <= l.zeroed || ahead <= 0 || l.room == RoomReserve || len(text) > aheadBytes/4 {
+		_, err := l.records.WriteAt(text, l.bytes)
+		return err
+	}
+	parts, zeros := [][]byte{text}, make([]byte, aheadBlock)
+	for ; ahead > 0; ahead -= aheadBlock {
+		parts = append(parts, zeros[:min(aheadBlock, ahead)])
+	}
+	n, err := unix.Pwritev(int(l.records.Fd()), parts, l.bytes)
+	if err == nil && n < len(text) { // room for the zeros isn't needed
+		_, err = l.records.WriteAt(text[n:], l.bytes+int64(n))
+	}
+	l.zeroed = l.bytes + int64(n)
+	return err
+}
+
+// withMargin is how long a segment may get: the last batch may go beyond the limit.
+func withMargin(limit int64) int64 { return limit + limit/16 }
+
+// endOfText is where, between two places of a file, the zeros begin that were written ahead.
+func endOfText(f *os.File, start, end int64) (int64, error) {
+	b := make([]byte, 1<<16)
+	for end > start {
+		b = b[:min(int64(len(b)), end-start)]
+		if _, err := f.ReadAt(b, end-int64(len(b))); err != nil {
+			return 0, err
+		}
+		rest := bytes.TrimRight(b, "\x00")
+		if end -= int64(len(b) - len(rest)); len(rest) > 0 {
+			break
+		}
+	}
+	return end, nil
 }
 
 // trim removes the oldest segments while the ledger is beyond its budget and their days have passed. What is removed is said first, with

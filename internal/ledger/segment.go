@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -136,12 +137,14 @@ func (s segment) lines(dir string, part span, f func(n int64, line []byte) error
 }
 
 // readLine returns a line without its end, which holds until the next call; io.EOF only at the very end, io.ErrUnexpectedEOF for
-// a line that was cut.
+// a line that was cut, and for zeros, which were written ahead: no line has any.
 func readLine(r *bufio.Reader) ([]byte, error) {
 	var line []byte
 	for {
 		part, err := r.ReadSlice('\n')
 		switch {
+		case bytes.IndexByte(part, 0) >= 0:
+			return nil, io.ErrUnexpectedEOF
 		case err == nil && line == nil:
 			return part[:len(part)-1], nil
 		case err == nil:
@@ -207,7 +210,11 @@ func (l *Ledger) rotate() error {
 	n := l.state.tree.n
 	_ = l.writeStart() // without it the next Open reads one segment more
 	temporary := reserveFile
-	records, err := os.OpenFile(l.file(temporary), os.O_RDWR|os.O_CREATE, 0o600) // cutting it would give its room back
+	// What waits behind the end would count as torn in a segment that isn't the last.
+	if err := errors.Join(l.records.Truncate(l.bytes), l.records.Sync()); err != nil {
+		return fmt.Errorf("end segment: %w", err)
+	}
+	records, err := os.OpenFile(l.file(temporary), recordsFlags, 0o600) // cutting it would give its room back
 	if err != nil {
 		return fmt.Errorf("begin segment: %w", err)
 	}
@@ -227,7 +234,6 @@ func (l *Ledger) rotate() error {
 		l.broken = fmt.Errorf("the ledger is out of order until control restarts: %w", err)
 		return errors.Join(l.broken, records.Close(), hashes.Close())
 	}
-	_ = l.records.Truncate(l.bytes) // gives back what was reserved behind the end
 	l.writeStored()
 	_ = l.hashes.Sync() // it follows from the records
 	l.records.Close()
@@ -236,7 +242,7 @@ func (l *Ledger) rotate() error {
 	old := &l.segments[len(l.segments)-1]
 	old.bytes, old.newest = l.bytes, l.state.Newest
 	l.segments = append(slices.Clip(l.segments), next) // readers keep theirs
-	l.bytes, l.hashed, l.offsets = 0, 0, nil
+	l.bytes, l.zeroed, l.hashed, l.offsets = 0, 0, 0, nil
 	return nil
 }
 
