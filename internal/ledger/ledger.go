@@ -34,6 +34,8 @@ const (
 	MaxRecord = 64 << 10
 	// maxBatch bounds what is written with one sync, in bytes, and so what one call may append.
 	maxBatch = 8 << 20
+	// maxSpare is how large a buffer may be to be kept for the next batch, in bytes.
+	maxSpare = 1 << 20
 	// checkpointEvery is how long records may wait for a signature.
 	checkpointEvery = 250 * time.Millisecond
 	// indexEvery is how many records lie between two known offsets.
@@ -73,6 +75,7 @@ type Ledger struct {
 	mac    []byte
 	queue  chan *batch
 	wake   chan struct{} // enough of later for a write
+	spare  sync.Pool     // of *batch that nobody waits for any more
 	stop   chan struct{}
 	owned  sync.WaitGroup
 
@@ -129,6 +132,21 @@ func (b *batch) add(e *wire.Event) error {
 	return nil
 }
 
+func (l *Ledger) newBatch() *batch {
+	if b, ok := l.spare.Get().(*batch); ok {
+		return b
+	}
+	return &batch{done: make(chan error, 1)}
+}
+
+// reuse keeps a batch that has its answer, or none to come.
+func (l *Ledger) reuse(b *batch) {
+	if cap(b.text) <= maxSpare {
+		b.text, b.marks = b.text[:0], b.marks[:0]
+		l.spare.Put(b)
+	}
+}
+
 func (b *batch) size() int { return len(b.text) + recordRoom*len(b.marks) }
 
 // Open opens the ledger of a folder, or begins one.
@@ -163,7 +181,8 @@ var errClosed = errors.New("append to ledger: it is closed")
 // their source has sent before are left out. An error doesn't always mean that they weren't kept: who sends
 // again under the same sequence numbers is safe.
 func (l *Ledger) Append(ctx context.Context, events []wire.Event) error {
-	b := &batch{text: make([]byte, 0, 256*len(events)), marks: make([]mark, 0, len(events)), done: make(chan error, 1)}
+	b := l.newBatch()
+	defer l.reuse(b)
 	for i := range events {
 		if events[i].Source == own {
 			return fault.New(fault.Refused, "an event under the ledger's own name")
@@ -299,16 +318,21 @@ type planned struct {
 	text    []byte
 	count   int64
 	tree    frontier
-	hashes  []byte // that the batch adds to the tree's, in the order of tlog.StoredHashIndex
+	hashes  []byte // that wait to be written, and behind them the batch's, in the order of tlog.StoredHashIndex
 	offsets []int64
 	seen    map[string]uint64
 	newest  time.Time
 	removed int64 // 0, or below which record all has been removed
 }
 
+// begun is a batch without records yet; l.mu is held.
+func (l *Ledger) begun() planned {
+	return planned{tree: l.state.tree.clone(), hashes: l.unhashed, seen: map[string]uint64{}, newest: l.state.Newest}
+}
+
 // plan lays out what is new among the events, sealed as one; l.mu is held.
 func (l *Ledger) plan(batches []*batch) planned {
-	p := planned{tree: l.state.tree.clone(), seen: map[string]uint64{}, newest: l.state.Newest}
+	p := l.begun()
 	seal := newSeal(l.mac, &l.state.tree)
 	text, start := l.text[:0], -1
 	end := func() {
@@ -347,8 +371,7 @@ func (l *Ledger) plan(batches []*batch) planned {
 		end()
 	}
 	p.text = text
-	const most = 1 << 20 // that is kept for the next batch
-	if l.text = text[:0]; cap(text) > most {
+	if l.text = text[:0]; cap(text) > maxSpare {
 		l.text = nil
 	}
 	return p

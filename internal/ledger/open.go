@@ -248,7 +248,7 @@ func (l *Ledger) recoverSegment(s *segment, tree tlog.Tree) (err error) {
 	r := bufio.NewReaderSize(l.records, 1<<16)
 	// at is the state before the batch that is being read, which counts when its seal is right.
 	anew := func() (planned, seal) {
-		return planned{tree: l.state.tree.clone(), seen: map[string]uint64{}, newest: l.state.Newest}, newSeal(l.mac, &l.state.tree)
+		return l.begun(), newSeal(l.mac, &l.state.tree)
 	}
 	at, batchSeal := anew()
 	var read int64 // bytes
@@ -306,7 +306,7 @@ func removedUntil(detail []byte) int64 {
 
 // adopt makes a batch that is on disk the ledger's state.
 func (l *Ledger) adopt(p planned, end int64) {
-	if l.unhashed = append(l.unhashed, p.hashes...); len(l.unhashed) >= 1<<16 {
+	if l.unhashed = p.hashes; len(l.unhashed) >= 1<<16 {
 		l.writeStored()
 	}
 	l.state.tree, l.bytes = p.tree, end

@@ -16,19 +16,13 @@ import (
 type frontier struct {
 	n     int64
 	edges []tlog.Hash
-	h     hash.Hash // of leaves; made when it is first needed
+	leaf  []byte // kept to be used again
 }
 
 // add appends a record, and to stored the hashes of subtrees that it completes, as tlog.StoredHashes orders them.
 func (f *frontier) add(record, stored []byte) []byte {
-	if f.h == nil {
-		f.h = sha256.New()
-	}
-	var h tlog.Hash
-	f.h.Reset()
-	f.h.Write([]byte{0}) // a leaf (RFC 6962 §2.1)
-	f.h.Write(record)
-	f.h.Sum(h[:0])
+	f.leaf = append(append(f.leaf[:0], 0), record...) // RFC 6962 §2.1
+	h := tlog.Hash(sha256.Sum256(f.leaf))
 	stored = append(stored, h[:]...)
 	for range bits.TrailingZeros64(^uint64(f.n)) { // as many complete subtrees merge as f.n ends in ones
 		last := len(f.edges) - 1
@@ -52,7 +46,7 @@ func (f *frontier) root() tlog.Hash {
 	return h
 }
 
-func (f *frontier) clone() frontier { return frontier{f.n, slices.Clone(f.edges), f.h} }
+func (f *frontier) clone() frontier { return frontier{f.n, slices.Clone(f.edges), f.leaf} }
 
 // frontierAt is the frontier of the first n records, by their stored hashes.
 func frontierAt(n int64, r tlog.HashReader) (frontier, error) {
@@ -67,10 +61,13 @@ func frontierAt(n int64, r tlog.HashReader) (frontier, error) {
 }
 
 // seal makes the commit of a batch: a MAC over the root before it and its lines.
-type seal struct{ h hash.Hash }
+type seal struct {
+	h   hash.Hash
+	end []byte // of a line
+}
 
 func newSeal(key []byte, before *frontier) seal {
-	s := seal{hmac.New(sha256.New, key)}
+	s := seal{hmac.New(sha256.New, key), []byte{'\n'}}
 	root := before.root()
 	s.h.Write(root[:])
 	return s
@@ -79,7 +76,7 @@ func newSeal(key []byte, before *frontier) seal {
 // add takes a line without a commit.
 func (s seal) add(line []byte) {
 	s.h.Write(line)
-	s.h.Write([]byte{'\n'})
+	s.h.Write(s.end)
 }
 
 func (s seal) sum() string { return base64.RawURLEncoding.EncodeToString(s.h.Sum(nil)) }
