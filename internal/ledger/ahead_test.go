@@ -2,8 +2,11 @@ package ledger
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/wardhq/ward/internal/base/fault"
@@ -187,6 +190,50 @@ func TestOnlyTheLastSegmentHasZeros(t *testing.T) {
 	put(t, dir, first, append(b, make([]byte, 100)...))
 	if r, err := Verify(dir, ""); !isKind(err, fault.Refused) {
 		t.Errorf("found nothing: %+v, %v", r, err)
+	}
+}
+
+// TestWhoIsAnsweredWhileItClosesIsKept: an Append beside Close is kept or refused, and has an answer.
+func TestWhoIsAnsweredWhileItClosesIsKept(t *testing.T) {
+	dir := t.TempDir()
+	l := openTest(t, dir)
+	var callers sync.WaitGroup
+	acked := make([]uint64, 8)
+	begun := make(chan struct{}, len(acked))
+	for g := range acked {
+		callers.Go(func() {
+			source := string(rune('a' + g))
+			for seq := uint64(1); ; seq++ {
+				if err := l.Append(context.Background(), []wire.Event{{Source: source, Seq: seq, Kind: "x"}}); err != nil {
+					if !errors.Is(err, errClosed) {
+						t.Error(err)
+					}
+					return
+				}
+				if acked[g] = seq; seq == 1 {
+					begun <- struct{}{}
+				}
+			}
+		})
+	}
+	for range acked {
+		<-begun
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	callers.Wait()
+	kept := map[string]uint64{}
+	if err := ReadDir(dir, func(r Record) bool { kept[r.Source] = r.Seq; return true }); err != nil {
+		t.Fatal(err)
+	}
+	for g, n := range acked {
+		if source := string(rune('a' + g)); kept[source] != n {
+			t.Errorf("%s: acknowledged up to %d, kept up to %d", source, n, kept[source])
+		}
+	}
+	if r, err := Verify(dir, ""); err != nil || r.Tail != 0 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 

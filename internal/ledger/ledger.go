@@ -36,8 +36,8 @@ const (
 	maxBatch = 8 << 20
 	// maxSpare is how large a buffer may be to be kept for the next batch, in bytes.
 	maxSpare = 1 << 20
-	// checkpointEvery is how long records may wait for a signature.
-	checkpointEvery = 250 * time.Millisecond
+	// roundEvery is how long records may wait for a signature, and events of Later for the disk.
+	roundEvery = 250 * time.Millisecond
 	// indexEvery is how many records lie between two known offsets.
 	indexEvery = 256
 	// segmentBytes is when a segment ends. What a start has to read again, and what is reserved ahead, follow from it.
@@ -74,6 +74,7 @@ type Ledger struct {
 	public string // the verifier key of it
 	mac    []byte
 	queue  chan *batch
+	turn   chan struct{} // has room for who writes the queue
 	wake   chan struct{} // enough of later for a write
 	spare  sync.Pool     // of *batch that nobody waits for any more
 	stop   chan struct{}
@@ -160,7 +161,7 @@ func open(dir, name string, key secret.Bytes, limit int64) (*Ledger, error) {
 	}
 	l := &Ledger{
 		dir: dir, name: name, clock: clock.System{}, limit: limit, state: state{Seen: map[string]uint64{}}, changed: make(chan struct{}),
-		queue: make(chan *batch, 256), wake: make(chan struct{}, 1), stop: make(chan struct{}),
+		queue: make(chan *batch, 256), turn: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	if err := l.openKey(key); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
@@ -196,51 +197,39 @@ func (l *Ledger) Append(ctx context.Context, events []wire.Event) error {
 	}
 	select {
 	case l.queue <- b:
-	case <-l.stop:
-		return errClosed
 	case <-ctx.Done():
 		return fmt.Errorf("append to ledger: %w", ctx.Err())
 	}
-	select {
-	case err := <-b.done:
-		return err
-	case <-l.stop:
-	}
-	l.owned.Wait() // what was under way has an answer now
-	select {
-	case err := <-b.done:
-		return err
-	default:
-		return errClosed
+	for {
+		select {
+		case err := <-b.done:
+			return err
+		case l.turn <- struct{}{}: // nobody writes: this call does, for all that wait
+			select {
+			case next := <-l.queue:
+				l.writeAll(next)
+			default:
+			}
+			<-l.turn
+		}
 	}
 }
 
-// run writes batches, as many as wait at once, with one sync; checkpoints follow after the answer.
+// run writes what nobody waits for, signs, and looks after the room.
 func (l *Ledger) run() {
-	due := time.After(checkpointEvery)
-	flush := time.NewTicker(laterEvery)
-	defer flush.Stop()
-	for n := 1; ; n++ {
+	round := time.NewTicker(roundEvery)
+	defer round.Stop()
+	for {
 		select {
-		case next := <-l.queue:
-			l.writeAll(next)
 		case <-l.wake:
 			l.flushLater()
-		case <-flush.C:
+		case <-round.C:
 			l.flushLater()
 			l.lookAround()
-		case <-due:
-			due = nil
-			if err := l.checkpoint(); err != nil { // the MACs hold; it is tried again
-				due = time.After(checkpointEvery)
-			}
-			continue
+			_ = l.checkpoint() // without it the MACs hold; it is tried again
 		case <-l.stop:
 			l.flushLater()
 			return
-		}
-		if due == nil && l.unsigned() {
-			due = time.After(checkpointEvery)
 		}
 	}
 }
@@ -388,8 +377,11 @@ func (l *Ledger) take(p planned) {
 func (l *Ledger) Close() error {
 	close(l.stop)
 	l.owned.Wait()
+	l.mu.Lock()
+	l.broken = errClosed
 	err := l.records.Truncate(l.bytes)       // the zeros behind them
 	reserveRoom(l.records, l.bytes, l.limit) // the cut gave it back
+	l.mu.Unlock()
 	return errors.Join(err, l.checkpoint(), l.records.Close(), l.hashes.Close())
 }
 
@@ -401,13 +393,6 @@ func (l *Ledger) Size() (int64, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.state.tree.n, l.changed
-}
-
-// unsigned tells whether records wait for a signature.
-func (l *Ledger) unsigned() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.signed != l.state.tree.n
 }
 
 // Read calls f for every record from index on, until f returns false. What has been removed is left out.

@@ -17,9 +17,6 @@ import (
 	"github.com/wardhq/ward/internal/wire"
 )
 
-// laterEvery is how long events of Later wait at most before they are written; with a slow disk's sync that stays within a second.
-const laterEvery = 500 * time.Millisecond
-
 // Bounds of what waits, in bytes.
 const (
 	maxLater  = maxBatch - MaxRecord
@@ -188,7 +185,7 @@ func (l *Ledger) lookAround() {
 		return
 	}
 	l.mu.Lock()
-	l.room, l.reserve = room, reserved
+	l.room = room
 	l.mu.Unlock()
 	l.later.mu.Lock()
 	l.later.full = room < RoomEnough
@@ -211,20 +208,17 @@ func (l *Ledger) used() int64 {
 
 // makeReserve makes a file with room for the next segment.
 func (l *Ledger) makeReserve() bool {
-	l.mu.Lock()
-	limit := l.limit
-	l.mu.Unlock()
+	l.mu.Lock() // who ends a segment takes the file
+	defer l.mu.Unlock()
 	f, err := os.OpenFile(l.file(reserveFile), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return false
 	}
-	ok := reserveRoom(f, 0, limit)
+	ok := reserveRoom(f, 0, l.limit)
 	if err := f.Close(); err != nil || !ok {
 		_ = os.Remove(l.file(reserveFile)) // nothing is in it
 		return false
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.reserve = true
 	return true
 }
