@@ -22,7 +22,7 @@ import (
 
 // The files of a segment; the number is that of its first record. Records are the truth. The rest follows from them.
 const (
-	recordsFile = "records-%016d.jsonl" // JSON lines
+	recordsFile = "records-%016d.jsonl" // JSON lines; behind the last one zeros, until it is closed
 	hashesFile  = "hashes-%016d"        // tlog's stored hashes of its records, 32 bytes each; outlives the records
 	startFile   = "start-%016d.json"    // what the ledger knew before it, with a MAC
 	reserveFile = "reserve"             // room for the next one
