@@ -215,3 +215,27 @@ func TestLedgerIsExported(t *testing.T) {
 		}
 	}
 }
+
+// TestARequestFromOutsideIsKeptOnce, though gateway and agent both let it pass; who asks for outside finds it.
+func TestARequestFromOutsideIsKeptOnce(t *testing.T) {
+	t.Parallel()
+	w := wardtest.Start(t, twoServices+"watch: {ledger: {allowed: all}}\n", nil)
+	for range 3 {
+		w.Get("/")
+	}
+	kept := func() (n int64) {
+		for _, r := range auditRecords(t, w.File, "--subject", "outside", "--kind", "request.allowed") {
+			n += r.Count
+		}
+		return n
+	}
+	wardtest.Eventually(t, "they are kept", func() bool { return kept() >= 3 })
+	w.Get("/call?url=http://catalog:8080/books/1") // what comes later says that those before have come
+	wardtest.Eventually(t, "the next one is", func() bool {
+		return len(auditRecords(t, w.File, "--subject", "web", "--kind", "request.allowed")) > 0 && kept() >= 4
+	})
+	w.Stop()
+	if n := kept(); n != 4 {
+		t.Errorf("4 requests are kept as %d", n)
+	}
+}

@@ -114,6 +114,9 @@ func (a *allowed) events(services []string, now time.Time) []wire.Event {
 	a.pending = nil
 	for g, c := range a.counts {
 		l := a.meter.Label(g.series)
+		if a.process == "agent" && l.Caller == plan.Outside {
+			continue // the gateway tells of those
+		}
 		if c.n > 0 && (l.Verdict == telemetry.Allowed || l.Verdict == telemetry.Failed) &&
 			(slices.Contains(services, model.AllServices) || slices.Contains(services, l.Caller) || slices.Contains(services, l.Target)) {
 			detail := map[string]string{"route": l.Route, "status": strconv.Itoa(int(g.class)) + "xx", "trace": c.trace.String()}

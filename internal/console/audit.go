@@ -9,6 +9,7 @@ import (
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/ledger"
 	"github.com/wardhq/ward/internal/ledger/search"
+	"github.com/wardhq/ward/internal/plan/words"
 )
 
 // perPage is how many records a page has.
@@ -35,7 +36,7 @@ type detail struct{ Key, Value string }
 
 func (c *Console) auditPage(v *visit) (view, error) {
 	q := v.URL.Query()
-	ask := search.Query{Kind: q.Get("kind"), Service: q.Get("service"), Text: q.Get("text"), ID: q.Get("id"), Newest: true, Limit: perPage + 1}
+	ask := search.Query{Kind: q.Get("kind"), Service: words.Party(q.Get("service")), Text: q.Get("text"), ID: q.Get("id"), Newest: true, Limit: perPage + 1}
 	if s := q.Get("since"); s != "" {
 		d, err := time.ParseDuration(s)
 		if err != nil || d <= 0 {

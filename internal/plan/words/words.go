@@ -47,6 +47,14 @@ func Name(name string) string {
 	return name
 }
 
+// Party is who records call what people call so: the other way round than Name.
+func Party(said string) string {
+	if s := strings.ToLower(said); s == "outside" || s == "internet" {
+		return plan.Outside
+	}
+	return said
+}
+
 // Grant is a right with its end, if it has one: "GET /x (observed until 2026-08-31)".
 func Grant(r *plan.Rule) string {
 	if r.Mode == plan.Observe {

@@ -66,6 +66,7 @@ once, then counts), changes of the plan, certificates. The number at its head is
 				show = func(r ledger.Record) error { return enc.Encode(r) }
 			}
 			shown := false
+			q.Service, q.Subject, q.Object = words.Party(q.Service), words.Party(q.Subject), words.Party(q.Object)
 			err = Read(cli.Background(c), p, q, follow, func(r ledger.Record) error { shown = true; return show(r) })
 			if err == nil && !shown && !follow {
 				fmt.Fprintln(e.Err, "no record fits")
