@@ -31,8 +31,11 @@ func newAllowCommand(e cli.Env) *cobra.Command {
 		if err := p.Admin().Call(cli.Background(c), http.MethodPost, "/v1/finding", wire.FindingAct{ID: id}, &f); err != nil {
 			return err
 		}
+		if f.Call == nil && f.Allow != "" {
+			return cli.WriteText(e.Out, "Ward leaves this to a person; in ward.yaml it would be:\n"+f.Allow)
+		}
 		if f.Call == nil {
-			return fault.New(fault.Invalid, fmt.Sprintf("no line of ward.yaml allows what finding %d is about; 'ward findings silence %d --reason …' hears no more of it", id, id))
+			return fault.New(fault.Invalid, strings.TrimSpace(fmt.Sprintf("there is no change to show for finding %d. %s", id, f.Right))+fmt.Sprintf(" 'ward findings silence %d --reason …' hears no more of it", id))
 		}
 		if strings.ContainsAny(f.Call.Path, "*{}") {
 			return fault.New(fault.Invalid, "no line of ward.yaml says this path alone: it holds a character that stands for others")

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -10,10 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/watch"
-	"github.com/wardhq/ward/internal/plan"
-	"github.com/wardhq/ward/internal/plan/explain"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -82,23 +78,12 @@ func (k *Control) report(ctx context.Context, id int64) (watch.FindingReport, er
 	k.mu.Lock()
 	p, today := k.state.Plan, k.config.Clock.Now().UTC().Format("2006-01-02")
 	k.mu.Unlock()
-	if f.Call != nil && p != nil {
+	switch {
+	case p == nil:
+	case f.Call != nil:
 		out.Allow = allowance(p, today, f)
+	default:
+		out.Allow = declaration(p, &f)
 	}
 	return out, nil
-}
-
-// allowance says which line of ward.yaml would allow the call that a finding is about.
-func allowance(p *plan.Plan, today string, f watch.Finding) string {
-	if strings.ContainsAny(f.Call.Path, "*{}") {
-		return "no line of ward.yaml says this path alone: it holds a character that stands for others\n"
-	}
-	res, err := explain.Explain(p, today, explain.Query{Caller: f.Call.Caller, Target: f.Call.Target, Port: f.Call.Port, Method: f.Call.Method, Path: f.Call.Path})
-	if q, ok := errors.AsType[*explain.QueryError](err); ok {
-		return "the call isn't of the plan any more: " + q.Message + "\n"
-	}
-	if err != nil {
-		return fault.PublicText(err)
-	}
-	return res.Text("ward.yaml")
 }

@@ -250,7 +250,11 @@ func printFinding(w io.Writer, f *watch.FindingReport) {
 		fmt.Fprintf(w, "\nWhat to do if it is right: %s\n", f.Right)
 	}
 	if f.Allow != "" {
-		fmt.Fprintf(w, "\n'ward findings allow %d' shows this change, and makes it with --apply.\n%s", f.ID, f.Allow)
+		how := "In ward.yaml that would be:"
+		if f.Call != nil {
+			how = fmt.Sprintf("'ward findings allow %d' shows this change, and makes it with --apply.", f.ID)
+		}
+		fmt.Fprintf(w, "\n%s\n%s", how, f.Allow)
 	}
 }
 

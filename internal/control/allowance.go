@@ -1,0 +1,73 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/watch"
+	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/plan/explain"
+)
+
+// allowance says which line of ward.yaml would allow the call that a finding is about.
+func allowance(p *plan.Plan, today string, f watch.Finding) string {
+	if strings.ContainsAny(f.Call.Path, "*{}") {
+		return "no line of ward.yaml says this path alone: it holds a character that stands for others\n"
+	}
+	res, err := explain.Explain(p, today, explain.Query{Caller: f.Call.Caller, Target: f.Call.Target, Port: f.Call.Port, Method: f.Call.Method, Path: f.Call.Path})
+	if q, ok := errors.AsType[*explain.QueryError](err); ok {
+		return "the call isn't of the plan any more: " + q.Message + "\n"
+	}
+	if err != nil {
+		return fault.PublicText(err)
+	}
+	return res.Text("ward.yaml")
+}
+
+// declaration is what a person would write into ward.yaml for what was found in a service's sandbox, with the line that it belongs to; "" where no line
+// is to be written, or what was found can't stand in one as it is.
+func declaration(p *plan.Plan, f *watch.Finding) string {
+	if !plain().MatchString(f.Object) {
+		return ""
+	}
+	for i := range p.Services {
+		if s := &p.Services[i]; string(s.Name) == f.Service {
+			if lines := declared(p, f); lines != "" {
+				return fmt.Sprintf("ward.yaml:%d\nservices:\n  %s:\n%s", s.Pos.Line, s.Name, lines)
+			}
+		}
+	}
+	return ""
+}
+
+// plain are objects that mean themselves in YAML, and that nobody else's text hides in.
+func plain() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9 ._/-]{1,256}$`) }
+
+func declared(p *plan.Plan, f *watch.Finding) string {
+	switch f.Rule {
+	case "new-listener":
+		if port, ok := strings.CutPrefix(f.Object, "port "); ok {
+			return fmt.Sprintf("    listen: tcp://:%s   # or http://:%[1]s; beside what is there\n", port)
+		}
+	case "denied-write":
+		return fmt.Sprintf("    files: {write: [%s]}\n", f.Object)
+	case "undeclared-secret":
+		if f.Object != "" {
+			return fmt.Sprintf("    keys: {%s: encrypt}   # or the class of data: data: [%[1]s]\n", f.Object)
+		}
+	case "undeclared-name":
+		for i := range p.Services {
+			if name := string(p.Services[i].Name); name == f.Object {
+				return fmt.Sprintf("    calls: {%s: [GET /]}   # the routes that it needs\n", name)
+			}
+		}
+		if strings.Contains(f.Object, ".") {
+			name, _, _ := strings.Cut(f.Object, ".")
+			return fmt.Sprintf("    calls: {%s: [GET /]}   # the routes that it needs\nexternals:\n  %[1]s: {host: %s, tls: originate}\n", name, f.Object)
+		}
+	}
+	return ""
+}
