@@ -22,7 +22,7 @@ func (w *world) link(role string) string {
 func TestALinkWorksOnceAndForAMinute(t *testing.T) {
 	w := newWorld(t, shop)
 	once, stale := w.link("viewer"), w.link("viewer")
-	stranger := &browser{w: w}
+	stranger := &somebody{w: w}
 	first, _ := stranger.get(once)
 	again, _ := stranger.get(once)
 	if first.StatusCode != 200 || len(first.Cookies()) != 1 || again.StatusCode != 403 || len(again.Cookies()) != 0 {
@@ -87,26 +87,26 @@ func TestForgedActs(t *testing.T) {
 		role   string
 		path   string
 		form   url.Values
-		change func(h map[string]string, form url.Values, b *browser)
+		change func(h map[string]string, form url.Values, b *somebody)
 	}{
-		"from another site": {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *browser) { h["Sec-Fetch-Site"] = "cross-site" }},
-		"from another port": {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *browser) { h["Sec-Fetch-Site"] = "same-site" }},
-		"typed in":          {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *browser) { h["Sec-Fetch-Site"] = "none" }},
-		"an old browser, elsewhere": {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *browser) {
+		"from another site": {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *somebody) { h["Sec-Fetch-Site"] = "cross-site" }},
+		"from another port": {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *somebody) { h["Sec-Fetch-Site"] = "same-site" }},
+		"typed in":          {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *somebody) { h["Sec-Fetch-Site"] = "none" }},
+		"an old browser, elsewhere": {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *somebody) {
 			delete(h, "Sec-Fetch-Site")
 			h["Origin"] = "http://evil.example"
 		}},
-		"says nothing of where from": {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *browser) { delete(h, "Sec-Fetch-Site") }},
-		"a null origin": {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *browser) {
+		"says nothing of where from": {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *somebody) { delete(h, "Sec-Fetch-Site") }},
+		"a null origin": {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *somebody) {
 			delete(h, "Sec-Fetch-Site")
 			h["Origin"] = "null"
 		}},
-		"without the token": {"administrator", "/findings/7/close", url.Values{}, func(_ map[string]string, form url.Values, _ *browser) { form.Del("token") }},
-		"with another's token": {"administrator", "/findings/7/close", url.Values{}, func(_ map[string]string, form url.Values, b *browser) {
+		"without the token": {"administrator", "/findings/7/close", url.Values{}, func(_ map[string]string, form url.Values, _ *somebody) { form.Del("token") }},
+		"with another's token": {"administrator", "/findings/7/close", url.Values{}, func(_ map[string]string, form url.Values, b *somebody) {
 			form.Set("token", b.w.enters("administrator").token)
 		}},
-		"as JSON":                   {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *browser) { h["Content-Type"] = "application/json" }},
-		"as plain text":             {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *browser) { h["Content-Type"] = "text/plain" }},
+		"as JSON":                   {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *somebody) { h["Content-Type"] = "application/json" }},
+		"as plain text":             {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *somebody) { h["Content-Type"] = "text/plain" }},
 		"a viewer closes":           {"viewer", "/findings/7/close", url.Values{}, nil},
 		"a viewer silences":         {"viewer", "/findings/7/silence", url.Values{"for": {"1h"}, "reason": {"x"}}, nil},
 		"a viewer blocks":           {"viewer", "/answers/block", url.Values{"client": {"203.0.113.7"}, "reason": {"x"}}, nil},

@@ -102,7 +102,7 @@ func assetsOf(page string) (out []string) {
 // TestAHundredConsolesAreLight: at most 20 MB for 100 that listen; one more is told to come back.
 func TestAHundredConsolesAreLight(t *testing.T) {
 	w := newLarge(t)
-	var b *browser
+	var b *somebody
 	person := func(name string) { b = w.entersAs(name, "administrator") }
 	person("ada")
 	b.get("/")

@@ -42,7 +42,7 @@ func TestEveryPageShowsHostileTextAsText(t *testing.T) {
 
 func TestNothingIsShownWithoutASession(t *testing.T) {
 	w := newWorld(t, shop)
-	for _, b := range []*browser{{w: w}, {w: w, cookie: plainCookie + "=made-up"}, {w: w, cookie: plainCookie + "="}} {
+	for _, b := range []*somebody{{w: w}, {w: w, cookie: plainCookie + "=made-up"}, {w: w, cookie: plainCookie + "="}} {
 		for _, path := range append(pages, "/events", "/nothing", "/v1/plan") {
 			resp, body := b.get(path)
 			if resp.StatusCode != http.StatusForbidden || strings.Contains(body, "catalog") || strings.Contains(body, "shop ·") && strings.Contains(body, "/findings/") {

@@ -40,12 +40,12 @@ func outside(t *testing.T) *world {
 }
 
 // signs signs somebody in, whose second factor is of now; without roles, where none are given.
-func (w *world) signs(mail string, roles ...string) *browser {
+func (w *world) signs(mail string, roles ...string) *somebody {
 	w.t.Helper()
 	w.mu.Lock()
 	w.signedIn[mail] = wire.Session{ID: "sid-" + mail, Person: wire.Person{ID: "id-of-" + mail, Email: mail, Roles: roles, FactorAt: w.now.Unix()}}
 	w.mu.Unlock()
-	b := &browser{w: w, cookie: wire.SessionCookie + "=" + mail}
+	b := &somebody{w: w, cookie: wire.SessionCookie + "=" + mail}
 	if _, page := b.get("/findings"); strings.Contains(page, `name="token"`) {
 		b.token = regexp.MustCompile(`name="token" value="([^"]+)"`).FindStringSubmatch(page)[1]
 	}
@@ -124,7 +124,7 @@ func TestWhoseSessionEndsIsOut(t *testing.T) {
 		w.signedIn["eva@example.com"] = before
 		w.mu.Unlock()
 	}
-	two := &browser{w: w, cookie: b.cookie + "; " + wire.SessionCookie + "=other"}
+	two := &somebody{w: w, cookie: b.cookie + "; " + wire.SessionCookie + "=other"}
 	if resp, _ := two.get("/"); resp.StatusCode != http.StatusForbidden {
 		t.Errorf("with two cookies: status %d", resp.StatusCode)
 	}
@@ -146,7 +146,7 @@ func TestTheWaysInAreApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &browser{w: w}
+	b := &somebody{w: w}
 	if resp, _ := b.get(link.Path); resp.StatusCode != http.StatusForbidden || len(resp.Cookies()) > 0 {
 		t.Errorf("a link: status %d", resp.StatusCode)
 	}
@@ -155,7 +155,7 @@ func TestTheWaysInAreApart(t *testing.T) {
 	defer w.server.Close()
 	in := w.enters("administrator")
 	for _, cookie := range []string{signed.cookie, plainCookie + "=eva@example.com", plainCookie + "=sid-eva@example.com"} {
-		if resp, _ := (&browser{w: w, cookie: cookie}).get("/"); resp.StatusCode != http.StatusForbidden {
+		if resp, _ := (&somebody{w: w, cookie: cookie}).get("/"); resp.StatusCode != http.StatusForbidden {
 			t.Errorf("%s: status %d", cookie, resp.StatusCode)
 		}
 	}
@@ -172,9 +172,9 @@ func TestStrongActsNeedAFreshProof(t *testing.T) {
 		"/answers/a1/lift":        {},
 		"/people/u1/sessions/end": {"session": {"s1"}},
 	}
-	for name, enter := range map[string]func(*testing.T) *browser{
-		"signed in": func(t *testing.T) *browser { return outside(t).signs("eva@example.com", "ward-admin") },
-		"by a link": func(t *testing.T) *browser { return newWorld(t, shop).enters("administrator") },
+	for name, enter := range map[string]func(*testing.T) *somebody{
+		"signed in": func(t *testing.T) *somebody { return outside(t).signs("eva@example.com", "ward-admin") },
+		"by a link": func(t *testing.T) *somebody { return newWorld(t, shop).enters("administrator") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := enter(t)

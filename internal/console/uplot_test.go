@@ -8,7 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wardhq/ward/internal/wardtest/need"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/wardhq/ward/internal/wardtest/browser"
 	"github.com/wardhq/ward/internal/wardtest/npm"
 )
 
@@ -59,23 +61,76 @@ func TestOnlyPagesWithChartsLoadUPlot(t *testing.T) {
 // chosen stays when values come. Without JavaScript there is the picture.
 func TestChartsInABrowser(t *testing.T) {
 	t.Parallel() // it mostly waits
-	need.Program(t, "chromium")
 	w := newWorld(t, shop)
-	live := w.lives()
-	var seen struct {
-		Problems []string
-		Seen     map[string]string
+	happen := w.lives()
+	b, eva := browser.Start(t), w.enters("viewer")
+	p := w.opens(t, b, eva, browser.Look{Height: 900})
+	p.Goto(w.server.URL + "/services/web")
+	p.Until(soon, isLive)
+	type box struct{ X, Y, Width, Height float64 }
+	boxes := browser.Ask[[]box](p, `() => [...document.querySelectorAll(".u-over")].map((e) => e.getBoundingClientRect().toJSON())`)
+	if len(boxes) < 2 {
+		t.Fatalf("%d charts", len(boxes))
 	}
-	npm.Node(t, "testdata/charts.mjs", map[string]any{"url": w.server.URL, "cookie": w.enters("viewer").cookie, "happen": live}, &seen)
-	for _, p := range seen.Problems {
-		t.Error(p)
-	}
-	for name, want := range map[string]string{
-		"pointed": "4 May 11:", "others": "4 May 11:", "keys": "4 May 11:59:45", "dragged": "true", "others zoomed": "true", "after news": "true", "news": "true", "whole": "true", "pressed": "true",
-		"without JavaScript": "picture and table",
-	} {
-		if !strings.HasPrefix(seen.Seen[name], want) {
-			t.Errorf("%s: %q, not %q", name, seen.Seen[name], want)
+	is := func(want bool, what, function string) {
+		t.Helper()
+		if got := browser.Ask[bool](p, function); got != want {
+			t.Errorf("%s: %v", what, got)
 		}
 	}
+	const whole, offered = `#whole`, `() => document.querySelector("#whole").checkVisibility()`
+	is(false, "it offers the whole time, which is what is shown", offered)
+
+	over := boxes[0]
+	p.Point(browser.Spot{X: over.X + over.Width/2, Y: over.Y + 20})
+	for i, said := range browser.Ask[[]string](p, `() => [...document.querySelectorAll(".said")].slice(0, 2).map((e) => e.textContent)`) {
+		if !strings.HasPrefix(said, "4 May 11:") {
+			t.Errorf("pointed at the first, chart %d says %q", i, said)
+		}
+	}
+	p.Point(browser.Spot{X: 5, Y: 5})
+
+	browser.Ask[any](p, `() => document.querySelector(".u-over").focus()`)
+	p.Keys(kb.End + kb.ArrowLeft)
+	if said := browser.Ask[string](p, `() => document.querySelector(".u-over").getAttribute("aria-valuetext")`); !strings.HasPrefix(said, "4 May 11:59:45") {
+		t.Errorf("the keys lead to %q", said)
+	}
+
+	// The picture of a narrower time is another one.
+	pixels := func() []string {
+		return browser.Ask[[]string](p, `() => [...document.querySelectorAll(".plot canvas")].map((c) => c.toDataURL())`)
+	}
+	before := pixels()
+	p.Drag(browser.Spot{X: over.X + over.Width*0.4, Y: over.Y + 40}, browser.Spot{X: over.X + over.Width*0.6, Y: over.Y + 40})
+	p.Until(soon, offered)
+	for i, zoomed := range pixels()[:2] {
+		if zoomed == before[i] {
+			t.Errorf("chart %d shows the whole time still", i)
+		}
+	}
+
+	// Values come: the latest in the caption is another, an opened table and the zoom stay.
+	p.Click("#charts summary")
+	const latest = `document.querySelector("#charts .key b").textContent`
+	was := browser.Ask[string](p, `() => { globalThis.was = document.querySelector(".plot canvas"); return `+latest+`; }`)
+	happen()
+	p.Until(soon, `(was) => `+latest+` !== was`, was)
+	is(true, "the chart is the same", `() => globalThis.was === document.querySelector(".plot canvas")`)
+	is(true, "the zoom and the open table stay", `() => !document.getElementById("whole").hidden && document.querySelector("#charts details").open`)
+
+	const isWhole = `() => document.getElementById("whole").hidden`
+	p.Click(whole)
+	is(true, "the whole time, with the focus in the chart", `() => document.getElementById("whole").hidden && document.activeElement.className === "u-over"`)
+	p.Keys("+")
+	is(false, "+ shows less", isWhole)
+	p.Keys(kb.Escape)
+	is(true, "Escape shows all", isWhole)
+	noProblems(t, p)
+
+	p = w.opens(t, b, eva, browser.Look{Height: 900, Plain: true})
+	p.Goto(w.server.URL + "/services/web")
+	is(true, "the picture without JavaScript", `() => document.querySelector("svg.drawn").checkVisibility()`)
+	p.Click("#charts summary")
+	is(true, "the table without JavaScript", `() => document.querySelector("#charts table").checkVisibility()`)
+	noProblems(t, p)
 }

@@ -376,26 +376,26 @@ func (w *world) people(rw http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(rw).Encode(out)
 }
 
-// browser is somebody with a cookie.
-type browser struct {
+// somebody has a cookie.
+type somebody struct {
 	w      *world
 	cookie string
 	token  string
 }
 
 // enters lets somebody in.
-func (w *world) enters(role string) *browser {
+func (w *world) enters(role string) *somebody {
 	w.t.Helper()
 	return w.entersAs("ada", role)
 }
 
-func (w *world) entersAs(name, role string) *browser {
+func (w *world) entersAs(name, role string) *somebody {
 	w.t.Helper()
 	link, err := w.console.Invite(w.t.Context(), wire.ConsoleAsk{By: name, Role: role})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	b := &browser{w: w}
+	b := &somebody{w: w}
 	resp, _ := b.get(link.Path)
 	for _, c := range resp.Cookies() {
 		b.cookie = c.Name + "=" + c.Value
@@ -407,19 +407,19 @@ func (w *world) entersAs(name, role string) *browser {
 	return b
 }
 
-func (b *browser) get(path string) (*http.Response, string) {
+func (b *somebody) get(path string) (*http.Response, string) {
 	b.w.t.Helper()
 	return b.ask(http.MethodGet, path, "", nil)
 }
 
 // post sends a form as a page of the console does.
-func (b *browser) post(path string, form url.Values) (*http.Response, string) {
+func (b *somebody) post(path string, form url.Values) (*http.Response, string) {
 	b.w.t.Helper()
 	form.Set("token", b.token)
 	return b.ask(http.MethodPost, path, form.Encode(), map[string]string{"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"})
 }
 
-func (b *browser) ask(method, path, body string, headers map[string]string) (*http.Response, string) {
+func (b *somebody) ask(method, path, body string, headers map[string]string) (*http.Response, string) {
 	b.w.t.Helper()
 	r, err := http.NewRequestWithContext(b.w.t.Context(), method, b.w.server.URL+path, strings.NewReader(body))
 	if err != nil {
