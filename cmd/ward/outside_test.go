@@ -4,16 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
-	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/wardhq/ward/internal/prove"
 	"github.com/wardhq/ward/internal/wardtest"
-	"github.com/wardhq/ward/internal/wardtest/need"
-	"github.com/wardhq/ward/internal/wardtest/npm"
 )
 
 // TestAttackStaysOutsideTheConsole: nobody's requests, and those of people who aren't, reach nothing at its host.
@@ -58,47 +54,54 @@ func TestAttackStaysOutsideTheConsole(t *testing.T) {
 // TestTheConsoleBehindTheGateway: at its own host, for who signed in with a passkey and has the role, as long as they have it.
 func TestTheConsoleBehindTheGateway(t *testing.T) {
 	t.Parallel()
-	need.Program(t, "chromium")
 	w := wardtest.Start(t, peopleModel+"watch: {console: {}}\n", nil)
-	ask := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/promote":
-			if code, out := runWard(t, w, "", "users", "set", "ada@example.com", "--role", "ward-admin"); code != 0 {
-				t.Error(out)
-			}
-		case "/demote":
-			if code, out := runWard(t, w, "", "users", "set", "ada@example.com", "--no-role", "ward-admin"); code != 0 {
-				t.Error(out)
-			}
-		case "/attack":
-			w.Get("/call?url=http://orders:8080/admin")
-		}
-	}))
-	defer ask.Close()
-	home := strings.Replace(w.URL, "https://", "https://console.", 1)
-	var s seen
-	npm.Node(t, "testdata/browser/console.mjs", map[string]any{
-		"url": w.URL, "pages": pagesOf(w.URL), "console": home, "mail": filepath.Join(w.Dir, ".ward", "mail"), "ask": ask.URL, "shots": os.Getenv("WARD_SHOTS"),
-	}, &s)
-	if s.Error != "" || len(s.Violations) > 0 {
-		t.Errorf("%s\n%q", s.Error, s.Violations)
-	}
-	for _, want := range []struct{ name, origin, path, text string }{
-		{"nobody", pagesOf(w.URL), "/sign-in", "Harbour Books"},
-		{"without a role", home, "/findings", "this isn't open to you"},
-		{"with a role", home, "/", "ada@example.com · administrator"},
-		{"an attack as it happens", home, "/", "web → orders: refused"},
-		{"cut off", home, "/services/mailer", "The service is in quarantine"},
-		{"let go", home, "/findings", "Lifted"},
-		{"no longer", pagesOf(w.URL), "/sign-in", ""}, // losing a role ends the sessions
-		{"left", pagesOf(w.URL), "/signed-out", ""},
-		{"nobody again", pagesOf(w.URL), "/sign-in", ""},
-	} {
-		origin, path, text := s.step(t, want.name)
-		if origin != want.origin || path != want.path || !strings.Contains(text, want.text) {
-			t.Errorf("%s: %s%s\n%s", want.name, origin, path, text)
+	role := func(option string) {
+		t.Helper()
+		if code, out := runWard(t, w, "", "users", "set", "ada@example.com", option, "ward-admin"); code != 0 {
+			t.Fatal(out)
 		}
 	}
+	home, pages := strings.Replace(w.URL, "https://", "https://console.", 1), pagesOf(w.URL)
+	s := surf(t, w)
+	s.asksFirst()
+	s.Goto(home + "/findings")
+	s.sees("nobody", pages, "/sign-in", "Harbour Books")
+
+	s.signsUp()
+	s.Forget()
+	s.Goto(home + "/findings")
+	s.Follow(passkeyButton)
+	s.arrives(home)
+	s.sees("without a role", home, "/findings", "this isn't open to you")
+
+	role("--role")
+	wardtest.Eventually(t, "the gateway hears of the role", func() bool { return s.Goto(home+"/") == http.StatusOK })
+	s.sees("with a role", home, "/", "ada@example.com · administrator")
+	s.Until(soon, `() => /live|as of/i.test(document.querySelector("#live")?.textContent ?? "")`)
+	w.Get("/call?url=http://orders:8080/admin")
+	s.Until(soon, `() => document.body.textContent.includes("web → orders: refused")`)
+	s.sees("an attack as it happens", home, "/", "web → orders: refused")
+
+	s.Goto(home + "/services/mailer")
+	s.Fill("form[action='/answers/quarantine'] input[name=reason]", "a look")
+	s.Follow("form[action='/answers/quarantine'] button")
+	s.sees("cut off", home, "/services/mailer", "The service is in quarantine")
+	s.Goto(home + "/findings")
+	s.Follow("form[action$='/lift'] button")
+	s.sees("let go", home, "/findings", "Lifted")
+
+	role("--no-role")
+	wardtest.Eventually(t, "the gateway hears that it is gone", func() bool { s.Goto(home + "/"); return strings.HasPrefix(s.At(), pages) })
+	s.sees("no longer", pages, "/sign-in", "") // losing a role ends the sessions
+	role("--role")
+	s.Follow(passkeyButton)
+	s.arrives(home)
+	wardtest.Eventually(t, "the gateway hears of the role again", func() bool { return s.Goto(home+"/audit") == http.StatusOK })
+	s.Follow("form[action='/.ward/sign-out'] button")
+	s.arrives(pages)
+	s.sees("left", pages, "/signed-out", "")
+	s.Goto(home + "/")
+	s.sees("nobody again", pages, "/sign-in", "")
 	for _, kind := range []string{"console.entered", "console.act"} {
 		if code, out := runWard(t, w, "", "audit", "--kind", kind); code != 0 || !strings.Contains(out, "ada@example.com") {
 			t.Errorf("%s: %s", kind, out)

@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/webauthn"
 )
 
@@ -19,4 +20,33 @@ func (p *Page) Authenticator() *Authenticator {
 		HasResidentKey: true, HasUserVerification: true, IsUserVerified: true, AutomaticPresenceSimulation: true,
 	}})
 	return &Authenticator{p: p, id: made.AuthenticatorID}
+}
+
+// Verify says whether the person passes what the device asks of them (a finger, a PIN).
+func (a *Authenticator) Verify(passes bool) {
+	a.p.t.Helper()
+	send(a.p, webauthn.SetUserVerified, webauthn.SetUserVerifiedParams{AuthenticatorID: a.id, IsUserVerified: passes})
+}
+
+// Answer says whether somebody is there to answer.
+func (a *Authenticator) Answer(there bool) {
+	a.p.t.Helper()
+	send(a.p, webauthn.SetAutomaticPresenceSimulation, webauthn.SetAutomaticPresenceSimulationParams{AuthenticatorID: a.id, Enabled: there})
+}
+
+// Passkeys are those that it holds.
+func (a *Authenticator) Passkeys() []*webauthn.Credential {
+	a.p.t.Helper()
+	return send(a.p, webauthn.GetCredentials, webauthn.GetCredentialsParams{AuthenticatorID: a.id}).Credentials
+}
+
+// Replace puts a passkey in the place of the one with its identifier, as a copy of the device would have it.
+func (a *Authenticator) Replace(c *webauthn.Credential) {
+	a.p.t.Helper()
+	send(a.p, webauthn.RemoveCredential, webauthn.RemoveCredentialParams{AuthenticatorID: a.id, CredentialID: c.CredentialID})
+	// webauthn.AddCredential would name kinds of keys that Chromium's authenticator doesn't have.
+	send(a.p, cdp.Command[map[string]any, cdp.Empty]{Method: webauthn.CommandAddCredential}, map[string]any{"authenticatorId": a.id, "credential": map[string]any{
+		"credentialId": c.CredentialID, "isResidentCredential": c.IsResidentCredential, "rpId": c.RpID, "privateKey": c.PrivateKey, "userHandle": c.UserHandle, "signCount": c.SignCount,
+		"backupEligibility": c.BackupEligibility, "backupState": c.BackupState, "userName": c.UserName, "userDisplayName": c.UserDisplayName,
+	}})
 }

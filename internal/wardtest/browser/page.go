@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -29,11 +30,12 @@ type Page struct {
 
 	mu       sync.Mutex // guards what follows
 	problems []string
-	commits  int           // how often another document came
-	at       string        // the document's address
-	document cdp.LoaderID  // the navigation that brought it
-	loaded   cdp.LoaderID  // the one that brought the last complete document
-	status   int           // of the last answer that is a document
+	commits  int          // how often another document came
+	at       string       // the document's address
+	document cdp.LoaderID // the navigation that brought it
+	loaded   cdp.LoaderID // the one that brought the last complete document
+	status   int          // of the last answer that is a document
+	posts    []*Post
 	changed  chan struct{} // closed when any of it changes
 }
 
@@ -58,7 +60,18 @@ func (p *Page) hear(event any) {
 		}
 	case *page.EventJavascriptDialogOpening:
 		p.problems = append(p.problems, "a dialog: "+e.Message)
+	case *network.EventRequestWillBeSent:
+		p.answered(e.RequestID, e.RedirectResponse)
+		if e.Request.Method == http.MethodPost {
+			var body []byte
+			for _, part := range e.Request.PostDataEntries {
+				body = append(body, part.Bytes...)
+			}
+			form, _ := url.ParseQuery(string(body)) // what isn't a form has no fields
+			p.posts = append(p.posts, &Post{id: e.RequestID, Form: form})
+		}
 	case *network.EventResponseReceived:
+		p.answered(e.RequestID, e.Response)
 		if e.Type == network.ResourceTypeDocument {
 			p.status = int(e.Response.Status)
 		}
@@ -76,6 +89,41 @@ func (p *Page) hear(event any) {
 	}
 	close(p.changed)
 	p.changed = make(chan struct{})
+}
+
+// answered notes the status of a post. The caller holds the lock.
+func (p *Page) answered(id network.RequestID, with *network.Response) {
+	for _, x := range p.posts {
+		if x.id == id && with != nil && x.Status == 0 {
+			x.Status = int(with.Status)
+		}
+	}
+}
+
+// Post is a form that the page sent.
+type Post struct {
+	id     network.RequestID
+	Form   url.Values
+	Status int // of the answer, a redirect's too
+}
+
+// Posts returns what the page has sent and got an answer to since the last call.
+func (p *Page) Posts() (out []Post) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, x := range p.posts {
+		if x.Status != 0 {
+			out = append(out, *x)
+		}
+	}
+	p.posts = nil
+	return out
+}
+
+// Always runs a script in each document that comes, before the document's own.
+func (p *Page) Always(script string) {
+	p.t.Helper()
+	send(p, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
 }
 
 // Close closes the page and its context; the end of the test does it at the latest.
