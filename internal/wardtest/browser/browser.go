@@ -104,7 +104,7 @@ func running(group int) (ids []string) {
 // Open opens an empty page for somebody new: in a context of its own, with that look. What fails there fails t, which ends before the browser does.
 func (b *Browser) Open(t testing.TB, look Look) *Page {
 	t.Helper()
-	p := &Page{t: t, changed: make(chan struct{})}
+	p := &Page{t: t, answering: &b.pages, changed: make(chan struct{})}
 	p.ctx, p.leave = chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(p.hear))
 	if err := chromedp.Do(p.ctx); err != nil { // without a limit: the page lives as long as this context
 		t.Fatalf("open a page: %v", err)

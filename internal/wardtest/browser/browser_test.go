@@ -132,6 +132,36 @@ func TestLooks(t *testing.T) {
 	}
 }
 
+// TestTheNetwork: what was sent is known with its answer, what is to be refused stays away, frames can be asked, and a script can come before the page's own.
+func TestTheNetwork(t *testing.T) {
+	t.Parallel()
+	home := site(t, `<!doctype html><title>x</title><iframe src=/framed></iframe><a href=/other?name=refused>away</a><form method=post action=/sent><input name=name value=posted><button>send</button></form>
+<script>document.title = typeof first</script>`, "")
+	p := Start(t).Open(t, Look{})
+	p.Always(`globalThis.first = 1`)
+	p.Refuse("*name=refused")
+	p.Goto(home)
+	if got := Ask[string](p, `() => document.title`); got != "number" {
+		t.Errorf("first is %s", got)
+	}
+	if got := AskFrames[string](p, `() => location.pathname`); len(got) != 1 || got[0] != "/framed" {
+		t.Errorf("frames %q", got)
+	}
+	p.Click("a")
+	p.Until(patience, `() => document.querySelector("a:focus")`)
+	if p.At() != home+"/" {
+		t.Errorf("at %s", p.At())
+	}
+	p.Follow("button")
+	posts := p.Posts()
+	if len(posts) != 1 || posts[0].Form.Get("name") != "posted" || posts[0].Status != http.StatusTeapot {
+		t.Errorf("sent %+v", posts)
+	}
+	if again := p.Posts(); len(again) != 0 {
+		t.Errorf("again %+v", again)
+	}
+}
+
 // TestNothingIsLeft: of the browser there is neither a process nor a file after the test, however hard it was at work.
 func TestNothingIsLeft(t *testing.T) {
 	t.Parallel()

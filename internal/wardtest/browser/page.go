@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
@@ -27,6 +28,8 @@ type Page struct {
 	t     testing.TB
 	ctx   context.Context // chromedp's, which says which page; it ends with the test, or when the page is closed
 	leave func()
+
+	answering *sync.WaitGroup // who answers the browser's questions
 
 	mu       sync.Mutex // guards what follows
 	problems []string
@@ -124,6 +127,32 @@ func (p *Page) Posts() (out []Post) {
 func (p *Page) Always(script string) {
 	p.t.Helper()
 	send(p, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+}
+
+// Refuse has the network answer whatever fits a pattern (* and ?) with 204, so that who goes there stays where they are. It goes on until the page is
+// closed.
+func (p *Page) Refuse(pattern string) {
+	p.t.Helper()
+	asked := chromedp.Events(p.ctx, fetch.RequestPaused)
+	p.answering.Go(func() {
+		for e, err := range asked {
+			if err != nil {
+				return
+			}
+			_, _ = chromedp.Call(p.ctx, fetch.FulfillRequest, fetch.FulfillRequestParams{RequestID: e.RequestID, ResponseCode: http.StatusNoContent}) // who still waits will say so
+		}
+	})
+	send(p, fetch.Enable, fetch.EnableParams{Patterns: []*fetch.RequestPattern{{URLPattern: pattern}}})
+}
+
+// AskFrames calls a JavaScript function in each frame that the document itself holds, in their order.
+func AskFrames[T any](p *Page, function string) (out []T) {
+	p.t.Helper()
+	for _, f := range send(p, page.GetFrameTree, cdp.Empty{}).FrameTree.ChildFrames {
+		world := send(p, page.CreateIsolatedWorld, page.CreateIsolatedWorldParams{FrameID: f.Frame.ID, WorldName: "ask"}).ExecutionContextID
+		out = append(out, run(p, "ask a frame "+function, chromedp.Evaluate[T]("("+function+")()", func(e *runtime.EvaluateParams) { e.ContextID = world })))
+	}
+	return out
 }
 
 // Close closes the page and its context; the end of the test does it at the latest.

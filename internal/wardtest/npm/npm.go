@@ -1,4 +1,4 @@
-// Package npm lets tests run what others published on npm: browsers' drivers, foreign clients.
+// Package npm lets tests use what others published on npm: axe-core, foreign clients.
 //
 // Guarantee: exactly the packages of the committed package-lock.json, checked against its hashes,
 // installed once per machine and user below the cache folder, and never their install scripts.

@@ -18,7 +18,7 @@ func TestInstallsOnceForAll(t *testing.T) {
 	if found[0] == "" || found[0] != found[1] {
 		t.Fatalf("two folders: %q", found)
 	}
-	for _, name := range []string{"playwright-core", "axe-core"} {
+	for _, name := range []string{"uplot", "axe-core"} {
 		if _, err := os.Stat(filepath.Join(found[0], name, "package.json")); err != nil {
 			t.Error(err)
 		}

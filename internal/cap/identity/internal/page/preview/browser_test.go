@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,8 +19,7 @@ import (
 	"github.com/wardhq/ward/internal/base/secret"
 	"github.com/wardhq/ward/internal/cap/identity/internal/page"
 	"github.com/wardhq/ward/internal/cap/identity/internal/pow"
-	"github.com/wardhq/ward/internal/wardtest/need"
-	"github.com/wardhq/ward/internal/wardtest/npm"
+	"github.com/wardhq/ward/internal/wardtest/browser"
 )
 
 // onLocalhost is a server's address by the name that WebAuthn takes for a secure domain.
@@ -41,61 +41,116 @@ func newPages(t *testing.T, color string) *page.Pages {
 // for screenshots.
 func TestPagesInABrowser(t *testing.T) {
 	t.Parallel()
-	chromium := need.Program(t, "chromium")
-	both := []string{"light", "dark"}
-	var all, few []string
+	b := browser.Start(t)
+	var all []string
 	for _, s := range Samples() {
 		all = append(all, s.Name)
 	}
-	few = []string{"sign-in", "account-new", "factors", "activity", "delete"}
+	few := []string{"sign-in", "account-new", "factors", "activity", "delete"}
 	for _, c := range []struct {
 		name, color, language string
-		schemes, pages        []string
+		dark                  []bool
+		pages                 []string
 	}{
-		{"English", "", "en", both, all},
-		{"German", "", "de", both[1:], all}, // another length of texts; colours were seen above
-		{"yellow brand", "#ffe14d", "en", both, few},
-		{"black brand", "#000000", "en", both, few},
-		{"white brand", "#ffffff", "en", both, few},
+		{"English", "", "en", []bool{false, true}, all},
+		{"German", "", "de", []bool{true}, all}, // another length of texts; colours were seen above
+		{"yellow brand", "#ffe14d", "en", []bool{false, true}, few},
+		{"black brand", "#000000", "en", []bool{false, true}, few},
+		{"white brand", "#ffffff", "en", []bool{false, true}, few},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			server := httptest.NewServer(Handler(newPages(t, c.color)))
 			defer server.Close()
-			var answer struct {
-				States int
-				Faults []string
+			x := newInspector(t, b, onLocalhost(server), c.language)
+			defer x.page.Close()
+			if c.color == "" {
+				x.shots = os.Getenv("WARD_SHOTS")
 			}
-			shots := os.Getenv("WARD_SHOTS")
-			if c.color != "" {
-				shots = ""
+			for _, name := range c.pages {
+				for _, fault := range x.inspect(name, c.dark) {
+					t.Error(fault)
+				}
 			}
-			npm.Node(t, "testdata/pages.mjs", map[string]any{
-				"chromium": chromium, "base": onLocalhost(server), "names": c.pages, "languages": []string{c.language}, "schemes": c.schemes, "shots": shots,
-			}, &answer)
-			for _, f := range answer.Faults {
-				t.Error(f)
-			}
-			if want := 2 * len(c.pages) * len(c.schemes); answer.States != want {
-				t.Errorf("looked at %d states of pages, want %d", answer.States, want)
+			if want := 2 * len(c.pages) * len(c.dark); x.states != want {
+				t.Errorf("looked at %d states of pages, want %d", x.states, want)
 			}
 		})
 	}
 }
 
+// inspector looks at pages in a language.
+type inspector struct {
+	page                  *browser.Page
+	base, language, shots string
+	states                int // how many looks it had
+}
+
+func newInspector(t *testing.T, b *browser.Browser, base, language string) *inspector {
+	t.Helper()
+	p := b.Open(t, browser.Look{Language: language, Still: true})
+	p.Always(`globalThis.violations = []; document.addEventListener("securitypolicyviolation", (e) => violations.push(e.violatedDirective + " " + e.blockedURI + " " + e.sample))`)
+	p.Refuse("https://*") // pages that lead on by themselves stay to be looked at
+	return &inspector{page: p, base: base, language: language}
+}
+
+// small says what doesn't fit in the window's width, and what is too low for a finger.
+const small = `() => {
+	const out = [], e = document.scrollingElement;
+	if (e.scrollWidth > e.clientWidth) out.push("scrolls sideways: " + e.scrollWidth + " > " + e.clientWidth);
+	for (const c of document.querySelectorAll("a, button, input")) {
+		const box = c.getBoundingClientRect();
+		if (c.checkVisibility() && c.type !== "hidden" && !c.closest("p:not(.more), .problems") && !c.matches(".skip") && box.height < 43.5) out.push("target " + c.outerHTML.slice(0, 80) + " is " + box.height + " px high");
+	}
+	return out;
+}`
+
+// inspect returns what is wrong with a page.
+func (x *inspector) inspect(name string, schemes []bool) (faults []string) {
+	at, p := x.base+"/preview/"+name, x.page
+	found := func(look string, what []string) {
+		for _, w := range what {
+			faults = append(faults, fmt.Sprintf("%s %s %s: %s", name, x.language, look, w))
+		}
+	}
+	p.Goto(at)
+	for _, size := range []struct {
+		name          string
+		width, height int64
+	}{{"phone", 390, 844}, {"desktop", 1280, 800}} {
+		for i, dark := range schemes {
+			p.Wear(browser.Look{Width: size.width, Height: size.height, Dark: dark, Still: true, Language: x.language})
+			x.states++
+			if i == 0 {
+				found(size.name, browser.Ask[[]string](p, small))
+			}
+			look := size.name + map[bool]string{false: "-light", true: "-dark"}[dark]
+			found(look+": axe", p.Axe())
+			if x.shots != "" {
+				p.Shoot(filepath.Join(x.shots, name+"-"+x.language+"-"+look+".png"))
+			}
+		}
+	}
+	found("CSP", browser.Ask[[]string](p, `() => violations`))
+	for _, w := range p.Problems() {
+		// That a page's own status is an error is what was asked for.
+		if !strings.HasPrefix(w, "Failed to load resource: the server responded") || !strings.HasSuffix(w, " "+at) {
+			found("console", []string{w})
+		}
+	}
+	return faults
+}
+
 // TestTheBrowserTestFindsFaults shows a page with every fault that TestPagesInABrowser looks for.
 func TestTheBrowserTestFindsFaults(t *testing.T) {
 	t.Parallel()
-	chromium := need.Program(t, "chromium")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Security-Policy", "script-src 'self'")
 		fmt.Fprint(w, `<!doctype html><title>x</title><script>1</script><p style="color:#aaa">pale</p><button>low</button><div style="width:3000px">wide</div>`)
 	}))
 	defer server.Close()
-	var answer struct{ Faults []string }
-	npm.Node(t, "testdata/pages.mjs", map[string]any{"chromium": chromium, "base": server.URL, "names": []string{"bad"}, "languages": []string{"en"}, "schemes": []string{"light"}}, &answer)
-	found := strings.Join(answer.Faults, "\n")
-	for _, want := range []string{"CSP: script-src", "axe color-contrast", "axe html-has-lang", "scrolls sideways", "target <button>"} {
+	found := strings.Join(newInspector(t, browser.Start(t), server.URL, "en").inspect("bad", []bool{false}), "\n")
+	for _, want := range []string{"CSP: script-src", "axe: color-contrast", "axe: html-has-lang", "scrolls sideways", "target <button>", "console: Executing inline script"} {
 		if !strings.Contains(found, want) {
 			t.Errorf("didn't find %q in:\n%s", want, found)
 		}
@@ -138,7 +193,6 @@ func flows(p *page.Pages, other, work string) http.Handler {
 
 func TestFlowsInABrowser(t *testing.T) {
 	t.Parallel()
-	chromium := need.Program(t, "chromium")
 	var base string
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
@@ -164,49 +218,140 @@ func TestFlowsInABrowser(t *testing.T) {
 	defer server.Close()
 	base = onLocalhost(server)
 
-	type post = map[string][]string
-	var found struct {
-		Created, Asserted, Conditional, PlainPost post
-		Worked                                    post
-		Refused, PlainReason, Focus, Language     string
-		PlainButton, Closed, Open, Continue       bool
-		Framed, Frames                            bool
-		Injected                                  struct{ Sink, Style string }
-	}
-	npm.Node(t, "testdata/flows.mjs", map[string]any{"chromium": chromium, "base": base, "other": other.URL}, &found)
+	b := browser.Start(t)
+	t.Run("passkeys", func(t *testing.T) { passkeys(t, b.Open(t, browser.Look{}), base) })
+	t.Run("the proof of work is done by the time that the form is sent", func(t *testing.T) {
+		at := b.Open(t, browser.Look{})
+		at.Goto(base + "/register")
+		at.Fill(called(at, "input", "Name"), "Ada")
+		at.Fill(called(at, "input", "E-mail address"), "ada@example.com")
+		at.Fill(called(at, "input", "Password"), "four words are enough")
+		form := posted(at, called(at, "button", "Create account"))
+		if _, err := pow.Verify(key, "register", strings.Join(form["work"], ""), moment.Add(-time.Minute)); err != nil {
+			t.Errorf("%v in %v", err, form)
+		}
+	})
+	t.Run("without JavaScript", func(t *testing.T) { withoutJavaScript(t, b.Open(t, browser.Look{Plain: true}), base) })
+	t.Run("a language chosen stays chosen", func(t *testing.T) {
+		at := b.Open(t, browser.Look{Language: "en"})
+		at.Goto(base + "/preview/totp")
+		at.Follow(called(at, "a", "Deutsch"))
+		at.Goto(base + "/preview/password")
+		if got := browser.Ask[string](at, `() => document.documentElement.lang`); got != "de" {
+			t.Errorf("the language is %q", got)
+		}
+	})
+	// A redirect to another origin is followed only when the view names it.
+	t.Run("where a form may end", func(t *testing.T) {
+		at := b.Open(t, browser.Look{})
+		at.Always(`globalThis.violated = false; document.addEventListener("securitypolicyviolation", (e) => { violated ||= e.violatedDirective === "form-action"; })`)
+		for _, way := range []string{"open", "continue"} {
+			at.Goto(base + "/" + way)
+			if way == "open" {
+				at.Click(called(at, "button", "Yes, confirm it"))
+			}
+			at.Until(15*time.Second, `(other) => location.href.startsWith(other + "/arrived")`, other.URL)
+		}
+		at.Goto(base + "/closed")
+		at.Problems()
+		at.Click(called(at, "button", "Yes, confirm it"))
+		at.Until(15*time.Second, `() => violated`) // and so it stays
+		if !strings.HasPrefix(at.At(), base) {
+			t.Errorf("led to %s", at.At())
+		}
+	})
+	t.Run("nobody may frame a page", func(t *testing.T) {
+		at := b.Open(t, browser.Look{})
+		at.Goto(onLocalhost(other) + "/frame") // of the same site, so of the same process, but of another origin
+		got := browser.AskFrames[string](at, `() => document.querySelectorAll("form").length + " forms, " + document.querySelectorAll("pre").length + " pre"`)
+		if diff := cmp.Diff([]string{"0 forms, 0 pre", "0 forms, 1 pre"}, got); diff != "" { // a page without our headers can be framed
+			t.Error(diff)
+		}
+	})
+	t.Run("script that got into a page all the same doesn't run", func(t *testing.T) {
+		at := b.Open(t, browser.Look{})
+		at.Goto(base + "/preview/totp")
+		got := browser.Ask[struct{ Sink, Style string }](at, `() => {
+			let sink = "ran";
+			try {
+				document.body.innerHTML = "<img src=x>";
+			} catch {
+				sink = "refused";
+			}
+			const inline = document.createElement("button");
+			document.body.append(inline);
+			inline.setAttribute("style", "color: rgb(1, 2, 3)");
+			return { sink, style: getComputedStyle(inline).color };
+		}`)
+		if got.Sink != "refused" || got.Style == "rgb(1, 2, 3)" {
+			t.Errorf("%+v", got)
+		}
+	})
+}
 
-	checkCredential(t, found.Created, "webauthn.create", base, "attestationObject")
-	checkCredential(t, found.Asserted, "webauthn.get", base, "authenticatorData", "signature", "userHandle")
-	checkCredential(t, found.Conditional, "webauthn.get", base, "authenticatorData", "signature", "userHandle")
-	if _, err := pow.Verify(key, "register", strings.Join(found.Worked["work"], ""), moment.Add(-time.Minute)); err != nil {
-		t.Errorf("the proof of work: %v in %v", err, found.Worked)
+// called waits for the only element with that label or text, and returns a selector for it.
+func called(p *browser.Page, selector, name string) string {
+	const find = `(selector, name) => {
+		const found = [...document.querySelectorAll(selector)].filter((e) => (e.labels?.[0] && selector === "input" ? e.labels[0] : e).innerText.trim().split("\n")[0] === name);
+		if (found.length !== 1) return "";
+		let path = "";
+		for (let e = found[0]; e !== document.documentElement; e = e.parentElement) path = " > :nth-child(" + ([...e.parentElement.children].indexOf(e) + 1) + ")" + path;
+		return ":root" + path;
+	}`
+	p.Until(15*time.Second, find, selector, name)
+	return browser.Ask[string](p, find, selector, name)
+}
+
+// posted clicks, where that is needed, and returns what was sent.
+func posted(p *browser.Page, click string) (form map[string][]string) {
+	if click != "" {
+		p.Click(click)
 	}
-	if diff := cmp.Diff([]string{"Firefox on Linux"}, found.Created["label"]); diff != "" {
+	const told = `document.querySelector("pre")?.textContent`
+	p.Until(15*time.Second, `() => location.pathname === "/posted" && `+told)
+	return browser.Ask[map[string][]string](p, `() => JSON.parse(`+told+`)`)
+}
+
+func passkeys(t *testing.T, p *browser.Page, base string) {
+	t.Helper()
+	device := p.Authenticator()
+	p.Goto(base + "/preview/add-passkey")
+	created := posted(p, called(p, "button", "Make a passkey"))
+	checkCredential(t, created, "webauthn.create", base, "attestationObject")
+	if diff := cmp.Diff([]string{"Firefox on Linux"}, created["label"]); diff != "" {
 		t.Errorf("the passkey's name: %s", diff)
 	}
-	if !strings.Contains(found.Refused, "wasn’t used") {
-		t.Errorf("a passkey without user verification: %q", found.Refused)
+	p.Goto(base + "/preview/second-passkey")
+	checkCredential(t, posted(p, called(p, "button", "Use a passkey")), "webauthn.get", base, "authenticatorData", "signature", "userHandle")
+	p.Goto(base + "/preview/sign-in") // conditional UI: the authenticator answers without a click
+	checkCredential(t, posted(p, ""), "webauthn.get", base, "authenticatorData", "signature", "userHandle")
+
+	device.Verify(false)
+	p.Goto(base + "/preview/second-passkey")
+	p.Click(called(p, "button", "Use a passkey"))
+	p.Until(15*time.Second, `() => document.querySelector("[data-status]:not(:empty)")`)
+	if got := browser.Ask[string](p, `() => document.querySelector("[data-status]").textContent`); !strings.Contains(got, "wasn’t used") {
+		t.Errorf("a passkey without user verification: %q", got)
 	}
-	if found.PlainButton || !strings.Contains(found.PlainReason, "JavaScript") {
-		t.Errorf("without JavaScript: button %v, reason %q", found.PlainButton, found.PlainReason)
+}
+
+// withoutJavaScript: forms work, passkeys say why not, and the summary of problems has the focus.
+func withoutJavaScript(t *testing.T, p *browser.Page, base string) {
+	t.Helper()
+	p.Goto(base + "/preview/sign-in")
+	if browser.Ask[bool](p, `() => document.querySelector("[data-start]").checkVisibility()`) {
+		t.Error("there is a button for passkeys")
 	}
-	if diff := cmp.Diff(post{"csrf": {"sample"}, "identifier": {"ada@example.com"}, "origin": {base}}, found.PlainPost); diff != "" {
-		t.Errorf("posted without JavaScript: %s", diff)
+	if got := browser.Ask[string](p, `() => document.querySelector("noscript").innerText`); !strings.Contains(got, "JavaScript") {
+		t.Errorf("the reason is %q", got)
 	}
-	if found.Focus != "problems" {
-		t.Errorf("the focus is on %q", found.Focus)
+	p.Fill(called(p, "input", "E-mail address"), "ada@example.com")
+	if diff := cmp.Diff(map[string][]string{"csrf": {"sample"}, "identifier": {"ada@example.com"}, "origin": {base}}, posted(p, called(p, "button", "Continue"))); diff != "" {
+		t.Error(diff)
 	}
-	if found.Language != "de" {
-		t.Errorf("the language chosen before is %q", found.Language)
-	}
-	if found.Closed || !found.Open || !found.Continue {
-		t.Errorf("redirects to another origin: not named %v, named %v, by Continue %v", found.Closed, found.Open, found.Continue)
-	}
-	if found.Framed || !found.Frames {
-		t.Errorf("framed: our page %v, a page without our headers %v", found.Framed, found.Frames)
-	}
-	if found.Injected.Sink != "refused" || found.Injected.Style == "rgb(1, 2, 3)" {
-		t.Errorf("injected markup: %+v", found.Injected)
+	p.Goto(base + "/preview/totp-wrong")
+	if got := browser.Ask[string](p, `() => document.activeElement.className`); got != "problems" {
+		t.Errorf("the focus is on %q", got)
 	}
 }
 
