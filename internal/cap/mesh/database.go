@@ -81,7 +81,7 @@ func (res *resolved) databasesOf(l *link) []*database {
 // serveDatabase logs in for a service, and then carries bytes. It ends under.
 func (m *Mesh) serveDatabase(ctx context.Context, c net.Conn, l *link, here []*database, under *call) {
 	if !m.joinDatabase(ctx, c, l, here, under) {
-		m.over(under, under.under.series.failed)
+		m.over(under, under.to.failed)
 		c.Close()
 	}
 }
@@ -104,7 +104,7 @@ func (m *Mesh) joinDatabase(ctx context.Context, c net.Conn, l *link, here []*da
 	}
 	if start.Cancel != nil {
 		m.cancelQuery(ctx, l, here[0], start.Cancel)
-		m.over(under, under.series)
+		m.over(under, under.to.allowed)
 		c.Close()
 		return true
 	}

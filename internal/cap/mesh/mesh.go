@@ -104,8 +104,8 @@ type state struct {
 	ids       map[string]string // service → SPIFFE ID
 	externals map[string]*external
 	databases map[databaseKey][]*database
-	hits      []atomic.Int64      // by rule
-	allowed   []*telemetry.Series // by rule
+	hits      []atomic.Int64 // by rule
+	series    []verdicts     // by rule
 }
 
 type poolKey struct {
@@ -151,7 +151,7 @@ func (m *Mesh) SetPlan(p *plan.Plan, today string) error {
 	if err != nil {
 		return fmt.Errorf("compile plan: %w", err)
 	}
-	s := &state{plan: p, set: set, ids: map[string]string{}, externals: map[string]*external{}, hits: make([]atomic.Int64, len(p.Rules)), allowed: newSeries(m.config.Meter, p)}
+	s := &state{plan: p, set: set, ids: map[string]string{}, externals: map[string]*external{}, hits: make([]atomic.Int64, len(p.Rules)), series: newSeries(m.config.Meter, p)}
 	for i := range p.Services {
 		s.ids[string(p.Services[i].Name)] = p.Services[i].ID
 	}

@@ -11,28 +11,39 @@ import (
 // call is what the mesh remembers of a request until it ends. Calls are used again.
 type call struct {
 	telemetry.Call
-	visit  *visit
-	under  *resolved // the plan that decided
-	series *telemetry.Series
-	set    [maxSet]proxy.Header
+	visit *visit
+	to    *verdicts // of the rule that let it pass, under the plan that decided
+	set   [maxSet]proxy.Header
 }
 
 // maxSet is room for the fields that a request without a user gets.
 const maxSet = 4
 
+// verdicts are the series of what one rule lets pass, by what became of it.
+type verdicts struct{ allowed, limited, failed *telemetry.Series }
+
 // series are those of a link under one plan.
 type series struct {
-	allowed []*telemetry.Series // by rule
-	// What no rule names, or what didn't come to be.
-	undeclared, denied, limited, failed *telemetry.Series
+	rules      []verdicts // by rule of the plan
+	undeclared verdicts   // of what is learnt: no rule names it yet
+	denied     *telemetry.Series
+}
+
+// newVerdicts finds the series of a route; l.Verdict isn't looked at.
+func newVerdicts(m *telemetry.Meter, l telemetry.Label) verdicts {
+	of := func(v telemetry.Verdict) *telemetry.Series {
+		l.Verdict = v
+		return m.Series(l)
+	}
+	return verdicts{of(telemetry.Allowed), of(telemetry.Limited), of(telemetry.Failed)}
 }
 
 // newSeries finds the series of a plan's rules.
-func newSeries(m *telemetry.Meter, p *plan.Plan) []*telemetry.Series {
-	out := make([]*telemetry.Series, len(p.Rules))
+func newSeries(m *telemetry.Meter, p *plan.Plan) []verdicts {
+	out := make([]verdicts, len(p.Rules))
 	for i := range p.Rules {
 		r := &p.Rules[i]
-		out[i] = m.Series(telemetry.Label{Caller: r.Caller, Target: r.Target, Route: r.Grant.String(), Verdict: telemetry.Allowed})
+		out[i] = newVerdicts(m, telemetry.Label{Caller: r.Caller, Target: r.Target, Route: r.Grant.String()})
 		m.Series(telemetry.Label{Caller: r.Caller, Target: r.Target, Route: telemetry.Undeclared}) // refusals show from the start
 	}
 	return out
@@ -45,25 +56,23 @@ func (m *Mesh) seriesOf(s *state, l *link) series {
 		}
 		return ""
 	}
-	of := func(v telemetry.Verdict) *telemetry.Series {
-		return m.config.Meter.Series(telemetry.Label{Caller: name(l.caller), Target: name(l.target), Route: telemetry.Undeclared, Verdict: v})
-	}
-	return series{s.allowed, of(telemetry.Allowed), of(telemetry.Denied), of(telemetry.Limited), of(telemetry.Failed)}
+	label := telemetry.Label{Caller: name(l.caller), Target: name(l.target), Route: telemetry.Undeclared}
+	return series{s.series, newVerdicts(m.config.Meter, label), m.config.Meter.Series(label)}
 }
 
-// rule is the series of what a rule allowed; -1 is none: it was learnt.
-func (s *series) rule(i int32) *telemetry.Series {
-	if i < 0 || int(i) >= len(s.allowed) {
-		return s.undeclared
+// rule are the series of what a rule lets pass; -1 is none: it was learnt.
+func (s *series) rule(i int32) *verdicts {
+	if i < 0 || int(i) >= len(s.rules) {
+		return &s.undeclared
 	}
-	return s.allowed[i]
+	return &s.rules[i]
 }
 
 // begin takes a call for a request that is let pass. What it returns is the traceparent to send on.
 func (m *Mesh) begin(res *resolved, rule int32, parent string, n int) (*call, string) {
 	c := m.calls.Get().(*call)
-	c.visit, c.under, c.series = nil, res, res.series.rule(rule)
-	return c, c.Begin(c.series, parent, n)
+	c.visit, c.to = nil, res.series.rule(rule)
+	return c, c.Begin(c.to.allowed, parent, n)
 }
 
 // end counts a request that was let pass.
@@ -71,22 +80,22 @@ func (m *Mesh) end(c *call, r *proxy.Record) {
 	if c.visit != nil {
 		c.visit.leave()
 	}
-	s := c.series
+	s := c.to.allowed
 	switch {
 	case errors.Is(r.Err, proxy.ErrBusy):
-		s = c.under.series.limited
+		s = c.to.limited
 	case errors.Is(r.Err, proxy.ErrDial), errors.Is(r.Err, proxy.ErrClosed), !r.Verdict.Allow:
-		s = c.under.series.failed
+		s = c.to.failed
 	}
 	c.End(m.config.Meter, s, ended(r))
-	c.under = nil
+	c.to = nil
 	m.calls.Put(c)
 }
 
 // over counts what was let pass and has no record of the engine's.
 func (m *Mesh) over(c *call, s *telemetry.Series) {
 	c.End(m.config.Meter, s, telemetry.Ended{Start: m.config.Clock.Now()})
-	c.under = nil
+	c.to = nil
 	m.calls.Put(c)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
+	"github.com/wardhq/ward/internal/proxy"
 	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/txn"
 	"github.com/wardhq/ward/internal/wardtest"
@@ -33,6 +34,30 @@ func TestInventedTargetsMakeNoSeries(t *testing.T) {
 		t.Errorf("%d series, %d pools", n, len(m.pools))
 	}
 	m.Shutdown(context.Background())
+}
+
+// TestWhatComesOfACallStaysUnderItsRule: what a limit refused, and what failed, isn't undeclared.
+func TestWhatComesOfACallStaysUnderItsRule(t *testing.T) {
+	c := newChain(t)
+	res := c.mesh.resolve(&link{caller: "web", target: "orders", port: 8080, protocol: model.HTTP, via: "listener"})
+	for rule, want := range map[int32]string{0: res.state.plan.Rules[0].Grant.String(), -1: telemetry.Undeclared} {
+		for err, verdict := range map[error]telemetry.Verdict{nil: telemetry.Allowed, proxy.ErrBusy: telemetry.Limited, proxy.ErrDial: telemetry.Failed, proxy.ErrClosed: telemetry.Failed} {
+			under, _ := c.mesh.begin(res, rule, "", 0)
+			c.mesh.end(under, &proxy.Record{Err: err, Verdict: &proxy.Verdict{Allow: true}})
+			var got telemetry.Label
+			c.mesh.config.Meter.Ring.Drain(1, func(r *telemetry.Record) { got = c.mesh.config.Meter.Label(r.Series) })
+			if got.Route != want || got.Verdict != verdict {
+				t.Errorf("rule %d, %v: %+v", rule, err, got)
+			}
+		}
+	}
+	r := &proxy.Record{Verdict: &proxy.Verdict{Allow: true}}
+	if n := testing.AllocsPerRun(1000, func() {
+		under, _ := c.mesh.begin(res, 0, trace, 1)
+		c.mesh.end(under, r)
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
 }
 
 // Whose user a call is may follow from its trace: a service that has seen one, and is in no user's request, would have others act for that

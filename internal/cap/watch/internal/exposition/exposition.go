@@ -156,8 +156,7 @@ func (p *page) requests(all []telemetry.Snapshot) {
 			samples := slices.Clone(all[i].Samples)
 			slices.SortFunc(samples, func(a, b telemetry.Sample) int { return compare(&a.Label, &b.Label) })
 			for j := range samples {
-				x := &samples[j]
-				f(x, []string{"source", all[i].Source, "caller", x.Caller, "target", x.Target, "route", x.Route, "verdict", x.Verdict.String()})
+				f(&samples[j], labelsOf(all[i].Source, &samples[j].Label))
 			}
 		}
 	}
@@ -169,6 +168,11 @@ func (p *page) requests(all []telemetry.Snapshot) {
 			}
 		}
 	})
+	for i := range all {
+		for _, l := range Unfailed(all[i].Samples) {
+			p.sample("ward_requests_total", append(labelsOf(all[i].Source, &l), "class", ClassName(5)), "0")
+		}
+	}
 	p.family("ward_request_bytes_total", "counter", "bytes", "Bytes of request bodies.")
 	each(func(x *telemetry.Sample, labels []string) {
 		p.sample("ward_request_bytes_total", labels, strconv.FormatUint(x.In, 10))
@@ -189,9 +193,39 @@ func (p *page) requests(all []telemetry.Snapshot) {
 	}
 }
 
-// ShowsClass tells whether a class of answers is shown: those that there were, and refusals from 0 on (see telemetry.Meter.Read).
+func labelsOf(source string, l *telemetry.Label) []string {
+	return []string{"source", source, "caller", l.Caller, "target", l.Target, "route", l.Route, "verdict", l.Verdict.String()}
+}
+
+// Unfailed are the labels of failures that didn't happen yet, where something was let pass: of a series that begins with its first failures, a
+// rate shows none of them.
+func Unfailed(samples []telemetry.Sample) []telemetry.Label {
+	failed := map[telemetry.Label]bool{}
+	for i := range samples {
+		failed[samples[i].Label] = samples[i].Verdict == telemetry.Failed
+	}
+	var out []telemetry.Label
+	for i := range samples {
+		if l := samples[i].Label; l.Verdict == telemetry.Allowed {
+			if l.Verdict = telemetry.Failed; !failed[l] {
+				out = append(out, l)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b telemetry.Label) int { return compare(&a, &b) })
+	return out
+}
+
+// ShowsClass tells whether a class of answers is shown: those that there were, and from 0 on those of refusals (see telemetry.Meter.Read) and of
+// failures.
 func ShowsClass(x *telemetry.Sample, class int) bool {
-	return x.Classes[class] > 0 || x.Verdict == telemetry.Denied && class == 4
+	switch x.Verdict {
+	case telemetry.Denied:
+		return x.Classes[class] > 0 || class == 4
+	case telemetry.Allowed, telemetry.Failed:
+		return x.Classes[class] > 0 || class == 5
+	}
+	return x.Classes[class] > 0
 }
 
 // ShowsBound tells whether the bound of a bucket of telemetry is shown: each doubling, below a millisecond every other.

@@ -28,6 +28,8 @@ func state() *State {
 		allowed.Count(200, 10, 2000, time.Duration(i)*100*time.Microsecond)
 	}
 	allowed.Count(502, 0, 0, time.Hour)
+	m.Series(telemetry.Label{Caller: "orders", Target: "db", Route: "tcp", Verdict: telemetry.Allowed}).Count(200, 0, 0, 0)
+	m.Series(telemetry.Label{Caller: "orders", Target: "db", Route: "tcp", Verdict: telemetry.Failed}).Count(502, 0, 0, 0)
 	m.Series(telemetry.Label{Caller: "OUT", Target: "", Route: "x\"\\\n# HELP y", Verdict: telemetry.Denied}).Count(0, 0, 0, 0)
 	return &State{
 		Version: "1.0", Snapshots: []telemetry.Snapshot{m.Read("agent", time.Unix(1_000_010, 0)), {Source: "gateway", Lost: 7}}, Events: 12,
@@ -50,6 +52,9 @@ func TestBothForms(t *testing.T) {
 	for _, line := range []string{
 		`ward_requests_total{source="agent",caller="web",target="catalog",route="GET /books/{id}",verdict="allow",class="2xx"} 1000`,
 		`ward_requests_total{source="agent",caller="OUT",target="",route="x\"\\\n# HELP y",verdict="deny",class="none"} 1`,
+		`ward_requests_total{source="agent",caller="web",target="catalog",route="GET /books/{id}",verdict="fail",class="5xx"} 0`,
+		`ward_requests_total{source="agent",caller="orders",target="db",route="tcp",verdict="allow",class="5xx"} 0`,
+		`ward_requests_total{source="agent",caller="orders",target="db",route="tcp",verdict="fail",class="5xx"} 1`,
 		`ward_request_duration_seconds_count{source="agent",caller="web",target="catalog",route="GET /books/{id}",verdict="allow"} 1001`,
 		`ward_records_lost_total{source="gateway"} 7`,
 		`ward_process_cpu_seconds_total{service="web",replica="0"} 1.5`,
@@ -129,8 +134,8 @@ func TestPrometheusScrapesBothForms(t *testing.T) {
 			}
 			for query, want := range map[string]string{
 				`up`: "1",
-				`sum(ward_requests_total{verdict="allow"})`:                                             "1001",
-				`sum(ward_request_duration_seconds_count)`:                                              "1002",
+				`sum(ward_requests_total{verdict="allow"})`:                                             "1002",
+				`sum(ward_request_duration_seconds_count)`:                                              "1004",
 				`ward_process_resident_memory_bytes{service="web"}`:                                     "67108864",
 				`histogram_quantile(0.5, ward_request_duration_seconds_bucket{caller="web"})>bool 0.04`: "1",
 			} {

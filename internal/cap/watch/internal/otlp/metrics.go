@@ -82,6 +82,11 @@ func (p *page) add(m *pb.Metric, points int) {
 	}
 }
 
+func labelsOf(source string, l *telemetry.Label) []*common.KeyValue {
+	all := []*common.KeyValue{text("source", source), text("caller", l.Caller), text("target", l.Target), text("route", l.Route), text("verdict", l.Verdict.String())}
+	return all[:len(all):len(all)]
+}
+
 func (p *page) requests(all []telemetry.Snapshot) {
 	var requests, in, out, open, lost []*pb.NumberDataPoint
 	var took []*pb.HistogramDataPoint
@@ -91,8 +96,7 @@ func (p *page) requests(all []telemetry.Snapshot) {
 		lost = append(lost, p.integer(s.Start, int64(s.Lost), text("source", s.Source)))
 		for j := range s.Samples {
 			x := &s.Samples[j]
-			labels := []*common.KeyValue{text("source", s.Source), text("caller", x.Caller), text("target", x.Target), text("route", x.Route), text("verdict", x.Verdict.String())}
-			labels = labels[:len(labels):len(labels)]
+			labels := labelsOf(s.Source, &x.Label)
 			for class, n := range x.Classes {
 				if exposition.ShowsClass(x, class) {
 					requests = append(requests, p.integer(s.Start, int64(n), append(labels, text("class", exposition.ClassName(class)))...))
@@ -102,6 +106,9 @@ func (p *page) requests(all []telemetry.Snapshot) {
 			out = append(out, p.integer(s.Start, int64(x.Out), labels...))
 			open = append(open, p.integer(time.Time{}, x.Open, labels...))
 			took = append(took, p.durations(s.Start, &x.Took, bounds, labels))
+		}
+		for _, l := range exposition.Unfailed(s.Samples) {
+			requests = append(requests, p.integer(s.Start, 0, append(labelsOf(s.Source, &l), text("class", exposition.ClassName(5)))...))
 		}
 	}
 	p.sum("ward_requests", "{request}", "Requests that ended, and connections at layer 4.", requests)

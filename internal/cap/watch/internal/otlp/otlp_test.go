@@ -100,7 +100,7 @@ func TestMetricsAreThoseOfTheExposition(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	if points != 27 {
+	if points != 28 {
 		t.Errorf("%d points", points)
 	}
 	if got := labels(m.ResourceMetrics[0].Resource.Attributes); got != `{service.name="ward",service.namespace="shop.example",telemetry.sdk.name="ward"}` {
