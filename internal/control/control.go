@@ -358,7 +358,7 @@ func forRole(p *plan.Plan, role string) *plan.Plan {
 	u.Mail.PasswordFile, u.SMS.SecretFile, u.Breached = "", "", ""
 	u.Texts, u.Flags = nil, nil
 	q.Secrets = nil
-	q.Watch.Rules, q.Watch.SLO = nil, model.SLO{}
+	q.Watch.Rules = nil
 	if role == "gateway" {
 		q.Watch = model.Watch{Ledger: model.LedgerKeep{Allowed: p.Watch.Ledger.Allowed}, Console: p.Watch.Console}
 		q.Keys, q.Databases = nil, nil

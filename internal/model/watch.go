@@ -1,6 +1,9 @@
 package model
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Watch is what Ward does with what it sees, where that isn't the default.
 type Watch struct {
@@ -109,6 +112,27 @@ type SLO struct {
 type Objective struct {
 	Availability float64 `json:",omitempty"` // per cent of requests that don't fail; 0 is 99.5
 	P99          int     `json:",omitempty"` // milliseconds; 0 is 1000
+}
+
+// What is promised where nothing is said.
+const (
+	UsualAvailability = 99.5
+	UsualP99          = 1000
+)
+
+// Of is what a service promises; nothing in it is zero. What isn't a service of its own list promises what all do.
+func (s *SLO) Of(service ServiceName) Objective {
+	all := s.Objective.or(Objective{UsualAvailability, UsualP99})
+	for i := range s.Services {
+		if s.Services[i].Service == service {
+			return s.Services[i].Objective.or(all)
+		}
+	}
+	return all
+}
+
+func (o Objective) or(b Objective) Objective {
+	return Objective{cmp.Or(o.Availability, b.Availability), cmp.Or(o.P99, b.P99)}
 }
 
 // ServiceSLO is what one service promises.

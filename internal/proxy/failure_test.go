@@ -27,23 +27,58 @@ func TestAnEarlyRefusalReachesAClientThatStillSends(t *testing.T) {
 	_ = resp.Body.Close()
 }
 
+// TestClientCancelClosesTheUpstream: and the record tells of a client that waited in vain, unless it is the client that owed something.
 func TestClientCancelClosesTheUpstream(t *testing.T) {
-	started, ended := make(chan struct{}), make(chan struct{})
-	w := front(t, setup{}, func(w http.ResponseWriter, r *http.Request) {
-		close(started)
-		<-r.Context().Done()
-		close(ended)
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	req, _ := http.NewRequestWithContext(ctx, "GET", w.url+"/", nil)
-	go func() { <-started; cancel() }()
-	if _, err := client(t).Do(req); !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
+	for name, c := range map[string]struct {
+		client func(*testing.T) *http.Client
+		body   func(context.Context) io.Reader
+		gone   bool
+	}{
+		"HTTP/1":                       {client, nothing, true},
+		"HTTP/1, with a body":          {client, all, true},
+		"HTTP/1, in the middle of one": {client, half, false},
+		"HTTP/2":                       {h2c, nothing, true},
+		"HTTP/2, with a body":          {h2c, all, true},
+		"HTTP/2, in the middle of one": {h2c, half, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			started, ended := make(chan struct{}), make(chan struct{})
+			w := front(t, setup{}, func(w http.ResponseWriter, r *http.Request) {
+				defer close(ended)
+				if !c.gone {
+					_, _ = r.Body.Read(make([]byte, 1))
+					close(started)
+				}
+				_, _ = io.Copy(io.Discard, r.Body)
+				if c.gone {
+					close(started)
+					<-r.Context().Done()
+				}
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			req, _ := http.NewRequestWithContext(ctx, http.MethodPut, w.url+"/", c.body(ctx))
+			go func() { <-started; cancel() }()
+			if _, err := c.client(t).Do(req); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			<-ended
+			if r := w.record(); r.Status != 0 || r.Err == nil || errors.Is(r.Err, proxy.ErrGone) != c.gone {
+				t.Errorf("record %+v", r)
+			}
+		})
 	}
-	<-ended
-	if r := w.record(); r.Status != 0 || r.Err == nil {
-		t.Errorf("record %+v", r)
-	}
+}
+
+func nothing(context.Context) io.Reader { return nil }
+
+func all(context.Context) io.Reader { return strings.NewReader("all of it") }
+
+// half is a body that doesn't end before ctx.
+func half(ctx context.Context) io.Reader {
+	r, w := io.Pipe()
+	go func() { _, _ = io.WriteString(w, "half of it"); <-ctx.Done(); w.CloseWithError(ctx.Err()) }()
+	return r
 }
 
 func TestABrokenResponseIsNotTakenForWhole(t *testing.T) {

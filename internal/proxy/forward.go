@@ -103,7 +103,7 @@ func (s *serving) badBody(err error) bool {
 // fail answers for an upstream that can't be used.
 func (s *serving) fail(err error, body *h1.Body) bool {
 	s.rec.Err = err
-	if errors.Is(err, errGone) {
+	if errors.Is(err, ErrGone) {
 		return false
 	}
 	status, public := errorStatus(err)
@@ -172,7 +172,7 @@ func (x *exchange) run() (keep, again bool, err error) {
 func (x *exchange) mayRetry(err error) bool {
 	return x.c.reused && x.bodyless && idempotent(x.head.Method) && !x.sent &&
 		x.resp.Status == 0 && len(x.c.rd.Buffered()) == 0 &&
-		!errors.Is(err, errGone) && !errors.Is(err, errSilent)
+		!errors.Is(err, ErrGone) && !errors.Is(err, errSilent)
 }
 
 // abandon answers for an exchange that brought no response.
@@ -315,7 +315,7 @@ func (x *exchange) responseStart() error {
 		if s.head.Minor == 1 && (s.resp.Status != http.StatusContinue || s.head.Continue) {
 			s.out = s.responseHead(s.out[:0], h1.Framing{}, true)
 			if err := s.write(s.out); err != nil {
-				return errGone
+				return ErrGone
 			}
 		}
 		s.resp.Status = 0
@@ -372,7 +372,7 @@ func (x *exchange) upgrade() error {
 		server, ahead = newMaskedConn(c.Conn, m, ahead), nil
 	}
 	if err := s.write(append(s.out, ahead...)); err != nil {
-		return errGone
+		return ErrGone
 	}
 	if early := s.rd.Buffered(); len(early) > 0 {
 		if _, err := c.Write(early); err != nil {

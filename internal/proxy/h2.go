@@ -94,6 +94,7 @@ type stream struct {
 	verdict Verdict
 	rec     Record
 	in      atomic.Int64
+	whole   atomic.Bool // the client has sent all of the request
 	sent    bool
 	fields  Mask // for the response's heads and trailers; nil for none
 }
@@ -229,6 +230,9 @@ func (x *stream) forward() {
 func (x *stream) fail(err error) {
 	x.rec.Err = err
 	if x.r.Context().Err() != nil {
+		if x.whole.Load() {
+			x.rec.Err = ErrGone
+		}
 		return // nobody is there to be told
 	}
 	status, public := errorStatus(err)
@@ -259,6 +263,7 @@ func (x *stream) withInterim(ctx context.Context) context.Context {
 type countingBody struct {
 	io.ReadCloser
 	n     *atomic.Int64
+	whole *atomic.Bool
 	timer *time.Timer // may be nil
 	wait  time.Duration
 }
@@ -266,6 +271,9 @@ type countingBody struct {
 func (b *countingBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.n.Add(int64(n))
+	if errors.Is(err, io.EOF) {
+		b.whole.Store(true)
+	}
 	if b.timer != nil && n > 0 {
 		b.timer.Reset(b.wait)
 	}
@@ -317,9 +325,10 @@ func (x *stream) outgoing(ctx context.Context, start *time.Timer) *http.Request 
 		Method: c.Method, URL: u, Host: u.Host, Header: h, Proto: "HTTP/2.0", ProtoMajor: 2,
 		ContentLength: x.r.ContentLength, Body: http.NoBody, Trailer: x.r.Trailer,
 	}
+	x.whole.Store(x.r.ContentLength == 0)
 	if x.r.ContentLength != 0 {
 		out.Close = x.verdict.Upstream.cfg.Protocol == H1 && x.verdict.Upstream.cfg.CloseAfterBody
-		out.Body = &countingBody{ReadCloser: x.r.Body, n: &x.in, timer: start, wait: x.e.lim.ResponseStart}
+		out.Body = &countingBody{ReadCloser: x.r.Body, n: &x.in, whole: &x.whole, timer: start, wait: x.e.lim.ResponseStart}
 	}
 	return out.WithContext(ctx)
 }

@@ -53,12 +53,13 @@ type Upstream struct {
 	closed  bool
 }
 
-// Errors of an upstream, as they reach Record.Err.
+// Errors of an upstream, as they reach Record.Err. ErrGone is a client's that had said all of its request, and left before the answer, or in the
+// middle of it.
 var (
 	ErrBusy        = errors.New("too many requests wait for the upstream, or connections are open")
 	ErrClosed      = errors.New("the upstream is closed")
 	ErrDial        = errors.New("dial upstream")
-	errGone        = errors.New("the client went away")
+	ErrGone        = errors.New("the client went away")
 	errSilent      = errors.New("the upstream sent nothing in time")
 	errUpgraded    = errors.New("the upstream switched protocols unasked")
 	errNotUpgraded = errors.New("the upstream answered a WebSocket's handshake with a page")
@@ -250,8 +251,8 @@ func (u *Upstream) connect(ctx context.Context, e *Engine, reuse bool, now time.
 // server closed it or sent something unasked, such as a 408.
 const trustIdle = 50 * time.Millisecond
 
-// tick is how often a wait for the upstream is broken off to look at the client.
-const tick = 400 * time.Millisecond
+// Tick is how often a wait for the upstream is broken off to look at the client: a Record tells of an ErrGone at most so much late.
+const Tick = 400 * time.Millisecond
 
 // upConn is one HTTP/1.1 connection to an upstream. It belongs to one request at a
 // time.
@@ -261,7 +262,7 @@ type upConn struct {
 	since  time.Time // idle since
 	reused bool
 
-	client  *link         // who waits; looked at every tick
+	client  *link         // who waits; looked at every Tick
 	wait    time.Duration // how long a read may take
 	patient func() bool   // the clock doesn't run yet: the request is still on its way
 	quiet   func() error  // called when a read has waited for a pause; nil for nothing
@@ -279,26 +280,26 @@ func (c *upConn) Read(p []byte) (int, error) {
 			return n, err
 		}
 		if c.quiet != nil && c.quiet() != nil {
-			return 0, errGone
+			return 0, ErrGone
 		}
-		waited += tick
+		waited += Tick
 		switch {
 		case c.client != nil && c.client.gone():
-			return 0, errGone
+			return 0, ErrGone
 		case c.patient != nil && c.patient():
 			waited = 0
 		case waited > c.wait:
 			return 0, errSilent
 		}
-		c.strictRead(time.Now(), tick)
+		c.strictRead(time.Now(), Tick)
 	}
 }
 
 // begin readies c for a request.
 func (c *upConn) begin(now time.Time, client *link, lim *Limits) {
 	c.client, c.wait, c.patient = client, lim.ResponseStart, nil
-	if left := c.readBy.Sub(now); left < tick/2 || left > tick {
-		c.strictRead(now, tick)
+	if left := c.readBy.Sub(now); left < Tick/2 || left > Tick {
+		c.strictRead(now, Tick)
 	}
 	c.armWrite(now, lim.BodyIdle)
 }

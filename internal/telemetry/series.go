@@ -14,7 +14,7 @@ const (
 	Denied  Verdict = iota // policy refused it
 	Allowed                // it was forwarded
 	Limited                // a limit refused it
-	Failed                 // it was allowed, and the other side couldn't be reached
+	Failed                 // it was allowed, and the other side couldn't be reached, or was waited for in vain for longer than is promised
 )
 
 // String is the word of metrics and pages.

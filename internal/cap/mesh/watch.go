@@ -2,7 +2,11 @@ package mesh
 
 import (
 	"errors"
+	"net/http"
+	"time"
 
+	"github.com/wardhq/ward/internal/base/canon"
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/proxy"
 	"github.com/wardhq/ward/internal/telemetry"
@@ -20,7 +24,10 @@ type call struct {
 const maxSet = 4
 
 // verdicts are the series of what one rule lets pass, by what became of it.
-type verdicts struct{ allowed, limited, failed *telemetry.Series }
+type verdicts struct {
+	allowed, limited, failed *telemetry.Series
+	within                   time.Duration // the promised p99, 0 for none: who waited longer in vain wasn't just impatient
+}
 
 // series are those of a link under one plan.
 type series struct {
@@ -35,7 +42,7 @@ func newVerdicts(m *telemetry.Meter, l telemetry.Label) verdicts {
 		l.Verdict = v
 		return m.Series(l)
 	}
-	return verdicts{of(telemetry.Allowed), of(telemetry.Limited), of(telemetry.Failed)}
+	return verdicts{allowed: of(telemetry.Allowed), limited: of(telemetry.Limited), failed: of(telemetry.Failed)}
 }
 
 // newSeries finds the series of a plan's rules.
@@ -44,6 +51,7 @@ func newSeries(m *telemetry.Meter, p *plan.Plan) []verdicts {
 	for i := range p.Rules {
 		r := &p.Rules[i]
 		out[i] = newVerdicts(m, telemetry.Label{Caller: r.Caller, Target: r.Target, Route: r.Grant.String()})
+		out[i].within = time.Duration(p.Watch.SLO.Of(model.ServiceName(r.Target)).P99) * time.Millisecond
 		m.Series(telemetry.Label{Caller: r.Caller, Target: r.Target, Route: telemetry.Undeclared}) // refusals show from the start
 	}
 	return out
@@ -80,16 +88,24 @@ func (m *Mesh) end(c *call, r *proxy.Record) {
 	if c.visit != nil {
 		c.visit.leave()
 	}
-	s := c.to.allowed
+	s, e := c.to.allowed, ended(r)
 	switch {
 	case errors.Is(r.Err, proxy.ErrBusy):
 		s = c.to.limited
 	case errors.Is(r.Err, proxy.ErrDial), errors.Is(r.Err, proxy.ErrClosed), !r.Verdict.Allow:
 		s = c.to.failed
+	case c.gaveUp(r):
+		s, e.Status = c.to.failed, http.StatusGatewayTimeout // nobody was there to be told
 	}
-	c.End(m.config.Meter, s, ended(r))
+	c.End(m.config.Meter, s, e)
 	c.to = nil
 	m.calls.Put(c)
+}
+
+// gaveUp tells whether the caller left without an answer after longer than is promised. A call of gRPC may be a stream on which there was
+// nothing to say yet.
+func (c *call) gaveUp(r *proxy.Record) bool {
+	return r.Status == 0 && errors.Is(r.Err, proxy.ErrGone) && c.to.within > 0 && r.Took > c.to.within+proxy.Tick && r.Request.Protocol != canon.GRPC
 }
 
 // over counts what was let pass and has no record of the engine's.

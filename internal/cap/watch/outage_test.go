@@ -94,16 +94,21 @@ func (x *meshed) run(service string, h http.HandlerFunc) (stop func()) {
 	})
 }
 
-// asks has web call the catalog so many times at once, each until it loses patience, and returns the answers by status, 0 for none.
-func (x *meshed) asks(n int, patience time.Duration) map[int]int {
+// asks has web call the catalog so many times at once, until ctx ends, and returns the answers by status, 0 for none.
+func (x *meshed) asks(ctx context.Context, n int) map[int]int {
 	x.t.Helper()
 	before := x.counted()
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	var wg sync.WaitGroup
 	statuses := make([]int, n)
 	for i := range n {
 		wg.Go(func() {
-			resp, err := client.Get("http://" + x.as["catalog"] + "/books")
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+x.as["catalog"]+"/books", nil)
+			if err != nil {
+				x.t.Error(err)
+				return
+			}
+			resp, err := client.Do(r)
 			if err != nil {
 				return
 			}
@@ -168,10 +173,11 @@ func ok(http.ResponseWriter, *http.Request) {}
 
 // TestAnOutageBetweenServicesBreaksThePromise: nobody from outside has to ask for it to be seen.
 func TestAnOutageBetweenServicesBreaksThePromise(t *testing.T) {
+	t.Parallel() // it waits
 	x := newMeshed(t, outageModel)
 	stop := x.run("catalog", ok)
 	defer stop()
-	if got := x.asks(60, 10*time.Second); got[http.StatusOK] != 60 {
+	if got := x.asks(t.Context(), 60); got[http.StatusOK] != 60 {
 		t.Fatal(got)
 	}
 	x.minute()
@@ -184,7 +190,7 @@ func TestAnOutageBetweenServicesBreaksThePromise(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if got := x.asks(60, 10*time.Second); got[http.StatusBadGateway]+got[http.StatusGatewayTimeout] != 60 {
+	if got := x.asks(t.Context(), 60); got[http.StatusBadGateway]+got[http.StatusGatewayTimeout] != 60 {
 		t.Fatal(got)
 	}
 	_, _ = c.Read(make([]byte, 1)) // until it is closed
@@ -202,5 +208,49 @@ func TestAnOutageBetweenServicesBreaksThePromise(t *testing.T) {
 		if s.Route == telemetry.Undeclared && s.Requests() > 0 {
 			t.Errorf("counted as undeclared: %+v", s.Label)
 		}
+	}
+}
+
+// TestWhoWaitsInVainForLongerThanPromisedMetAFailure: a service that hangs answers nothing that could be counted as an error.
+func TestWhoWaitsInVainForLongerThanPromisedMetAFailure(t *testing.T) {
+	t.Parallel() // it waits
+	x := newMeshed(t, outageModel)
+	const n = 20
+	arrived, over := make(chan struct{}, 2*n), make(chan struct{})
+	stop := x.run("catalog", func(http.ResponseWriter, *http.Request) {
+		arrived <- struct{}{}
+		<-over
+	})
+	defer stop()
+	defer close(over)
+	impatient, leave := context.WithCancel(t.Context())
+	defer leave()
+	go func() {
+		for range n {
+			<-arrived
+		}
+		leave()
+	}()
+	if got := x.asks(impatient, n); got[0] != n {
+		t.Fatal(got)
+	}
+	x.minute()
+	if e := x.edge("catalog", "GET /books", telemetry.Allowed); e.Total != n || e.Errors != 0 {
+		t.Errorf("the impatient: %+v", e)
+	}
+	if s := x.promise(); s.Alert != slo.None || s.Availability != 100 {
+		t.Errorf("the impatient: %+v", s)
+	}
+	patient, leave := context.WithTimeout(t.Context(), 2*time.Second)
+	defer leave()
+	if got := x.asks(patient, n); got[0] != n {
+		t.Fatal(got)
+	}
+	x.minute()
+	if e := x.edge("catalog", "GET /books", telemetry.Failed); e.Total != n || e.Errors != 1 {
+		t.Errorf("it hangs: %+v", e)
+	}
+	if s := x.promise(); s.Availability > 55 || s.Availability < 45 {
+		t.Errorf("it hangs: %+v", s)
 	}
 }

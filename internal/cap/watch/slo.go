@@ -63,17 +63,10 @@ func (w *Watch) SLOs() ([]SLO, error) {
 
 // promises are what the model promises of each service.
 func promises(s *model.SLO, services map[string]bool) map[string]slo.Objective {
-	of := func(o model.Objective) slo.Objective {
-		return slo.Objective{Availability: o.Availability, P99: time.Duration(o.P99) * time.Millisecond}
-	}
 	out := map[string]slo.Objective{}
 	for name := range services {
-		out[name] = of(s.Objective).Or(slo.Usual())
-	}
-	for i := range s.Services {
-		if name := string(s.Services[i].Service); services[name] {
-			out[name] = of(s.Services[i].Objective).Or(out[name])
-		}
+		o := s.Of(model.ServiceName(name))
+		out[name] = slo.Objective{Availability: o.Availability, P99: time.Duration(o.P99) * time.Millisecond}
 	}
 	return out
 }

@@ -33,10 +33,10 @@ func panels() []panel {
 		{"Calls let pass", "reqps", "stat", 6, 4, []query{{`sum(rate(ward_requests_total{` + scope + `, verdict="allow"}[$__rate_interval]))`, ""}}},
 		{"Refused inside", "reqps", "stat", 6, 4, []query{{`sum(rate(ward_requests_total{` + scope + `, verdict="deny", caller!="GATEWAY"}[$__rate_interval]))`, ""}}},
 		{"Refused at the gateway", "reqps", "stat", 6, 4, []query{{`sum(rate(ward_requests_total{source="gateway", verdict="deny"}[$__rate_interval]))`, ""}}},
-		{"Errors", "percentunit", "stat", 6, 4, []query{{`sum(rate(ward_requests_total{` + scope + `, verdict=~"allow|fail", class=~"5xx|none", route!="tcp"}[$__rate_interval])) / sum(rate(ward_requests_total{` + scope + `, verdict=~"allow|fail", route!="tcp"}[$__rate_interval]))`, ""}}},
+		{"Errors", "percentunit", "stat", 6, 4, []query{{`sum(rate(ward_requests_total{` + scope + `, verdict=~"allow|fail", class="5xx", route!~"tcp|undeclared"}[$__rate_interval])) / sum(rate(ward_requests_total{` + scope + `, verdict=~"allow|fail", route!~"tcp|undeclared"}[$__rate_interval]))`, ""}}},
 		{"Calls by edge", "reqps", "timeseries", 12, 8, []query{{rate + `, verdict="allow"}[$__rate_interval]))`, "{{caller}} → {{target}}"}}},
 		{"Refused or failed by edge", "reqps", "timeseries", 12, 8, []query{{`sum by (caller, target, verdict) (rate(ward_requests_total{` + scope + `, verdict!="allow"}[$__rate_interval]))`, "{{caller}} → {{target}}: {{verdict}}"}}},
-		{"Errors by service", "percentunit", "timeseries", 12, 8, []query{{`sum by (target) (rate(ward_requests_total{` + scope + `, verdict=~"allow|fail", class=~"5xx|none", route!="tcp"}[$__rate_interval])) / sum by (target) (rate(ward_requests_total{` + scope + `, verdict=~"allow|fail", route!="tcp"}[$__rate_interval]))`, "{{target}}"}}},
+		{"Errors by service", "percentunit", "timeseries", 12, 8, []query{{`sum by (target) (rate(ward_requests_total{` + scope + `, verdict=~"allow|fail", class="5xx", route!~"tcp|undeclared"}[$__rate_interval])) / sum by (target) (rate(ward_requests_total{` + scope + `, verdict=~"allow|fail", route!~"tcp|undeclared"}[$__rate_interval]))`, "{{target}}"}}},
 		{"Duration by service", "s", "timeseries", 12, 8, []query{
 			{`histogram_quantile(0.5, sum by (target, le) (rate(ward_request_duration_seconds_bucket{` + scope + `, verdict="allow"}[$__rate_interval])))`, "{{target}} p50"},
 			{`histogram_quantile(0.99, sum by (target, le) (rate(ward_request_duration_seconds_bucket{` + scope + `, verdict="allow"}[$__rate_interval])))`, "{{target}} p99"},

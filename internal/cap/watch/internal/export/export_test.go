@@ -124,6 +124,20 @@ tests:
             exp_annotations: {summary: "catalog: GET /books fails for 10% of requests", description: At this rate the error budget of a month is gone within two days.}
       - {eval_time: 90m, alertname: WardSilent, exp_alerts: []}
       - {eval_time: 90m, alertname: WardUndeclaredCall, exp_alerts: []}
+  - name: half of the calls find nobody, half of others' callers are impatient, and learnt calls fail
+    interval: 1m
+    input_series:
+      - {series: 'ward_requests_total{source="agent",caller="web",target="catalog",route="GET /books",verdict="allow",class="2xx"}', values: "0+50x600"}
+      - {series: 'ward_requests_total{source="agent",caller="web",target="catalog",route="GET /books",verdict="fail",class="5xx"}', values: "0+50x600"}
+      - {series: 'ward_requests_total{source="agent",caller="web",target="catalog",route="GET /slow",verdict="allow",class="2xx"}', values: "0+50x600"}
+      - {series: 'ward_requests_total{source="agent",caller="web",target="catalog",route="GET /slow",verdict="allow",class="none"}', values: "0+50x600"}
+      - {series: 'ward_requests_total{source="agent",caller="web",target="catalog",route="undeclared",verdict="fail",class="5xx"}', values: "0+50x600"}
+    alert_rule_test:
+      - eval_time: 90m
+        alertname: WardErrorBudgetBurnsFast
+        exp_alerts:
+          - exp_labels: {severity: page, target: catalog, route: GET /books}
+            exp_annotations: {summary: "catalog: GET /books fails for 50% of requests", description: At this rate the error budget of a month is gone within two days.}
   - name: one of a thousand fails, and a service does what nobody declared
     interval: 1m
     input_series:

@@ -19,25 +19,11 @@ const (
 	leastFailed   = 3
 )
 
-// The usual promise.
-const (
-	usualAvailability = 99.5
-	usualP99          = time.Second
-)
-
 // Objective is a promise.
 type Objective struct {
 	Availability float64       `json:"promised_availability"` // per cent of requests that don't fail
 	P99          time.Duration `json:"promised_p99"`
 }
-
-// Or fills what isn't said from another objective.
-func (o Objective) Or(b Objective) Objective {
-	return Objective{cmp.Or(o.Availability, b.Availability), cmp.Or(o.P99, b.P99)}
-}
-
-// Usual is what is promised where nothing is said.
-func Usual() Objective { return Objective{usualAvailability, usualP99} }
 
 // Counts are the requests of a window that were allowed, and those of them that failed.
 type Counts struct{ Total, Failed float64 }

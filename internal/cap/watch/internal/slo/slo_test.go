@@ -4,7 +4,12 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"github.com/wardhq/ward/internal/model"
 )
+
+// usual is what is promised where nothing is said.
+func usual() Objective { return Objective{model.UsualAvailability, model.UsualP99 * time.Millisecond} }
 
 func TestAlerts(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -27,7 +32,7 @@ func TestAlerts(t *testing.T) {
 		"just what is promised":        {Windows{M5: Counts{1000, 5}, H1: Counts{1000, 5}, M30: Counts{1000, 5}, H6: Counts{1000, 4}, D3: Counts{1000, 5}}, None},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := Judge("web", "GET /", Usual(), c.w)
+			s := Judge("web", "GET /", usual(), c.w)
 			if s.Alert != c.want || (s.What == "") != (c.want == None) {
 				t.Errorf("%q: %+v", s.Alert, s)
 			}
@@ -36,7 +41,7 @@ func TestAlerts(t *testing.T) {
 }
 
 func TestBudget(t *testing.T) {
-	o := Objective{Availability: 99.9}.Or(Usual())
+	o := Objective{Availability: 99.9, P99: time.Second}
 	s := Judge("web", "GET /", o, Windows{D30: Counts{100_000, 25}, H1: Counts{1000, 2}})
 	if math.Abs(s.Availability-99.975) > 1e-9 || math.Abs(s.Budget-0.75) > 1e-9 || math.Abs(s.Burn1h-2) > 1e-9 || s.Objective.P99 != time.Second {
 		t.Errorf("%+v", s)
