@@ -92,6 +92,7 @@ func newWorld(t testing.TB, yaml string) *world {
 		{ID: 9, Rule: "undeclared-routes", Severity: finding.Medium, Subject: "203.0.113.7/32", Opened: w.now.Add(-time.Hour), Last: w.now.Add(-time.Minute), Count: 4},
 	}
 	w.found[0].What, w.found[0].Service = "mailer asked payments for POST /charges "+evil, "mailer"
+	w.found[0].Call = &watch.Call{Caller: "mailer", Target: "payments", Method: "POST", Path: "/charges"}
 	w.found[0].Traces = []string{"4bf92f3577b34da6a3ce929d0e0e4736"}
 	w.found[1].What = "203.0.113.7 asked for 31 paths that no route declares"
 	w.found[1].Evidence = append(w.found[1].Evidence, evidence(w.now, "GET /wp-admin "+evil, "203.0.113.7/32"))

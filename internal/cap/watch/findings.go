@@ -25,6 +25,7 @@ type (
 	Silence      = inbox.Silence
 	FindingQuery = inbox.Query
 	Rule         = detect.Rule
+	Call         = detect.Call
 )
 
 // Rules are what Ward looks for.
