@@ -113,6 +113,7 @@ func far(i int) netip.Addr {
 func word(s string, args ...any) secret.Bytes { return secret.New(fmt.Appendf(nil, s, args...)) }
 
 func TestAttacksAreSeenInTime(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name        string
 		flag        Name
@@ -267,6 +268,7 @@ func TestFlagsAndResponsesAreThoseOfTheModel(t *testing.T) {
 }
 
 func TestResponsesFollowTheConfiguration(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		response string
 		did      func(Decision, time.Time) bool
@@ -293,6 +295,7 @@ func TestResponsesFollowTheConfiguration(t *testing.T) {
 }
 
 func TestDelaysGrowAndEnd(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	if err := w.Configure([]model.Flag{{Name: "brute-force", Response: []string{"slow"}}}); err != nil {
 		t.Fatal(err)
@@ -323,6 +326,7 @@ func TestDelaysGrowAndEnd(t *testing.T) {
 }
 
 func TestVictimIsNeverLockedOut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	home := netip.MustParseAddr("10.0.0.1")
 	for day := range 3 {
@@ -493,6 +497,7 @@ func TestNothingIsSaidToBeBlockedThatIsNot(t *testing.T) {
 }
 
 func TestCountsSurviveARestart(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []string{"sqlite", "postgres"} {
 		t.Run(engine, func(t *testing.T) {
 			w := newWorld(t)

@@ -89,6 +89,7 @@ func crowd(n int, known bool) []person {
 }
 
 func TestNormalMonthRaisesNothing(t *testing.T) {
+	t.Parallel() // it mostly waits for the disk, as all of these do
 	office := netip.MustParseAddr("10.1.2.3")
 	for _, c := range []struct {
 		name  string
@@ -100,6 +101,7 @@ func TestNormalMonthRaisesNothing(t *testing.T) {
 		{"20 people whose browsers forget", false, 20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			signIns, flags := w.month(rand.New(rand.NewPCG(1, 1)), crowd(c.size, c.known), office)
 			t.Logf("%d sign-ins, flags %v", signIns, flags)
@@ -111,6 +113,7 @@ func TestNormalMonthRaisesNothing(t *testing.T) {
 }
 
 func TestAttackWithinANormalMonthIsSeen(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	office := netip.MustParseAddr("10.1.2.3")
 	r := rand.New(rand.NewPCG(7, 7))
@@ -135,6 +138,7 @@ func TestAttackWithinANormalMonthIsSeen(t *testing.T) {
 }
 
 func TestBaselineIsntTaughtByAttacks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for range 60 {
 		for i := range 100 {
