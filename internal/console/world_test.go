@@ -180,10 +180,10 @@ func (w *world) History(q watch.HistoryQuery) ([]watch.History, error) {
 }
 
 func (w *world) Processes() []watch.Process {
-	return []watch.Process{{Service: "web", Memory: 48 << 20, Start: w.now.Add(-3 * time.Hour)}}
+	return []watch.Process{{Service: "web", Memory: 48 << 20, Start: w.clock().Add(-3 * time.Hour)}}
 }
 func (w *world) SLOs() ([]watch.SLO, error) { return nil, nil }
-func (w *world) Ends(string) time.Time      { return w.now.Add(40 * time.Minute) }
+func (w *world) Ends(string) time.Time      { return w.clock().Add(40 * time.Minute) }
 
 func (w *world) Traces(watch.TraceQuery) ([]watch.Summary, error) {
 	w.mu.Lock()
@@ -205,6 +205,8 @@ func (w *world) Trace(id telemetry.TraceID) ([]telemetry.SpanRecord, error) {
 	if id != (telemetry.TraceID{1}) {
 		return nil, fault.New(fault.NotFound, "this trace isn't kept")
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	at := w.now.Add(-time.Minute).UnixNano()
 	span := func(n, parent byte, i int, from, took time.Duration) telemetry.SpanRecord {
 		return telemetry.SpanRecord{Trace: id, ID: telemetry.SpanID{n}, Parent: telemetry.SpanID{parent}, Label: w.edges[i].Label, Start: at + int64(from), Took: took, Status: 200}
