@@ -106,7 +106,7 @@ func answer(w http.ResponseWriter, r *http.Request, called map[string]string) {
 
 // fetch tells the status and the start of the body, or the error.
 func fetch(url, field, value string) string {
-	c := http.Client{Timeout: 3 * time.Second}
+	c := http.Client{Timeout: 10 * time.Second}
 	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		return "error: " + err.Error()
