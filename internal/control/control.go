@@ -520,6 +520,7 @@ func (k *Control) mayHaveIdentity(id string) error {
 
 // Main is control's process.
 func Main(layers []capability.Capability) error {
+	keepSmall()
 	return wire.RunRole(func(ctx context.Context, c *wire.RoleConfig, ready func()) (wire.Role, error) {
 		arena, err := secret.NewArena(1)
 		if err != nil {
