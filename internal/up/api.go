@@ -120,6 +120,9 @@ func (s *Supervisor) restart(service string) error {
 	for _, in := range all {
 		in.mu.Lock()
 		box := in.box
+		if box != nil {
+			in.asked, in.state, in.reason = true, Backoff, "asked to begin anew"
+		}
 		in.mu.Unlock()
 		if box != nil {
 			in.terminate(box)

@@ -62,6 +62,7 @@ type instance struct {
 	reason    string           // guarded by mu
 	failed    bool             // guarded by mu: how the last run ended
 	delivered map[string]int64 // guarded by mu: the versions of the secrets that the run has
+	asked     bool             // guarded by mu: somebody wants box to end, and the service to begin anew
 	past      int64            // guarded by mu: how often something in box found no route
 
 	stop  context.CancelFunc
@@ -230,6 +231,11 @@ func (in *instance) keepRunning(ctx context.Context, first chan struct{}) {
 		if ctx.Err() != nil {
 			break
 		}
+		if in.wasAsked() {
+			in.up.printer.Line(in.label(), "ended, as asked")
+			pause = firstBackoff
+			continue
+		}
 		in.mu.Lock()
 		in.failed = err != nil || exit.Code != 0
 		in.mu.Unlock()
@@ -257,6 +263,15 @@ func (in *instance) keepRunning(ctx context.Context, first chan struct{}) {
 		in.mu.Unlock()
 	}
 	in.set(Ended, "stopped")
+}
+
+// wasAsked tells, once, whether the run that has just ended was asked to: that is neither a failure nor a restart to count.
+func (in *instance) wasAsked() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	asked := in.asked
+	in.asked = false
+	return asked
 }
 
 func (in *instance) sayEnd(exit sandbox.Exit, err error) {

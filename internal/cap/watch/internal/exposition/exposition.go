@@ -317,7 +317,7 @@ func (p *page) processes(all []Process) {
 		}},
 		{"ward_process_resident_memory_bytes", "gauge", "bytes", "Memory that an instance holds.", func(x *Process) string { return strconv.FormatInt(x.Memory, 10) }},
 		{"ward_process_start_time_seconds", "gauge", "seconds", "When it started, in Unix time.", func(x *Process) string { return seconds(x.Start) }},
-		{"ward_service_restarts_total", "counter", "", "How often it was started again.", func(x *Process) string { return strconv.Itoa(x.Restarts) }},
+		{"ward_service_restarts_total", "counter", "", "How often it was started again after it ended by itself.", func(x *Process) string { return strconv.Itoa(x.Restarts) }},
 	} {
 		p.family(f.name, f.kind, f.unit, f.help)
 		for i := range all {

@@ -175,5 +175,5 @@ func (p *page) processes(all []exposition.Process) {
 	p.sum("ward_process_cpu_seconds", "s", "Processor time that an instance of a service has used.", cpu)
 	p.gauge("ward_process_resident_memory_bytes", "By", "Memory that an instance holds.", memory)
 	p.gauge("ward_process_start_time_seconds", "s", "When it started, in Unix time.", start)
-	p.sum("ward_service_restarts", "{restart}", "How often it was started again.", restarts)
+	p.sum("ward_service_restarts", "{restart}", "How often it was started again after it ended by itself.", restarts)
 }

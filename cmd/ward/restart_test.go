@@ -1,0 +1,42 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/wardhq/ward/internal/up"
+	"github.com/wardhq/ward/internal/wardtest"
+)
+
+// TestAskedForEndsAreNoCrashes: who restarts a service three times has no finding of it; a service that ends three times by itself is one.
+func TestAskedForEndsAreNoCrashes(t *testing.T) {
+	t.Parallel()
+	w := wardtest.Start(t, twoServices, nil)
+	for range 3 {
+		if code, out, errs := say("restart", "-f", w.File, "lonely"); code != 0 {
+			t.Fatal(code, out, errs)
+		}
+	}
+	for i := range 3 {
+		wardtest.Eventually(t, "the catalog runs", func() bool { s := status(w, "catalog"); return s.State == up.Ready && s.Restarts == i })
+		w.Get("/call?url=http://catalog:8080/exit")
+	}
+	wardtest.Eventually(t, "the crash loop is found", func() bool { return found(t, w.File)["crash-loop"].Subject == "catalog" })
+	_, out, _ := say("audit", "-f", w.File, "--json", "--object", "lonely")
+	if strings.Contains(out, "service.exit") || strings.Count(out, "service.restart") != 3 || strings.Count(out, "service.start") != 4 {
+		t.Errorf("the trail: %s", out)
+	}
+	if s := status(w, "lonely"); s.Restarts != 0 || s.State != up.Ready {
+		t.Errorf("%+v", s)
+	}
+}
+
+// status is how a service stands.
+func status(w *wardtest.World, service string) (out up.ServiceStatus) {
+	for _, s := range w.Status().Services {
+		if s.Service == service {
+			out = s
+		}
+	}
+	return out
+}
