@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Use is what a tree of processes uses.
+// Use is what the processes below one use.
 type Use struct {
 	CPU       time.Duration // of all, and of those that have ended and were waited for
 	Memory    int64         // resident, bytes
@@ -25,11 +25,12 @@ const ticks = time.Second / 100
 // process is a line of /proc/PID/stat.
 type process struct {
 	pid, parent int
-	cpu         time.Duration
+	cpu, waited time.Duration // its own, and that of children that have ended and were waited for
 	memory      int64
 }
 
-// Trees returns the use of each process in roots together with its descendants. One that isn't there has none.
+// Trees returns the use of the descendants of each process in roots. A root is Ward's own init of a sandbox, whose memory isn't the service's: of
+// it counts only what children used that it waited for. One that isn't there has none.
 func Trees(roots []int) (map[int]Use, error) { return trees("/proc", roots) }
 
 func trees(dir string, roots []int) (map[int]Use, error) {
@@ -69,7 +70,10 @@ func trees(dir string, roots []int) (map[int]Use, error) {
 			continue
 		}
 		u := out[root]
-		u.CPU, u.Memory, u.Processes = u.CPU+p.cpu, u.Memory+p.memory, u.Processes+1
+		u.CPU += p.waited
+		if p.pid != root {
+			u.CPU, u.Memory, u.Processes = u.CPU+p.cpu, u.Memory+p.memory, u.Processes+1
+		}
 		out[root] = u
 	}
 	return out, nil
@@ -98,8 +102,12 @@ func parse(b []byte) (p process, ok bool) {
 	}
 	ok = true
 	p.pid, p.parent = int(n(bytes.TrimSpace(b[:open]))), int(n(f[fieldParent]))
-	for _, t := range f[fieldTimes : fieldTimes+4] {
-		p.cpu += time.Duration(n(t)) * ticks
+	for i, t := range f[fieldTimes : fieldTimes+4] {
+		to := &p.cpu
+		if i >= 2 {
+			to = &p.waited
+		}
+		*to += time.Duration(n(t)) * ticks
 	}
 	p.memory = n(f[fieldPages]) * int64(os.Getpagesize())
 	return p, ok
