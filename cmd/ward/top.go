@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,7 +29,7 @@ type top struct {
 
 func newTopCommand(e cli.Env) *cobra.Command {
 	var t top
-	c := cli.Running("top", "Show live what passes between services, and what is refused", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
+	c := cli.Running("top", "Show live how services stand, what passes between them, and what is refused", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
 		return t.run(cli.Background(c), e, p)
 	})
 	f := c.Flags()
@@ -39,10 +40,47 @@ func newTopCommand(e cli.Env) *cobra.Command {
 	return c
 }
 
+// now is what top shows.
+type now struct {
+	Services []topService `json:"services"`
+	Edges    []watch.Edge `json:"edges"`
+}
+
+// topService is an instance of a service.
+type topService struct {
+	watch.Running
+	State up.State  `json:"state"`
+	Since time.Time `json:"since"`
+}
+
+// look asks control what passes and what is used, and the supervisor how services stand.
+func (t *top) look(ctx context.Context, p up.Paths) (now, error) {
+	var n now
+	var used []watch.Running
+	var st up.Status
+	if err := errors.Join(
+		p.Admin().Call(ctx, http.MethodGet, "/v1/edges?window="+strconv.Itoa(t.window), nil, &n.Edges),
+		p.Admin().Call(ctx, http.MethodGet, "/v1/processes", nil, &used),
+		p.Up().Call(ctx, http.MethodGet, "/v1/status", nil, &st),
+	); err != nil {
+		return now{}, err
+	}
+	for _, s := range st.Services {
+		x := topService{watch.Running{Service: s.Service, Replica: s.Replica, Restarts: s.Restarts}, s.State, s.Since}
+		for i := range used {
+			if u := &used[i]; u.Service == s.Service && u.Replica == s.Replica && s.PID > 0 {
+				x.Load, x.Memory = u.Load, u.Memory
+			}
+		}
+		n.Services = append(n.Services, x)
+	}
+	return n, nil
+}
+
 func (t *top) run(ctx context.Context, e cli.Env, p up.Paths) error {
 	for {
-		var all []watch.Edge
-		if err := p.Admin().Call(ctx, http.MethodGet, "/v1/edges?window="+strconv.Itoa(t.window), nil, &all); err != nil {
+		all, err := t.look(ctx, p)
+		if err != nil {
 			return err
 		}
 		if t.asJSON {
@@ -63,7 +101,7 @@ func (t *top) run(ctx context.Context, e cli.Env, p up.Paths) error {
 			}
 			fmt.Fprint(e.Out, line, "\n\n")
 		}
-		if err := t.print(e.Out, all); err != nil || !live {
+		if err := errors.Join(printServices(e.Out, all.Services), t.print(e.Out, all.Edges)); err != nil || !live {
 			return err
 		}
 		select {
@@ -72,6 +110,27 @@ func (t *top) run(ctx context.Context, e cli.Env, p up.Paths) error {
 			return nil
 		}
 	}
+}
+
+// printServices prints a line for each instance.
+func printServices(w io.Writer, all []topService) error {
+	rows := [][]string{{"SERVICE", "STATE", "SINCE", "CPU", "MEMORY", "RESTARTS"}}
+	for i := range all {
+		x := &all[i]
+		name, load, memory := x.Service, "-", "-" // before the first report
+		if x.Replica > 0 || i+1 < len(all) && all[i+1].Service == x.Service {
+			name += "." + strconv.Itoa(x.Replica)
+		}
+		if x.Memory > 0 {
+			load, memory = fmt.Sprintf("%.0f%%", 100*x.Load), fmt.Sprintf("%.0f MB", float64(x.Memory)/1e6)
+		}
+		rows = append(rows, []string{name, string(x.State), time.Since(x.Since).Round(time.Second).String(), load, memory, strconv.Itoa(x.Restarts)})
+	}
+	if err := cli.Table(w, 0, rows); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w)
+	return err
 }
 
 func (t *top) print(w io.Writer, all []watch.Edge) error {

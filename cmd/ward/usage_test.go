@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +15,11 @@ import (
 func TestMemoryIsTheServicesOwn(t *testing.T) {
 	t.Parallel()
 	w := wardtest.Start(t, twoServices, nil)
+	wardtest.Eventually(t, "top shows it", func() bool {
+		_, out, _ := say("top", "--once", "-f", w.File)
+		return regexp.MustCompile(`(?m)^SERVICE +STATE +SINCE +CPU +MEMORY +RESTARTS *$`).MatchString(out) &&
+			regexp.MustCompile(`(?m)^catalog +ready +[0-9ms]+ +[0-9]+% +[1-9][0-9]* MB +0 *$`).MatchString(out)
+	})
 	wardtest.Eventually(t, "the memory is right", func() bool {
 		_, metrics, _ := say("metrics", "-f", w.File)
 		_, rest, _ := strings.Cut(metrics, "\nward_process_resident_memory_bytes{service=\"catalog\",replica=\"0\"} ")

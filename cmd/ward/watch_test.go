@@ -15,7 +15,6 @@ import (
 	"testing"
 
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
-	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/telemetry"
 	"github.com/wardhq/ward/internal/wardtest"
 	"github.com/wardhq/ward/internal/wardtest/need"
@@ -39,10 +38,11 @@ func TestEveryRequestIsCounted(t *testing.T) {
 	}
 	wardtest.Eventually(t, "all requests are counted", func() bool {
 		_, out, _ := say("top", "--json", "-f", w.File)
-		var all []watch.Edge
-		if err := json.Unmarshal([]byte(out), &all); err != nil {
+		var top now
+		if err := json.Unmarshal([]byte(out), &top); err != nil {
 			t.Fatalf("%v in %s", err, out)
 		}
+		all := top.Edges
 		got := map[telemetry.Label]uint64{}
 		for i := range all {
 			got[all[i].Label] += all[i].Total

@@ -30,6 +30,7 @@ func (k *Control) traces(mux *http.ServeMux, role string) {
 // watched is what the supervisor reports, and what the administrator may look at.
 func (k *Control) watched(mux *http.ServeMux) {
 	wire.Handle(mux, "POST /v1/processes", func(_ context.Context, all []watch.Process) (none, error) { return none{}, k.watch.TakeProcesses(all) })
+	wire.Handle(mux, "GET /v1/processes", func(context.Context, none) ([]watch.Running, error) { return k.watch.Running(), nil })
 	wire.Handle(mux, "POST /v1/logs", func(_ context.Context, all []wire.LogLine) (none, error) { return none{}, k.watch.TakeLogs(all) })
 	wire.Handle(mux, "POST /v1/logs/search", k.watch.Logs)
 	wire.Handle(mux, "GET /v1/slo", func(context.Context, none) ([]watch.SLO, error) { return k.watch.SLOs() })

@@ -24,8 +24,47 @@ func (w *Watch) TakeProcesses(all []Process) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.uses, w.usedAt = slices.DeleteFunc(slices.Clone(all), func(p Process) bool { return !w.known.parties[p.Service] }), w.clock.Now()
+	now, before := w.clock.Now(), w.uses
+	all = slices.DeleteFunc(slices.Clone(all), func(p Process) bool { return !w.known.parties[p.Service] })
+	loads := make([]float64, len(all))
+	for i := range all {
+		x := &all[i]
+		cpu, since := x.CPU, x.Start
+		for j := range before {
+			if b := &before[j]; b.Service == x.Service && b.Replica == x.Replica && b.Start.Equal(x.Start) {
+				cpu, since = x.CPU-b.CPU, w.usedAt
+			}
+		}
+		if took := now.Sub(since); took > 0 {
+			loads[i] = max(0, cpu.Seconds()/took.Seconds())
+		}
+	}
+	w.uses, w.usedAt, w.loads = all, now, loads
 	return nil
+}
+
+// Running is a running instance of a service, and what it uses now.
+type Running struct {
+	Service  string  `json:"service"`
+	Replica  int     `json:"replica"`
+	Load     float64 `json:"load"`   // processors, since the report before
+	Memory   int64   `json:"memory"` // resident, bytes
+	Restarts int     `json:"restarts"`
+}
+
+// Running are the instances of the last report, unless the supervisor is silent.
+func (w *Watch) Running() []Running {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.clock.Now().Sub(w.usedAt) > silent {
+		return nil
+	}
+	var out []Running
+	for i := range w.uses {
+		x := &w.uses[i]
+		out = append(out, Running{x.Service, x.Replica, w.loads[i], x.Memory, x.Restarts})
+	}
+	return out
 }
 
 // ends is when a certificate ends, and how long it was to last.

@@ -45,6 +45,7 @@ type Watch struct {
 	known     names                                      // guarded by mu
 	uses      []Process                                  // guarded by mu
 	usedAt    time.Time                                  // guarded by mu: when uses came
+	loads     []float64                                  // guarded by mu: processors that each of uses has used since the report before
 	ends      map[string]ends                            // guarded by mu: of certificates, by service
 	skew      map[string]time.Duration                   // guarded by mu: of processes' clocks
 	externals map[string]bool                            // guarded by mu: of the plan

@@ -322,3 +322,28 @@ func TestAFloodOfSpansIsCutDown(t *testing.T) {
 		t.Errorf("who floods takes the room of others: %d, %v", len(told), err)
 	}
 }
+
+func TestLoadIsOfTheTimeBetweenReports(t *testing.T) {
+	w, h, _ := shop(t)
+	began := h.now.Add(-10 * time.Second)
+	report := func(cpu time.Duration, start time.Time) []Running {
+		if err := w.TakeProcesses([]Process{{Service: "web", CPU: cpu, Memory: 5, Start: start}, {Service: "nobody", CPU: time.Hour}}); err != nil {
+			t.Fatal(err)
+		}
+		all := w.Running()
+		h.now = h.now.Add(Every)
+		return all
+	}
+	for i, c := range []struct {
+		cpu   time.Duration
+		start time.Time
+		want  float64
+	}{{2 * time.Second, began, 0.2}, {12 * time.Second, began, 2}, {12 * time.Second, began, 0}, {time.Second, h.now.Add(13 * time.Second), 0.5}} {
+		if all := report(c.cpu, c.start); len(all) != 1 || all[0].Load != c.want || all[0].Memory != 5 {
+			t.Errorf("%d: %+v, want %v", i, all, c.want)
+		}
+	}
+	if h.now = h.now.Add(silent); len(w.Running()) != 0 {
+		t.Error("a silent supervisor's processes are shown")
+	}
+}
