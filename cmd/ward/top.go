@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,6 +45,7 @@ func newTopCommand(e cli.Env) *cobra.Command {
 type now struct {
 	Services []topService `json:"services"`
 	Edges    []watch.Edge `json:"edges"`
+	Dropped  []watch.Drop `json:"dropped,omitempty"` // that Ward itself had no room for
 }
 
 // topService is an instance of a service.
@@ -61,6 +63,7 @@ func (t *top) look(ctx context.Context, p up.Paths) (now, error) {
 	if err := errors.Join(
 		p.Admin().Call(ctx, http.MethodGet, "/v1/edges?window="+strconv.Itoa(t.window), nil, &n.Edges),
 		p.Admin().Call(ctx, http.MethodGet, "/v1/processes", nil, &used),
+		p.Admin().Call(ctx, http.MethodGet, "/v1/drops", nil, &n.Dropped),
 		p.Up().Call(ctx, http.MethodGet, "/v1/status", nil, &st),
 	); err != nil {
 		return now{}, err
@@ -101,6 +104,9 @@ func (t *top) run(ctx context.Context, e cli.Env, p up.Paths) error {
 			}
 			fmt.Fprint(e.Out, line, "\n\n")
 		}
+		if len(all.Dropped) > 0 {
+			fmt.Fprint(e.Out, dropped(all.Dropped), "\n\n")
+		}
 		if err := errors.Join(printServices(e.Out, all.Services), t.print(e.Out, all.Edges)); err != nil || !live {
 			return err
 		}
@@ -110,6 +116,16 @@ func (t *top) run(ctx context.Context, e cli.Env, p up.Paths) error {
 			return nil
 		}
 	}
+}
+
+// dropped says what was lost.
+func dropped(all []watch.Drop) string {
+	sum, kinds := uint64(0), make([]string, len(all))
+	for i, d := range all {
+		sum += d.Count
+		kinds[i] = fmt.Sprintf("%d %s", d.Count, d.What)
+	}
+	return fmt.Sprintf("%d dropped: %s  (ward metrics)", sum, strings.Join(kinds, ", "))
 }
 
 // printServices prints a line for each instance.

@@ -78,6 +78,8 @@ func TestEveryRequestIsCounted(t *testing.T) {
 	for _, line := range []string{
 		`ward_requests_total{source="agent",caller="web",target="catalog",route="GET /books/**",verdict="allow",class="2xx"} 3`,
 		`ward_requests_total{source="gateway",caller="GATEWAY",target="",route="undeclared",verdict="deny",class="4xx"} 4`,
+		`ward_report_age_seconds{source="gateway"} `, `ward_queue_length{source="agent",queue="spool"} 0`, `ward_queue_length{source="gateway",queue="ring"} `,
+		`ward_findings_open{severity="critical"} 0`, `ward_answers{kind="block"} `, `ward_notifications_given_up_total 0`, `ward_ledger_dropped_total 0`,
 		`ward_process_resident_memory_bytes{service="catalog",replica="0"} `, `ward_identity_expiry_timestamp_seconds{service="web"} `,
 	} {
 		if !strings.Contains(metrics, "\n"+line) {

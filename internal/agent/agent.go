@@ -277,7 +277,7 @@ func Main() error {
 		a.owned.Go(func() { a.bundles.Follow(ctx) })
 		a.owned.Go(func() { a.spool.Send(ctx, a.control) })
 		a.owned.Go(func() { a.tick(ctx) })
-		a.owned.Go(func() { report(ctx, a.control, a.meter, a.allowed, a.intake) })
+		a.owned.Go(func() { report(ctx, a.control, a.allowed, a.spool, a.intake) })
 		followBoth(ctx, a.control, &a.owned, inForce{plan: a.setPlan, restrict: a.mesh.SetRestrictions, ready: ready})
 		a.owned.Go(func() { FollowUsers(ctx, a.control, a.setUsers) })
 		a.owned.Go(func() { a.followSecrets(ctx) })

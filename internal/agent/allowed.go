@@ -84,6 +84,9 @@ func (a *allowed) see(r *telemetry.Record) {
 	c.trace = r.Trace
 }
 
+// waiting is how many groups control hasn't got yet.
+func (a *allowed) waiting() int64 { return int64(len(a.counts) + len(a.pending)) }
+
 // send brings what was counted to control.
 func (a *allowed) send(ctx context.Context, c *wire.Client, now time.Time) error {
 	services, lost := a.wanted(), a.meter.Ring.Lost()

@@ -103,7 +103,7 @@ func (e *edge) run(ctx context.Context, ready func()) {
 	e.owned.Go(func() { e.publishKey(ctx) })
 	e.owned.Go(func() { e.gateway.Run(ctx) })
 	e.owned.Go(func() { e.tellSightings(ctx) })
-	e.owned.Go(func() { report(ctx, e.client, e.meter, calls, nil) })
+	e.owned.Go(func() { report(ctx, e.client, calls, e.spool, nil) })
 	e.owned.Go(func() { e.bundles.Follow(ctx) })
 	e.owned.Go(func() { e.source.Keep(ctx) })
 	e.owned.Go(func() { e.spool.Send(ctx, e.client) })

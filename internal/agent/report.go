@@ -18,7 +18,8 @@ const soon = 5
 
 // report tells control what was counted, and the spans that are worth keeping, with those of applications that in took (nil for none), until ctx ends.
 // While control is away counts grow on; spans of that time are lost. Allowed calls go to the ledger as a says.
-func report(ctx context.Context, c *wire.Client, m *telemetry.Meter, a *allowed, in *watch.Intake) {
+func report(ctx context.Context, c *wire.Client, a *allowed, spool *wire.Spool, in *watch.Intake) {
+	m, most := a.meter, 0 // that the ring held since the last report
 	t := time.NewTicker(tailEvery)
 	defer t.Stop()
 	source := a.process
@@ -43,6 +44,7 @@ func report(ctx context.Context, c *wire.Client, m *telemetry.Meter, a *allowed,
 			return
 		}
 		var s wire.Spans
+		most = max(most, m.Ring.Queued())
 		s.Spans, s.Fresh = tail.Round(told, now)
 		if in != nil {
 			s.Spans = append(s.Spans, in.Round(s.Spans, now)...)
@@ -62,6 +64,8 @@ func report(ctx context.Context, c *wire.Client, m *telemetry.Meter, a *allowed,
 			if in != nil {
 				read.Apps = in.Counts()
 			}
+			read.Queues = []telemetry.Queue{{Name: telemetry.QueueRing, Length: int64(most)}, {Name: telemetry.QueueSpool, Length: spool.Waiting()}, {Name: telemetry.QueueAllowed, Length: a.waiting()}}
+			most = 0
 			heard(c.Report(ctx, read))
 		}
 	}

@@ -31,6 +31,7 @@ func (k *Control) traces(mux *http.ServeMux, role string) {
 func (k *Control) watched(mux *http.ServeMux) {
 	wire.Handle(mux, "POST /v1/processes", func(_ context.Context, all []watch.Process) (none, error) { return none{}, k.watch.TakeProcesses(all) })
 	wire.Handle(mux, "GET /v1/processes", func(context.Context, none) ([]watch.Running, error) { return k.watch.Running(), nil })
+	wire.Handle(mux, "GET /v1/drops", func(context.Context, none) ([]watch.Drop, error) { return k.watch.Drops(k.build()), nil })
 	wire.Handle(mux, "POST /v1/logs", func(_ context.Context, all []wire.LogLine) (none, error) { return none{}, k.watch.TakeLogs(all) })
 	wire.Handle(mux, "POST /v1/logs/search", k.watch.Logs)
 	wire.Handle(mux, "GET /v1/slo", func(context.Context, none) ([]watch.SLO, error) { return k.watch.SLOs() })
@@ -50,8 +51,8 @@ func (k *Control) watched(mux *http.ServeMux) {
 
 // build is what metrics tell of Ward itself.
 func (k *Control) build() watch.Build {
-	records, _ := k.ledger.Size()
-	return watch.Build{Version: version(), Records: records}
+	s := k.ledger.Status()
+	return watch.Build{Version: version(), Records: s.Records, Dropped: s.Dropped, Findings: k.found, Notifier: k.notifier}
 }
 
 // egressTransport is HTTP through the agent: control has no network.

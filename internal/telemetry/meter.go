@@ -51,7 +51,22 @@ type Snapshot struct {
 	Lost uint64 `json:"lost,omitempty"`
 	// Apps counts spans that services sent, by service.
 	Apps AppCounts `json:"apps,omitempty"`
+	// Queues are what waits in the process.
+	Queues []Queue `json:"queues,omitempty"`
 }
+
+// Queue is how much waits somewhere: one of the names below.
+type Queue struct {
+	Name   string `json:"name"`
+	Length int64  `json:"length"`
+}
+
+// The queues of gateway and agents.
+const (
+	QueueRing    = "ring"    // the most requests that the ring has held since the report before
+	QueueSpool   = "spool"   // events that control hasn't got yet
+	QueueAllowed = "allowed" // groups of allowed calls for the ledger
+)
 
 // Read returns all series that counted something or have requests under way, and those of refusals from the start: who watches for the first
 // refusal sees it only as a step up from 0.

@@ -74,5 +74,8 @@ func (r *Ring) Drain(n int, f func(*Record)) int {
 	return n
 }
 
+// Queued is how many records wait. It is Drain's goroutine that may ask.
+func (r *Ring) Queued() int { return int(r.head.Load() - r.tail) }
+
 // Lost is how many records there was no room for.
 func (r *Ring) Lost() uint64 { return r.lost.Load() }

@@ -79,8 +79,8 @@ func TestARingLosesAndCounts(t *testing.T) {
 	for i := range 10 {
 		r.Put(&Record{Status: uint16(i)})
 	}
-	if r.Lost() != 2 {
-		t.Errorf("%d lost", r.Lost())
+	if r.Lost() != 2 || r.Queued() != 8 {
+		t.Errorf("%d lost, %d wait", r.Lost(), r.Queued())
 	}
 	var got []uint16
 	if n := r.Drain(5, func(x *Record) { got = append(got, x.Status) }); n != 5 || got[0] != 0 || got[4] != 4 {

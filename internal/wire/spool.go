@@ -39,6 +39,7 @@ type Spool struct {
 	seq  uint64 // guarded by mu
 	lost int64  // guarded by mu
 	came int64  // guarded by mu: bytes that were ever written
+	kept int64  // guarded by mu: lines of the file
 
 	syncing sync.Mutex // taken before mu
 	settled int64      // guarded by syncing: of came, what is on disk
@@ -60,6 +61,10 @@ func OpenSpool(dir, name string) (*Spool, error) {
 	_, _ = rand.Read(b) // never returns an error (crypto/rand)
 	s.f, s.size, s.source = f, st.Size(), name+"-"+hex.EncodeToString(b)
 	if s.size > 0 {
+		if _, err := io.Copy(lines{&s.kept}, f); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("open spool: %w", err)
+		}
 		if _, err := f.WriteString("\n"); err != nil { // ends a line that a crash cut
 			f.Close()
 			return nil, fmt.Errorf("open spool: %w", err)
@@ -68,6 +73,21 @@ func OpenSpool(dir, name string) (*Spool, error) {
 		s.poke()
 	}
 	return s, nil
+}
+
+// lines counts what is written to it.
+type lines struct{ n *int64 }
+
+func (l lines) Write(b []byte) (int, error) {
+	*l.n += int64(bytes.Count(b, []byte{'\n'}))
+	return len(b), nil
+}
+
+// Waiting is how many events control hasn't got yet.
+func (s *Spool) Waiting() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kept
 }
 
 // Append keeps an event. On a full disk, or beyond the bound, it is counted as lost, and the
@@ -120,6 +140,7 @@ func (s *Spool) write(e Event) error {
 	n, err := s.f.Write(append(line, '\n'))
 	s.size += int64(n)
 	s.came += int64(n)
+	s.kept++
 	s.poke()
 	return err
 }
@@ -193,6 +214,6 @@ func (s *Spool) sendAll(ctx context.Context, c *Client) error {
 	if err := s.f.Truncate(0); err != nil {
 		return err
 	}
-	s.size = 0
+	s.size, s.kept = 0, 0
 	return nil
 }

@@ -90,8 +90,14 @@ func TestSpoolKeepsEventsWhileControlIsAwayAndAcrossDeath(t *testing.T) {
 		t.Fatal(err)
 	}
 	again.Append(Event{Kind: "after"})
+	if n := again.Waiting(); n < 301 || n > 302 { // and the empty line that ends what a death may have cut
+		t.Errorf("%d wait", n)
+	}
 	if err := again.sendAll(t.Context(), client); err != nil {
 		t.Fatal(err)
+	}
+	if n := again.Waiting(); n != 0 {
+		t.Errorf("%d wait, and all are sent", n)
 	}
 	if len(c.events) != 301 || c.events[0].Seq != 1 || c.events[0].Source == c.events[300].Source {
 		t.Errorf("%d events", len(c.events))

@@ -118,7 +118,7 @@ func (c *collectors) totals() []exposition.Export {
 	for _, e := range exporters {
 		t := e.Totals()
 		sum := by[[2]string{t.Endpoint, t.Signal}]
-		t.Sent, t.Dropped, t.Failed = t.Sent+sum.Sent, t.Dropped+sum.Dropped, t.Failed+sum.Failed
+		t.Sent, t.Dropped, t.Failed, t.Queued = t.Sent+sum.Sent, t.Dropped+sum.Dropped, t.Failed+sum.Failed, t.Queued+sum.Queued
 		by[[2]string{t.Endpoint, t.Signal}] = t
 	}
 	return slices.SortedFunc(maps.Values(by), func(a, b exposition.Export) int {

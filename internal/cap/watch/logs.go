@@ -35,6 +35,7 @@ func (w *Watch) TakeLogs(all []wire.LogLine) error {
 	}
 	now := w.clock.Now()
 	latest := now.Add(time.Minute).UnixMicro()
+	lost := uint64(0)
 	keep := make([]logs.Line, 0, len(all))
 	for i := range all {
 		x := &all[i]
@@ -46,10 +47,14 @@ func (w *Watch) TakeLogs(all []wire.LogLine) error {
 			l.Time = now
 		}
 		if x.Lost > 0 {
+			lost += uint64(x.Lost)
 			l.Level, l.Text = logs.Gap, fmt.Sprintf("%d lines are missing here: more was printed than could be kept", x.Lost)
 		}
 		keep = append(keep, l)
 	}
+	w.mu.Lock()
+	w.linesLost += lost
+	w.mu.Unlock()
 	if len(keep) == 0 {
 		return nil
 	}

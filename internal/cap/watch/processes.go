@@ -101,8 +101,11 @@ func (w *Watch) Processes() []Process {
 
 // Build is what the metrics tell of Ward itself.
 type Build struct {
-	Version string
-	Records int64 // in the ledger
+	Version  string
+	Records  int64     // in the ledger
+	Dropped  int64     // allowed calls that aren't in it, for want of room
+	Findings *Findings // nil for none
+	Notifier *Notifier // nil for none
 }
 
 // Metrics writes everything for Prometheus, in the form that an Accept field asks for, and returns its content type before the first byte is
@@ -116,6 +119,7 @@ func (w *Watch) Metrics(out io.Writer, accept string, b Build, begin func(conten
 // state is all that metrics tell.
 func (w *Watch) state(b Build) *exposition.State {
 	s := &exposition.State{Version: b.Version, Events: b.Records, Snapshots: w.Snapshots(), Processes: w.Processes(), Exports: w.collectors.totals(), Start: w.start}
+	s.Own = w.own(s.Exports, b)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s.SpansLost = w.spansLost

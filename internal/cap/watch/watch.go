@@ -52,6 +52,7 @@ type Watch struct {
 	wanted    map[string]map[telemetry.TraceID]time.Time // guarded by mu: by process, traces of interest to it, until when
 	rooms     map[string]roomAt                          // guarded by mu: by process
 	spansLost uint64                                     // guarded by mu: that came in too quick a succession
+	linesLost uint64                                     // guarded by mu: that services printed
 	appsLost  map[string]uint64                          // guarded by mu: of spans that services sent, by service
 	spans     *spans.Store
 	flagged   *spans.Store // of traces that a finding is about
@@ -145,6 +146,7 @@ func (w *Watch) Take(role string, s telemetry.Snapshot) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.skew[role] = said.Sub(s.Time)
+	s.Queues = queues(s.Queues)
 	whole, seen := len(s.Samples), map[telemetry.Label]bool{}
 	s.Samples = slices.Clip(slices.DeleteFunc(s.Samples, func(x telemetry.Sample) bool {
 		bad := !w.known.hasLabel(&x.Label) || len(x.Took.Counts) > telemetry.Buckets || role == "gateway" && x.Caller != plan.Outside

@@ -23,6 +23,7 @@ func written(t *testing.T) map[string]bool {
 	m.Series(telemetry.Label{Caller: "a", Target: "b", Route: "c"}).Count(200, 1, 1, time.Second)
 	var b bytes.Buffer
 	s := &exposition.State{Snapshots: []telemetry.Snapshot{m.Read("agent", time.Unix(1, 0))}, Processes: []exposition.Process{{Service: "a"}}, Identities: []exposition.Identity{{Service: "a"}}}
+	s.Own = exposition.Own{Findings: map[string]int{"low": 1}, Ages: map[string]time.Duration{"agent": 1}, Queues: []exposition.Queue{{Name: "export"}}}
 	if err := exposition.Write(&b, s, exposition.Text); err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +139,48 @@ tests:
         exp_alerts:
           - exp_labels: {severity: page, target: catalog, route: GET /books}
             exp_annotations: {summary: "catalog: GET /books fails for 50% of requests", description: At this rate the error budget of a month is gone within two days.}
+  - name: the gateway is frozen, a finding is open, and what Ward has to tell is lost
+    interval: 1m
+    input_series:
+      - {series: 'ward_build_info{version="1"}', values: "1x600"}
+      - {series: 'ward_report_age_seconds{source="gateway"}', values: "2x9 60+60x600"}
+      - {series: 'ward_report_age_seconds{source="agent"}', values: "4x600"}
+      - {series: 'ward_findings_open{severity="high"}', values: "0x9 1x600"}
+      - {series: 'ward_findings_open{severity="medium"}', values: "5x600"}
+      - {series: 'ward_queue_length{source="agent",queue="spool"}', values: "9x9 5000x600"}
+      - {series: 'ward_queue_length{source="agent",queue="ring"}', values: "5000x600"}
+      - {series: 'ward_notifications_given_up_total', values: "0x9 2x600"}
+      - {series: 'ward_log_lines_lost_total', values: "0x9 7x600"}
+    alert_rule_test:
+      - {eval_time: 9m, alertname: WardPartSilent, exp_alerts: []}
+      - {eval_time: 9m, alertname: WardFindingOpen, exp_alerts: []}
+      - {eval_time: 9m, alertname: WardQueueGrows, exp_alerts: []}
+      - {eval_time: 9m, alertname: WardNotificationsGivenUp, exp_alerts: []}
+      - eval_time: 12m
+        alertname: WardPartSilent
+        exp_alerts:
+          - exp_labels: {severity: page, source: gateway}
+            exp_annotations: {summary: "Ward's gateway hasn't reported for 3m 0s", description: "It is frozen, gone, or cut off from control. What it counts now isn't seen."}
+      - eval_time: 12m
+        alertname: WardFindingOpen
+        exp_alerts:
+          - exp_labels: {severity: page}
+            exp_annotations: {summary: "1 open finding of severity high or critical", description: "` + "`" + `ward findings` + "`" + ` says what, why, and what was done."}
+      - eval_time: 16m
+        alertname: WardQueueGrows
+        exp_alerts:
+          - exp_labels: {severity: ticket, source: agent, queue: spool}
+            exp_annotations: {summary: "5000 wait in the spool queue of agent"}
+      - eval_time: 12m
+        alertname: WardNotificationsGivenUp
+        exp_alerts:
+          - exp_labels: {severity: page}
+            exp_annotations: {summary: Notifications of findings were given up, description: "` + "`" + `ward notify status` + "`" + ` says which channel doesn't take them."}
+      - eval_time: 12m
+        alertname: WardLost
+        exp_alerts:
+          - exp_labels: {severity: ticket}
+            exp_annotations: {summary: "Ward had no room for some of what it was to keep", description: "` + "`" + `ward top` + "`" + ` says of what."}
   - name: one of a thousand fails, and a service does what nobody declared
     interval: 1m
     input_series:

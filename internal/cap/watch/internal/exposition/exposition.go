@@ -45,6 +45,7 @@ type State struct {
 	SpansLost uint64
 	AppsLost  []telemetry.AppCount // of spans that services sent, at control
 	Exports   []Export
+	Own       Own
 	Start     time.Time // when control began to count what it counts itself
 }
 
@@ -54,6 +55,7 @@ type Export struct {
 	Signal        string // metrics or traces
 	Sent, Dropped uint64 // spans, or points of metrics
 	Failed        uint64 // requests
+	Queued        int    // spans or points that wait
 }
 
 // Content types of the two forms.
@@ -102,6 +104,7 @@ func Write(w io.Writer, s *State, form string) error {
 	p.sample("ward_spans_lost_total", nil, strconv.FormatUint(s.SpansLost, 10))
 	p.apps(s)
 	p.exports(s.Exports)
+	p.own(s.Families())
 	p.family("ward_build_info", "gauge", "", "The version of Ward, with the value 1.")
 	p.sample("ward_build_info", []string{"version", s.Version}, "1")
 	if p.open {

@@ -32,8 +32,9 @@ func state() *State {
 	m.Series(telemetry.Label{Caller: "orders", Target: "db", Route: "tcp", Verdict: telemetry.Failed}).Count(502, 0, 0, 0)
 	m.Series(telemetry.Label{Caller: "OUT", Target: "", Route: "x\"\\\n# HELP y", Verdict: telemetry.Denied}).Count(0, 0, 0, 0)
 	return &State{
-		Version: "1.0", Snapshots: []telemetry.Snapshot{m.Read("agent", time.Unix(1_000_010, 0)), {Source: "gateway", Lost: 7}}, Events: 12,
+		Version: "1.0", Snapshots: []telemetry.Snapshot{m.Read("agent", time.Unix(1_000_010, 0)), {Source: "gateway", Lost: 7, Queues: []telemetry.Queue{{Name: "spool", Length: 9}}}}, Events: 12,
 		Processes:  []Process{{Service: "web", CPU: 1500 * time.Millisecond, Memory: 64 << 20, Restarts: 2, Start: time.Unix(1_000_000, 5e8)}, {Service: "catalog"}},
+		Own:        Own{Findings: map[string]int{"high": 2}, Ages: map[string]time.Duration{"gateway": 90 * time.Second}, Notifications: 3},
 		Identities: []Identity{{Service: "web", Ends: time.Unix(1_003_600, 0)}},
 	}
 }
@@ -57,6 +58,10 @@ func TestBothForms(t *testing.T) {
 		`ward_requests_total{source="agent",caller="orders",target="db",route="tcp",verdict="fail",class="5xx"} 1`,
 		`ward_request_duration_seconds_count{source="agent",caller="web",target="catalog",route="GET /books/{id}",verdict="allow"} 1001`,
 		`ward_records_lost_total{source="gateway"} 7`,
+		`ward_queue_length{source="gateway",queue="spool"} 9`,
+		`ward_findings_open{severity="high"} 2`,
+		`ward_report_age_seconds{source="gateway"} 90`,
+		`ward_notifications_given_up_total 3`,
 		`ward_process_cpu_seconds_total{service="web",replica="0"} 1.5`,
 		`ward_process_start_time_seconds{service="web",replica="0"} 1000000.5`,
 		`ward_identity_expiry_timestamp_seconds{service="web"} 1003600`,

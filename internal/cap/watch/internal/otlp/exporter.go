@@ -99,7 +99,9 @@ func (e *Exporter) Signal() Signal { return e.c.Signal }
 func (e *Exporter) Totals() exposition.Export {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.totals
+	t := e.totals
+	t.Queued = e.queued
+	return t
 }
 
 // PutMetrics queues a state, in place of one that still waits: counts are cumulative.

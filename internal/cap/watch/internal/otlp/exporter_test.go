@@ -218,7 +218,7 @@ func TestOnlyTheNewestMetricsWait(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 	})
-	if len(c.came) != 2 || totals.Sent+totals.Dropped != 5*3 || totals.Sent != 3 {
+	if len(c.came) != 2 || totals.Sent+totals.Dropped != 5*6 || totals.Sent != 6 {
 		t.Errorf("%d %+v", len(c.came), totals)
 	}
 }

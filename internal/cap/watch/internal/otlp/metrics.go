@@ -35,6 +35,9 @@ func Metrics(s *exposition.State, o Origin, now time.Time) (m *pb.MetricsData, p
 	p.sum("ward_export_sent", "{item}", "Spans and points of metrics that a collector has taken.", sent)
 	p.sum("ward_export_failed", "{request}", "Requests to a collector that failed.", failed)
 	p.sum("ward_export_dropped", "{item}", "Spans and points of metrics that a collector never got, or refused.", dropped)
+	for _, f := range s.Families() {
+		p.own(s.Start, f)
+	}
 	p.gauge("ward_build_info", "1", "The version of Ward, with the value 1.", []*pb.NumberDataPoint{p.integer(time.Time{}, 1, text("version", s.Version))})
 	return &pb.MetricsData{ResourceMetrics: []*pb.ResourceMetrics{{
 		Resource: o.resource("ward"), ScopeMetrics: []*pb.ScopeMetrics{{Scope: o.scope(), Metrics: p.metrics}},
@@ -73,6 +76,25 @@ func (p *page) sum(name, unit, help string, points []*pb.NumberDataPoint) {
 	p.add(&pb.Metric{Name: name, Unit: unit, Description: help, Data: &pb.Metric_Sum{Sum: &pb.Sum{
 		DataPoints: points, AggregationTemporality: pb.AggregationTemporality_AGGREGATION_TEMPORALITY_CUMULATIVE, IsMonotonic: true,
 	}}}, len(points))
+}
+
+func (p *page) own(start time.Time, f exposition.Family) {
+	if !f.Counter {
+		start = time.Time{}
+	}
+	var points []*pb.NumberDataPoint
+	for _, x := range f.Points {
+		var labels []*common.KeyValue
+		for i := 0; i+1 < len(x.Labels); i += 2 {
+			labels = append(labels, text(x.Labels[i], x.Labels[i+1]))
+		}
+		points = append(points, p.integer(start, x.Value, labels...))
+	}
+	if f.Counter {
+		p.sum(f.Name, f.Unit, f.Help, points)
+		return
+	}
+	p.gauge(f.Name, f.Unit, f.Help, points)
 }
 
 func (p *page) add(m *pb.Metric, points int) {

@@ -37,12 +37,17 @@ func state() *exposition.State {
 	allowed.Count(503, 0, 0, time.Second)
 	m.Series(telemetry.Label{Caller: "web", Target: "catalog", Route: telemetry.Undeclared})
 	read := m.Read("agent", noon)
+	read.Queues = []telemetry.Queue{{Name: "ring", Length: 12}}
 	read.Apps = telemetry.AppCounts{{Service: "web", Taken: 9, Lost: 4, Refused: 3}}
 	return &exposition.State{
 		Version: "v1.2.3", Snapshots: []telemetry.Snapshot{read}, AppsLost: []telemetry.AppCount{{Service: "web", Lost: 6}}, Events: 77, SpansLost: 5, Start: born,
 		Processes:  []exposition.Process{{Service: "web", Replica: 1, CPU: 1500 * time.Millisecond, Memory: 1 << 20, Restarts: 2, Start: born}},
 		Identities: []exposition.Identity{{Service: "web", Ends: noon}},
 		Exports:    []exposition.Export{{Endpoint: "collector.example", Signal: "traces", Sent: 7, Dropped: 2, Failed: 1}},
+		Own: exposition.Own{
+			Findings: map[string]int{"high": 2, "low": 0}, Answers: map[string]int{"block": 3}, Ages: map[string]time.Duration{"gateway": 7 * time.Second},
+			Queues: []exposition.Queue{{Name: "export", Length: 4}}, Lines: 1, Calls: 2, Notifications: 3,
+		},
 	}
 }
 
@@ -100,7 +105,7 @@ func TestMetricsAreThoseOfTheExposition(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
-	if points != 28 {
+	if points != 37 {
 		t.Errorf("%d points", points)
 	}
 	if got := labels(m.ResourceMetrics[0].Resource.Attributes); got != `{service.name="ward",service.namespace="shop.example",telemetry.sdk.name="ward"}` {
