@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -105,7 +104,7 @@ func (t *top) run(ctx context.Context, e cli.Env, p up.Paths) error {
 			fmt.Fprint(e.Out, line, "\n\n")
 		}
 		if len(all.Dropped) > 0 {
-			fmt.Fprint(e.Out, dropped(all.Dropped), "\n\n")
+			fmt.Fprint(e.Out, watch.Dropped(all.Dropped), "  (ward metrics)\n\n")
 		}
 		if err := errors.Join(printServices(e.Out, all.Services), t.print(e.Out, all.Edges)); err != nil || !live {
 			return err
@@ -116,16 +115,6 @@ func (t *top) run(ctx context.Context, e cli.Env, p up.Paths) error {
 			return nil
 		}
 	}
-}
-
-// dropped says what was lost.
-func dropped(all []watch.Drop) string {
-	sum, kinds := uint64(0), make([]string, len(all))
-	for i, d := range all {
-		sum += d.Count
-		kinds[i] = fmt.Sprintf("%d %s", d.Count, d.What)
-	}
-	return fmt.Sprintf("%d dropped: %s  (ward metrics)", sum, strings.Join(kinds, ", "))
 }
 
 // printServices prints a line for each instance.

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/wardtest"
 )
 
@@ -53,10 +52,4 @@ func below(t *testing.T, pid int) (bytes int64) {
 		bytes += kb<<10 + below(t, n)
 	}
 	return bytes
-}
-
-func TestWhatIsDroppedIsSaid(t *testing.T) {
-	if got := dropped([]watch.Drop{{What: "spans", Count: 5}, {What: "lines", Count: 2}}); got != "7 dropped: 5 spans, 2 lines  (ward metrics)" {
-		t.Error(got)
-	}
 }

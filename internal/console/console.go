@@ -93,6 +93,7 @@ type Config struct {
 	Plan     func() *plan.Plan // nil: none is in force yet
 	People   http.Handler      // the administration of users
 	Layers   []capability.Capability
+	Drops    func() []watch.Drop // what Ward itself had no room for; nil for nothing
 	// SignedIn is whose the gateway's cookie is; an error for nobody's.
 	SignedIn func(ctx context.Context, q wire.SessionQuery) (wire.Session, error)
 	// Record brings an event into the ledger, and returns when it is there.

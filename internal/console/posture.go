@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/capability"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
@@ -61,9 +62,21 @@ func (c *Console) posturePage(v *visit) (view, error) {
 		d.Services = append(d.Services, x)
 		d.Count += len(x.Gaps)
 	}
-	d.Gaps = gapsOfAll(p)
+	d.Gaps = append(gapsOfAll(p), c.dropped()...)
 	d.Count += len(d.Gaps)
 	return view{Page: "posture", Title: "Posture", Here: "posture", Topic: "posture", Data: d}, nil
+}
+
+// dropped is the gap in what can be seen.
+func (c *Console) dropped() []gap {
+	if c.config.Drops == nil {
+		return nil
+	}
+	all := c.config.Drops()
+	if len(all) == 0 {
+		return nil
+	}
+	return []gap{{watch.Dropped(all) + " (ward metrics tells more)", 0}}
 }
 
 // entryOf says who gets in to a service from outside.

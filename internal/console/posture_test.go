@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/wardhq/ward/internal/cap/watch"
 )
 
 // gapsShown are the gaps that the page shows.
@@ -55,5 +57,17 @@ externals: {out: {host: out.example, port: 80, protocol: http}}
 	}
 	if diff := cmp.Diff(want, gapsShown(t, wide)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestWhatWardDroppedIsAGap(t *testing.T) {
+	w := newWorld(t, "app: a\nservices: {web: {run: ./web}}\n")
+	r := w.enters("viewer")
+	if _, page := r.get("/posture"); strings.Contains(page, "dropped") {
+		t.Error("something is dropped before anything was")
+	}
+	w.console.config.Drops = func() []watch.Drop { return []watch.Drop{{What: "spans", Count: 5}} }
+	if _, page := r.get("/posture"); !strings.Contains(page, "5 dropped for want of room: 5 spans (ward metrics tells more)") {
+		t.Error(page)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/wardhq/ward/internal/base/canon"
+	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/console"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/wire"
@@ -14,7 +15,7 @@ func (k *Control) openConsole() (err error) {
 	k.console, err = console.New(console.Config{
 		Clock: k.config.Clock, Traffic: k.watch, Kept: k.watch, Inbox: k.found, Standing: k.found, Records: k.search, Report: k.report,
 		Ledger: k.ledger, Checks: k.checks, Anchors: k.anchors.States, People: k.durable(k.users.Admin()), SignedIn: k.users.Session,
-		Layers: k.config.Layers,
+		Layers: k.config.Layers, Drops: func() []watch.Drop { return k.watch.Drops(k.build()) },
 		Plan:   k.planInForce,
 		Record: k.recordNow,
 	})

@@ -1,7 +1,9 @@
 package watch
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wardhq/ward/internal/cap/watch/internal/exposition"
@@ -84,6 +86,16 @@ type Drop struct {
 	Count uint64 `json:"count"`
 }
 
+// Dropped sums up what was lost, for people.
+func Dropped(all []Drop) string {
+	sum, kinds := uint64(0), make([]string, len(all))
+	for i, d := range all {
+		sum += d.Count
+		kinds[i] = fmt.Sprintf("%d %s", d.Count, d.What)
+	}
+	return fmt.Sprintf("%d dropped for want of room: %s", sum, strings.Join(kinds, ", "))
+}
+
 // Drops are all kinds of which something was lost.
 func (w *Watch) Drops(b Build) (out []Drop) {
 	s := w.state(b)
@@ -101,8 +113,13 @@ func (w *Watch) Drops(b Build) (out []Drop) {
 		exports += s.Exports[i].Dropped
 	}
 	for _, d := range []Drop{
-		{"records of requests", records}, {"spans", s.SpansLost}, {"spans of services", apps}, {"lines", s.Own.Lines}, {"allowed calls of the audit trail", s.Own.Calls},
-		{"notifications", s.Own.Notifications}, {"items for collectors", exports},
+		{"records of requests", records},
+		{"spans", s.SpansLost},
+		{"spans of services", apps},
+		{"lines", s.Own.Lines},
+		{"allowed calls of the audit trail", s.Own.Calls},
+		{"notifications", s.Own.Notifications},
+		{"items for collectors", exports},
 	} {
 		if d.Count > 0 {
 			out = append(out, d)

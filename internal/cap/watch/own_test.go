@@ -59,6 +59,9 @@ func TestMetricsTellHowWardItselfDoes(t *testing.T) {
 	if d := cmp.Diff([]Drop{{"records of requests", 3}, {"lines", 11}, {"allowed calls of the audit trail", 2}}, s.watch.Drops(b)); d != "" {
 		t.Error(d)
 	}
+	if got := Dropped(s.watch.Drops(b)); got != "16 dropped for want of room: 3 records of requests, 11 lines, 2 allowed calls of the audit trail" {
+		t.Error(got)
+	}
 	s.now = s.now.Add(time.Minute)
 	out.Reset()
 	if err := s.watch.Metrics(&out, "", b, func(string) {}); err != nil {
