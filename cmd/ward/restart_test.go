@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -39,4 +40,20 @@ func status(w *wardtest.World, service string) (out up.ServiceStatus) {
 		}
 	}
 	return out
+}
+
+// TestAnOutageShowsUnderItsRoute: what a service that is gone doesn't answer isn't "undeclared".
+func TestAnOutageShowsUnderItsRoute(t *testing.T) {
+	t.Parallel()
+	w := wardtest.Start(t, strings.Replace(twoServices, "  catalog:\n", "  catalog:\n    restart: never\n", 1), nil)
+	w.Get("/call?url=http://catalog:8080/exit")
+	wardtest.Eventually(t, "the catalog is gone", func() bool { return status(w, "catalog").State == up.Ended })
+	w.Get("/call?url=http://catalog:8080/books/1")
+	wardtest.Eventually(t, "the failure is counted", func() bool {
+		_, out, _ := say("top", "--once", "-f", w.File)
+		return regexp.MustCompile(`(?m)^fail +web +catalog +GET /books/\*\* `).MatchString(out) && regexp.MustCompile(`(?m)^catalog +ended `).MatchString(out)
+	})
+	if _, out, _ := say("top", "--once", "-f", w.File); regexp.MustCompile(`(?m)^fail .* undeclared`).MatchString(out) {
+		t.Error(out)
+	}
 }
