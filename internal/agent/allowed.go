@@ -124,7 +124,7 @@ func (a *allowed) events(services []string, now time.Time) []wire.Event {
 			(slices.Contains(services, model.AllServices) || slices.Contains(services, l.Caller) || slices.Contains(services, l.Target)) {
 			detail := map[string]string{"route": l.Route, "status": strconv.Itoa(int(g.class)) + "xx", "trace": c.trace.String()}
 			if l.Verdict == telemetry.Failed {
-				detail["status"] = "unreached"
+				detail["status"] = "unanswered"
 			}
 			a.put(wire.Event{Time: now, Kind: "request.allowed", Subject: l.Caller, Object: l.Target, Detail: detail, Count: c.n})
 		}

@@ -76,7 +76,7 @@ func TestAllowedCallsAreCounted(t *testing.T) {
 	call("web", "payments", telemetry.Denied, 403)
 	call("web", "other", telemetry.Allowed, 200)
 	round()
-	want("by series and class", event(1, "unreached"), event(2, "2xx"))
+	want("by series and class", event(1, "unanswered"), event(2, "2xx"))
 	round()
 	want("nothing new")
 	away = true
