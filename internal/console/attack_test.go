@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -105,19 +106,25 @@ func TestForgedActs(t *testing.T) {
 		"with another's token": {"administrator", "/findings/7/close", url.Values{}, func(_ map[string]string, form url.Values, b *somebody) {
 			form.Set("token", b.w.enters("administrator").token)
 		}},
-		"as JSON":                   {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *somebody) { h["Content-Type"] = "application/json" }},
-		"as plain text":             {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *somebody) { h["Content-Type"] = "text/plain" }},
-		"a viewer closes":           {"viewer", "/findings/7/close", url.Values{}, nil},
-		"a viewer silences":         {"viewer", "/findings/7/silence", url.Values{"for": {"1h"}, "reason": {"x"}}, nil},
-		"a viewer blocks":           {"viewer", "/answers/block", url.Values{"client": {"203.0.113.7"}, "reason": {"x"}}, nil},
-		"a viewer lifts":            {"viewer", "/answers/a1/lift", url.Values{}, nil},
-		"an operator cuts off":      {"operator", "/answers/quarantine", url.Values{"service": {"web"}, "reason": {"x"}}, nil},
-		"an operator ends sessions": {"operator", "/people/u1/sessions/end", url.Values{"session": {"s1"}}, nil},
-		"an operator lets go":       {"operator", "/answers/a1/lift", url.Values{}, nil},
+		"as JSON":                       {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *somebody) { h["Content-Type"] = "application/json" }},
+		"as plain text":                 {"administrator", "/findings/7/close", url.Values{}, func(h map[string]string, _ url.Values, _ *somebody) { h["Content-Type"] = "text/plain" }},
+		"a viewer closes":               {"viewer", "/findings/7/close", url.Values{}, nil},
+		"a viewer silences":             {"viewer", "/findings/7/silence", url.Values{"for": {"1h"}, "reason": {"x"}}, nil},
+		"a viewer blocks":               {"viewer", "/answers/block", url.Values{"client": {"203.0.113.7"}, "reason": {"x"}}, nil},
+		"a viewer lifts":                {"viewer", "/answers/a1/lift", url.Values{}, nil},
+		"an operator cuts off":          {"operator", "/answers/quarantine", url.Values{"service": {"web"}, "reason": {"x"}}, nil},
+		"an operator silences a rule":   {"operator", "/findings/7/silence", url.Values{"for": {"1h"}, "reason": {"x"}, "whole": {"on"}}, nil},
+		"an operator silences for long": {"operator", "/findings/7/silence", url.Values{"for": {"24h1s"}, "reason": {"x"}}, nil},
+		"an operator silences a trap":   {"operator", "/findings/11/silence", url.Values{"for": {"1h"}, "reason": {"x"}}, nil},
+		"an operator silences nobody's": {"operator", "/findings/12/silence", url.Values{"for": {"1h"}, "reason": {"x"}}, nil},
+		"a silence without a reason":    {"administrator", "/findings/7/silence", url.Values{"for": {"1h"}}, nil},
+		"an operator ends sessions":     {"operator", "/people/u1/sessions/end", url.Values{"session": {"s1"}}, nil},
+		"an operator lets go":           {"operator", "/answers/a1/lift", url.Values{}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, shop)
 			w.standing = []wire.Restriction{{ID: "a1", Service: "db", Until: w.now.Add(time.Hour)}}
+			w.found = append(w.found, watch.Finding{ID: 11, Rule: "canary", Subject: "web"}, watch.Finding{ID: 12, Rule: "clock-skew"})
 			b := w.enters(c.role)
 			form := c.form
 			form.Set("token", b.token)
@@ -204,5 +211,49 @@ func TestTextsOfLinksAreNotShown(t *testing.T) {
 	w := newWorld(t, shop)
 	if _, page := w.enters("viewer").get("/?done=" + url.QueryEscape("call 555-0100 at once")); strings.Contains(page, "555-0100") {
 		t.Error("an address puts words on a page")
+	}
+}
+
+// TestWideSilencesAreStrong: whole rules, guards, and more than a day are for administrators who have just shown who they are; to others the page
+// offers none of it.
+func TestWideSilencesAreStrong(t *testing.T) {
+	wide := map[string]url.Values{
+		"/findings/7/silence":  {"for": {"1h"}, "reason": {"x"}, "whole": {"on"}},
+		"/findings/9/silence":  {"for": {"720h"}, "reason": {"x"}},
+		"/findings/11/silence": {"for": {"1h"}, "reason": {"x"}},
+	}
+	for name, c := range map[string]struct {
+		role string
+		late bool
+		want bool
+	}{
+		"an operator":           {"operator", false, false},
+		"an administrator":      {"administrator", false, true},
+		"an administrator late": {"administrator", true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, shop)
+			w.found = append(w.found, watch.Finding{ID: 11, Rule: "canary", Subject: "web"})
+			b := w.enters(c.role)
+			if c.late {
+				w.after(16 * time.Minute)
+			}
+			_, page := b.get("/findings/7")
+			_, guard := b.get("/findings/11")
+			if strings.Contains(page, `name="whole"`) != c.want || strings.Contains(page, `value="720h"`) != c.want || !strings.Contains(page, `value="24h" selected`) || strings.Contains(guard, `/silence"`) != c.want {
+				t.Error("the page offers another thing than what is possible")
+			}
+			for path, form := range wide {
+				if resp, body := b.post(path, form); (resp.StatusCode == http.StatusSeeOther) != c.want {
+					t.Errorf("%s: status %d\n%s", path, resp.StatusCode, body)
+				}
+			}
+			if (len(w.silences) == len(wide)) != c.want || !c.want && len(w.silences) > 0 {
+				t.Errorf("silences: %+v", w.silences)
+			}
+			if resp, _ := b.post("/findings/7/silence", url.Values{"for": {"24h"}, "reason": {"x"}}); resp.StatusCode != http.StatusSeeOther {
+				t.Errorf("a finding for a day: status %d", resp.StatusCode)
+			}
+		})
 	}
 }

@@ -45,11 +45,34 @@ func (c *Console) findingsPage(v *visit) (view, error) {
 type findingData struct {
 	watch.FindingReport
 	Clients []string // of the evidence, that may be blocked
-	Lives   []life
+	Lives   []life   // of a silence
+	Guards  bool     // only administrators silence it
+	Strong  bool     // a strong act is possible now
 }
 
-// life is how long a silence may last.
+// life is how long something may last.
 type life struct{ Value, Text string }
+
+// lives are what a silence may last, the longer ones for who acts strongly.
+func lives(strong bool) []life {
+	out := []life{{"1h", "an hour"}, {"24h", "a day"}}
+	if strong {
+		out = append(out, life{"168h", "a week"}, life{"720h", "30 days"})
+	}
+	return out
+}
+
+// shortSilence is how long an operator may silence a finding.
+const shortSilence = 24 * time.Hour
+
+// guards are the rules that watch over Ward itself, and over those who have come in: their silence would hide an intruder.
+func guards(rule string) bool { return rule == "canary" || rule == "bypass" || rule == "ledger-gap" }
+
+// isStrong tells whether a silence is for administrators: it takes more away than what one finding is about, or for longer than a day, or of a rule
+// that guards.
+func isStrong(s *watch.Silence, now time.Time) bool {
+	return s.Subject == "" || s.Until.Sub(now) > shortSilence || guards(s.Rule)
+}
 
 func (c *Console) findingPage(v *visit) (view, error) {
 	id, err := idOf(v)
@@ -60,7 +83,8 @@ func (c *Console) findingPage(v *visit) (view, error) {
 	if err != nil {
 		return view{}, err
 	}
-	d := findingData{FindingReport: r, Lives: []life{{"1h", "an hour"}, {"24h", "a day"}, {"168h", "a week"}, {"720h", "30 days"}}}
+	d := findingData{FindingReport: r, Guards: guards(r.Rule) || r.Subject == "", Strong: v.mayStrongly() == nil}
+	d.Lives = lives(d.Strong)
 	for _, e := range r.Evidence {
 		if e.Client != "" && !slices.Contains(d.Clients, e.Client) {
 			d.Clients = append(d.Clients, e.Client)
@@ -112,8 +136,8 @@ func (c *Console) silenceFinding(v *visit) (to, done string, err error) {
 		return "", "", err
 	}
 	last, err := time.ParseDuration(v.PostForm.Get("for"))
-	if err != nil || last < time.Minute || last > 366*24*time.Hour || reason == "" {
-		return "", "", fault.New(fault.Invalid, "a silence has a reason, and an end within a year")
+	if err != nil || last < time.Minute || reason == "" {
+		return "", "", fault.New(fault.Invalid, "a silence has a reason, and lasts a minute at least")
 	}
 	f, err := c.config.Report(v.Context(), id)
 	if err != nil {
@@ -122,6 +146,11 @@ func (c *Console) silenceFinding(v *visit) (to, done string, err error) {
 	s := watch.Silence{Rule: f.Rule, Subject: f.Subject, Object: f.Object, Until: v.Now.Add(last), Reason: reason, By: v.Session.Name}
 	if v.PostForm.Get("whole") != "" {
 		s.Subject, s.Object = "", ""
+	}
+	if isStrong(&s, v.Now) {
+		if err := v.mayStrongly(); err != nil {
+			return "", "", err
+		}
 	}
 	_, err = c.config.Inbox.Silence(v.Context(), s)
 	return "/findings", "silenced", err

@@ -31,6 +31,9 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+// LongestSilence is how long a silence may last.
+const LongestSilence = 366 * 24 * time.Hour
+
 // Bounds.
 const (
 	maxOpen     = 2000 // findings; further ones are one finding of their rule
@@ -363,8 +366,8 @@ func (b *Inbox) AddSilence(ctx context.Context, s Silence) (Silence, error) {
 		return s, fault.New(fault.Invalid, fmt.Sprintf("there is no rule %.40q", s.Rule))
 	case s.Reason == "" || len(s.Reason) > maxText:
 		return s, fault.New(fault.Invalid, "a silence needs a reason")
-	case !s.Until.After(now) || s.Until.Sub(now) > 400*24*time.Hour:
-		return s, fault.New(fault.Invalid, "a silence needs an end, within 400 days")
+	case !s.Until.After(now) || s.Until.Sub(now) > LongestSilence:
+		return s, fault.New(fault.Invalid, "a silence needs an end, within a year")
 	}
 	b.mu.Lock()
 	b.silences = slices.DeleteFunc(b.silences, func(old Silence) bool { return !now.Before(old.Until) })
