@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"html"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,13 +15,16 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"os/user"
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
@@ -43,22 +48,59 @@ func newConsoleCommand(e cli.Env) *cobra.Command {
 			return fault.Wrap(fault.Unavailable, "choose another address with --listen", err)
 		}
 		defer ln.Close()
-		var link wire.ConsoleLink
-		if err := p.Admin().Call(ctx, http.MethodPost, "/v1/console", wire.ConsoleAsk{By: whoAsks(), Role: role}, &link); err != nil {
+		if !noOpen {
+			defer func() { _ = os.Remove(browserFile(p.State)) }() // it may never have been there
+		}
+		invite := func() error {
+			var link wire.ConsoleLink
+			if err := p.Admin().Call(ctx, http.MethodPost, "/v1/console", wire.ConsoleAsk{By: whoAsks(), Role: role}, &link); err != nil {
+				return err
+			}
+			address := "http://" + ln.Addr().String() + link.Path
+			fmt.Fprintf(e.Out, "%s\n", address)
+			fmt.Fprintf(e.Err, "good for one browser, once, within %d s; Enter makes another; the console is there until this command ends\n", link.Seconds)
+			if !noOpen {
+				openBrowser(p.State, address)
+			}
+			return nil
+		}
+		if err := invite(); err != nil {
 			return err
 		}
-		address := "http://" + ln.Addr().String() + link.Path
-		fmt.Fprintf(e.Out, "%s\n", address)
-		fmt.Fprintf(e.Err, "good for one browser, once, within %d s; the console is there until this command ends\n", link.Seconds)
-		if !noOpen {
-			defer openBrowser(p.State, address)()
-		}
+		stop := onEnter(e.In, func() {
+			if err := invite(); err != nil && ctx.Err() == nil {
+				fmt.Fprintf(e.Err, "no link: %s\n", fault.PublicText(err))
+			}
+		})
+		defer stop()
 		return serveConsole(ctx, ln, p.Admin().Dial)
 	})
 	c.Flags().StringVar(&listen, "listen", "", "the address of this machine to serve at; otherwise one of its own below 127.0.0.0/8")
 	c.Flags().StringVar(&role, "role", "administrator", "viewer (sees), operator (acts on findings, blocks) or administrator")
 	c.Flags().BoolVar(&noOpen, "no-open", false, "don't open a browser")
 	return c
+}
+
+// onEnter calls f after each line that is typed, until stop is called, which waits for a call that is under way. Who waits for a line may do so until
+// this program ends: a terminal's read can't be taken back.
+func onEnter(in io.Reader, f func()) (stop func()) {
+	signal.Ignore(unix.SIGTTIN) // in the background nobody types, and reading would stop the program
+	var mu sync.Mutex
+	var over bool // guarded by mu
+	go func() {
+		for lines := bufio.NewScanner(in); lines.Scan(); {
+			mu.Lock()
+			if !over {
+				f()
+			}
+			mu.Unlock()
+		}
+	}()
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+	}
 }
 
 // ownAddress is one that no other program of this machine is likely to have: browsers give a host's cookies to all of its ports.
@@ -80,25 +122,25 @@ func whoAsks() string {
 const admin = "admin"
 
 // openBrowser opens an address if this machine can; it is printed in any case. Everybody here can read programs' arguments, so the browser gets it in a
-// file that only this user can read, which the function that is returned removes.
-func openBrowser(dir, address string) (remove func()) {
-	file := filepath.Join(dir, "console.html")
-	remove = func() { _ = os.Remove(file) } // it may never have been there
+// file that only this user can read, browserFile, which the caller removes in the end.
+func openBrowser(dir, address string) {
+	file := browserFile(dir)
 	program, err := exec.LookPath("xdg-open")
 	if err != nil {
-		return remove
+		return
 	}
 	page := `<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer"><meta http-equiv="refresh" content="0;url=` + html.EscapeString(address) + `"><title>Ward</title>`
-	remove() // a file keeps the rights that it had
+	_ = os.Remove(file) // a file keeps the rights that it had
 	if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
-		return remove
+		return
 	}
 	c := exec.Command(program, file)
 	if c.Start() == nil {
 		go func() { _ = c.Wait() }() // it may last as long as the browser
 	}
-	return remove
 }
+
+func browserFile(dir string) string { return filepath.Join(dir, "console.html") }
 
 // serveConsole passes requests on to control's console, and to nothing else of its API.
 func serveConsole(ctx context.Context, ln net.Listener, dial func(context.Context) (net.Conn, error)) error {

@@ -27,17 +27,29 @@ func opened(t *testing.T, w *wardtest.World, args ...string) *url.URL {
 
 func openedWith(t *testing.T, w *wardtest.World, args ...string) *url.URL {
 	t.Helper()
+	return printed(t, typing(t, w, strings.NewReader(""), args...))
+}
+
+// typing runs 'ward console' until the test ends, with what is typed, and returns what it prints.
+func typing(t *testing.T, w *wardtest.World, in io.Reader, args ...string) *bufio.Reader {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	r, out := io.Pipe()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		root := newRoot(cli.Env{In: strings.NewReader(""), Out: out, Err: io.Discard})
+		root := newRoot(cli.Env{In: in, Out: out, Err: io.Discard})
 		root.SetArgs(append([]string{"console", "-f", w.File}, args...))
 		_ = out.CloseWithError(root.ExecuteContext(ctx))
 	}()
-	t.Cleanup(func() { stop(); <-done })
-	line, err := bufio.NewReader(r).ReadString('\n')
+	t.Cleanup(func() { stop(); _ = r.Close(); <-done })
+	return bufio.NewReader(r)
+}
+
+// printed is the link of the next line.
+func printed(t *testing.T, r *bufio.Reader) *url.URL {
+	t.Helper()
+	line, err := r.ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,6 +177,42 @@ func TestTheConsolesListenerLeadsNowhereElse(t *testing.T) {
 	}
 	if code, _ := ask(u.RequestURI(), "localhost"); code != 403 {
 		t.Errorf("by the link again: %d", code)
+	}
+}
+
+// TestEnterMakesAnotherLink for the same listener, which takes the place of the session before.
+func TestEnterMakesAnotherLink(t *testing.T) {
+	t.Parallel()
+	w := wardtest.Start(t, twoServices, nil)
+	in, keys := io.Pipe()
+	defer keys.Close()
+	lines := typing(t, w, in, "--no-open")
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar}
+	var first *url.URL
+	for range 2 {
+		u := printed(t, lines)
+		if first == nil {
+			first = u
+		} else if u.Host != first.Host || u.RawQuery == first.RawQuery {
+			t.Errorf("first %s, then %s", first, u)
+		}
+		for _, path := range []string{u.RequestURI(), "/findings"} {
+			resp, err := browser.Get("http://" + u.Host + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				t.Errorf("%s: status %d", path, resp.StatusCode)
+			}
+		}
+		if _, err := io.WriteString(keys, "\n"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -25,11 +25,12 @@ type door struct {
 	// who is whose a request is, nil for nobody's. A visit keeps the session from ending for want of use.
 	who   func(r *http.Request, visit bool) *access.Session
 	leave string // where a form ends the session
+	links bool   // people come by links, so a new one is their proof
 }
 
 // Handler serves the console at the root of an origin of its own, to who has a link.
 func (c *Console) Handler() http.Handler {
-	d := door{Console: c, who: c.byLink, leave: "/leave"}
+	d := door{Console: c, who: c.byLink, leave: "/leave", links: true}
 	mux := d.routes()
 	mux.HandleFunc("GET /enter", d.enter)
 	d.act(mux, "POST "+d.leave, access.Viewer, c.endLink)
@@ -112,6 +113,9 @@ func (d door) enter(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, nil, err)
 		return
 	}
+	for _, old := range r.CookiesNamed(cookieName(r)) {
+		d.desk.End(old.Value) // the browser forgets it now
+	}
 	http.SetCookie(w, &http.Cookie{Name: cookieName(r), Value: cookie, Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode})
 	// A redirect would belong to whoever's page the link was on, and come without a Strict cookie; this page begins anew.
 	w.Header().Set("Refresh", "0; url=/")
@@ -156,7 +160,7 @@ func (d door) prove(w http.ResponseWriter, r *http.Request) {
 	case v.Session == nil:
 		d.fail(w, nil, errNobody)
 	case !v.Session.Fresh(v.Now):
-		d.fail(w, v, fault.New(fault.Refused, "a link is good for strong acts for a quarter of an hour: run ward console again"))
+		d.fail(w, v, fault.New(fault.Refused, "a link is good for strong acts for a quarter of an hour"))
 	default:
 		http.Redirect(w, r, pageOf(r.URL.Query().Get("to")), http.StatusSeeOther)
 	}

@@ -79,6 +79,7 @@ type frame struct {
 	People                  bool   // users: is on
 	Leave                   string // where a form ends the session
 	Prove                   string // where to show again who one is, before a strong act; "" if that isn't needed
+	ByLink                  bool   // that is shown by a new link, and not at Prove
 	Now                     time.Time
 	Done                    string // what was just done
 }

@@ -205,7 +205,7 @@ func (d door) show(w http.ResponseWriter, v *visit, out view) {
 	if v != nil {
 		p.Session, p.Now, p.Done = v.Session, v.Now, doneText[v.URL.Query().Get("done")]
 		p.Operator, p.Administrator = v.Session.Role >= access.Operator, v.Session.Role >= access.Administrator
-		p.Leave, p.Prove = d.leave, proveLink(v)
+		p.Leave, p.Prove, p.ByLink = d.leave, proveLink(v), d.links
 	}
 	if pl := d.config.Plan(); pl != nil {
 		p.App, p.People = pl.App, pl.Users.On()

@@ -399,7 +399,14 @@ func (w *world) entersAs(name, role string) *somebody {
 		w.t.Fatal(err)
 	}
 	b := &somebody{w: w}
-	resp, _ := b.get(link.Path)
+	b.follows(link.Path)
+	return b
+}
+
+// follows has a browser come in by a link.
+func (b *somebody) follows(path string) {
+	b.w.t.Helper()
+	resp, _ := b.get(path)
 	for _, c := range resp.Cookies() {
 		b.cookie = c.Name + "=" + c.Value
 	}
@@ -407,7 +414,6 @@ func (w *world) entersAs(name, role string) *somebody {
 	if m := regexp.MustCompile(`name="token" value="([^"]+)"`).FindStringSubmatch(page); m != nil {
 		b.token = m[1]
 	}
-	return b
 }
 
 func (b *somebody) get(path string) (*http.Response, string) {
