@@ -1,11 +1,17 @@
 package console
 
 import (
+	"html"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/wire"
@@ -255,5 +261,116 @@ func TestWideSilencesAreStrong(t *testing.T) {
 				t.Errorf("a finding for a day: status %d", resp.StatusCode)
 			}
 		})
+	}
+}
+
+// TestAnswersToClients: blocked or slowed down, for as long as was chosen.
+func TestAnswersToClients(t *testing.T) {
+	w := newWorld(t, shop)
+	b := w.enters("operator")
+	for name, c := range map[string]struct {
+		form url.Values
+		want wire.Restriction
+	}{
+		"as usual":        {url.Values{"client": {"203.0.113.7"}, "for": {""}}, wire.Restriction{Client: netip.MustParsePrefix("203.0.113.7/32"), Until: w.now.Add(10 * time.Minute)}},
+		"a week, slow":    {url.Values{"client": {"203.0.113.0/24"}, "for": {"168h"}, "slow": {"on"}}, wire.Restriction{Client: netip.MustParsePrefix("203.0.113.0/24"), Slow: true, Until: w.now.Add(168 * time.Hour)}},
+		"in IPv6 its /64": {url.Values{"client": {"2001:db8::7"}}, wire.Restriction{Client: netip.MustParsePrefix("2001:db8::/64"), Until: w.now.Add(10 * time.Minute)}},
+		"mapped":          {url.Values{"client": {"::ffff:203.0.113.7"}}, wire.Restriction{Client: netip.MustParsePrefix("203.0.113.7/32"), Until: w.now.Add(10 * time.Minute)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.standing = nil
+			c.form.Set("reason", "x")
+			resp, body := b.post("/answers/block", c.form)
+			if resp.StatusCode != http.StatusSeeOther || len(w.standing) != 1 {
+				t.Fatalf("status %d\n%s", resp.StatusCode, body)
+			}
+			c.want.ID, c.want.Reason, c.want.By = "a1", "x", "ada"
+			if diff := cmp.Diff(c.want, w.standing[0], cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	w.standing = nil
+	for _, wrong := range []url.Values{{"client": {"203.0.113.7"}, "for": {"long"}}, {"client": {"fe80::1%eth0"}}, {"client": {"here"}}} {
+		wrong.Set("reason", "x")
+		if resp, _ := b.post("/answers/block", wrong); resp.StatusCode != http.StatusBadRequest || len(w.standing) > 0 {
+			t.Errorf("%v: status %d", wrong, resp.StatusCode)
+		}
+	}
+	for _, page := range []string{"/findings", "/findings/9"} {
+		if _, body := b.get(page); !strings.Contains(body, `<button name="slow" value="on">Slow down`) || !strings.Contains(body, `<option value="168h">a week</option>`) {
+			t.Errorf("%s has no choice", page)
+		}
+	}
+}
+
+// TestWhoIsSparedNeedsASecondStep, which is a strong act.
+func TestWhoIsSparedNeedsASecondStep(t *testing.T) {
+	for name, c := range map[string]struct {
+		role string
+		late bool
+		page string
+		want bool
+	}{
+		"an operator":           {"operator", false, "An administrator can do it all the same", false},
+		"an administrator late": {"administrator", true, "Show again", false},
+		"an administrator":      {"administrator", false, "Slow 10.0.0.0/8 down all the same", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, shop)
+			b := w.enters(c.role)
+			if c.late {
+				w.after(16 * time.Minute)
+			}
+			form := url.Values{"client": {"10.0.0.0/8"}, "reason": {"x " + evil}, "slow": {"on"}, "for": {"1h"}, "finding": {"7"}}
+			resp, body := b.post("/answers/block", form)
+			if resp.StatusCode != http.StatusBadRequest || !strings.Contains(body, c.page) || strings.Contains(body, `name="sure"`) != c.want || len(w.standing) > 0 {
+				t.Fatalf("status %d, in force %v\n%s", resp.StatusCode, w.standing, body)
+			}
+			if strings.Contains(body, "<script>") {
+				t.Error("the page carries on what somebody wrote as its own")
+			}
+			again := url.Values{"sure": {"on"}, "client": {"10.0.0.0/8"}, "reason": {"x"}}
+			if c.want {
+				again = url.Values{}
+				for _, m := range regexp.MustCompile(`<input type="hidden" name="([a-z]+)" value="([^"]*)">`).FindAllStringSubmatch(body[strings.Index(body, `action="/answers/block"`):], -1) {
+					again.Set(m[1], html.UnescapeString(m[2]))
+				}
+				form.Set("sure", "on")
+				form.Set("token", b.token)
+				if diff := cmp.Diff(form, again); diff != "" {
+					t.Error(diff)
+				}
+			}
+			if resp, body := b.post("/answers/block", again); (resp.StatusCode == http.StatusSeeOther) != c.want || (len(w.standing) == 1) != c.want {
+				t.Errorf("status %d\n%s", resp.StatusCode, body)
+			}
+		})
+	}
+}
+
+// TestAFindingLeadsToWhoItIsAbout, and ends their sessions; of several people it names none.
+func TestAFindingLeadsToWhoItIsAbout(t *testing.T) {
+	w := newWorld(t, shop)
+	one := watch.Finding{ID: 11, Rule: "replay", Subject: "u1"}
+	many, gone := one, one
+	one.Person, many.Person, gone.Person = "u1", "u1", "u2"
+	many.ID, many.Subject, gone.ID = 12, "people", 13
+	w.found = append(w.found, one, many, gone)
+	b := w.enters("administrator")
+	const form, link = `action="/people/u1/sessions/end"`, `href="/people/u1"`
+	if _, page := b.get("/findings/11"); !strings.Contains(page, form) || !strings.Contains(page, link) {
+		t.Error("no way to end the sessions")
+	}
+	if resp, _ := b.post("/people/u1/sessions/end", url.Values{"session": {"s1"}, "finding": {"11"}}); resp.Header.Get("Location") != "/findings/11?done=revoked" || !w.ended {
+		t.Errorf("ended: %v, leads to %s", w.ended, resp.Header.Get("Location"))
+	}
+	if _, page := w.enters("operator").get("/findings/11"); strings.Contains(page, form) || !strings.Contains(page, link) {
+		t.Error("an operator is offered what is for administrators, or no link")
+	}
+	for _, path := range []string{"/findings/12", "/findings/13"} {
+		if resp, page := b.get(path); resp.StatusCode != http.StatusOK || strings.Contains(page, "/sessions/end") {
+			t.Errorf("%s: status %d, with a way to end somebody's sessions", path, resp.StatusCode)
+		}
 	}
 }

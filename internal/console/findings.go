@@ -2,7 +2,9 @@ package console
 
 import (
 	"fmt"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +21,7 @@ const maxNote = 1000
 // findingsData is what the inbox shows.
 type findingsData struct {
 	Closed   bool
+	Blocks   []life // of a client's answer
 	All      []watch.Finding
 	Answers  []wire.Restriction
 	Silences []watch.Silence
@@ -26,7 +29,7 @@ type findingsData struct {
 }
 
 func (c *Console) findingsPage(v *visit) (view, error) {
-	d := findingsData{Closed: v.URL.Query().Get("show") == "closed", Silences: c.config.Standing.Silences()}
+	d := findingsData{Closed: v.URL.Query().Get("show") == "closed", Blocks: blockLives(), Silences: c.config.Standing.Silences()}
 	var err error
 	if d.All, err = c.config.Inbox.List(v.Context(), watch.FindingQuery{Closed: d.Closed}); err != nil {
 		return view{}, err
@@ -46,6 +49,8 @@ type findingData struct {
 	watch.FindingReport
 	Clients []string // of the evidence, that may be blocked
 	Lives   []life   // of a silence
+	Blocks  []life   // of a client's answer
+	Who     *person  // that it is about; nil for nobody, or for several
 	Guards  bool     // only administrators silence it
 	Strong  bool     // a strong act is possible now
 }
@@ -61,6 +66,14 @@ func lives(strong bool) []life {
 	}
 	return out
 }
+
+// blockLives are what a client may be closed out for; the first is twice as long as the last time.
+func blockLives() []life {
+	return append([]life{{"", "as usual"}, {"10m", "ten minutes"}}, lives(true)...)
+}
+
+// several is the subject of findings about more than one person.
+const several = "people"
 
 // shortSilence is how long an operator may silence a finding.
 const shortSilence = 24 * time.Hour
@@ -84,7 +97,13 @@ func (c *Console) findingPage(v *visit) (view, error) {
 		return view{}, err
 	}
 	d := findingData{FindingReport: r, Guards: guards(r.Rule) || r.Subject == "", Strong: v.mayStrongly() == nil}
-	d.Lives = lives(d.Strong)
+	d.Lives, d.Blocks = lives(d.Strong), blockLives()
+	if r.Person != "" && r.Subject != several {
+		var p person
+		if c.people(v.Context(), http.MethodGet, "/v1/users/"+url.PathEscape(r.Person), &p) == nil { // who is gone has no sessions
+			d.Who = &p
+		}
+	}
 	for _, e := range r.Evidence {
 		if e.Client != "" && !slices.Contains(d.Clients, e.Client) {
 			d.Clients = append(d.Clients, e.Client)
@@ -164,17 +183,43 @@ func (c *Console) endSilence(v *visit) (to, done string, err error) {
 	return "/findings", "heard", c.config.Inbox.EndSilence(v.Context(), id, v.Session.Name)
 }
 
-// block closes a client out.
+// block closes a client out, or slows it down. One that is spared needs a second step, by who may act strongly.
 func (c *Console) block(v *visit) (to, done string, err error) {
-	client, err := netip.ParsePrefix(v.PostForm.Get("client"))
-	if err != nil {
-		address, err := netip.ParseAddr(v.PostForm.Get("client"))
-		if err != nil {
-			return "", "", fault.New(fault.Invalid, "a client is an address, or a network such as 203.0.113.0/24")
-		}
-		client = netip.PrefixFrom(address, address.BitLen())
+	r, word := wire.Restriction{Slow: v.PostForm.Get("slow") != "", Sure: v.PostForm.Get("sure") != ""}, "blocked"
+	if r.Slow {
+		word = "slowed"
 	}
-	return c.restrict(v, wire.Restriction{Client: client}, "blocked")
+	if r.Client, err = clientOf(v.PostForm.Get("client")); err != nil {
+		return "", "", err
+	}
+	if s := v.PostForm.Get("for"); s != "" {
+		last, err := time.ParseDuration(s)
+		if err != nil {
+			return "", "", fault.New(fault.Invalid, "an answer lasts a time such as 24h")
+		}
+		r.Until = v.Now.Add(last)
+	}
+	if r.Sure {
+		if err := v.mayStrongly(); err != nil {
+			return "", "", err
+		}
+	}
+	return c.restrict(v, r, word)
+}
+
+// clientOf reads an address or a network; in IPv6 an address stands for its /64, as the gateway tells clients apart.
+func clientOf(s string) (netip.Prefix, error) {
+	if n, err := netip.ParsePrefix(s); err == nil {
+		return n, nil
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" {
+		return netip.Prefix{}, fault.New(fault.Invalid, "a client is an address, or a network such as 203.0.113.0/24")
+	}
+	if a = a.Unmap(); a.Is6() {
+		return a.Prefix(64)
+	}
+	return netip.PrefixFrom(a, a.BitLen()), nil
 }
 
 // quarantine cuts a service off.

@@ -101,7 +101,7 @@ var menu = []entry{
 // doneText says what was done; the address holds the word alone, so that no link can put a text on a page.
 var doneText = map[string]string{
 	"closed": "The finding is closed. What happens again is a new one.", "silenced": "Silenced. It gets no answer until then, and ends by itself.",
-	"heard": "The silence has ended.", "blocked": "The client is blocked.", "quarantined": "The service is in quarantine: it calls nobody, and nobody calls it.",
+	"heard": "The silence has ended.", "blocked": "The client is blocked.", "slowed": "The client is slowed down to a request a second.", "quarantined": "The service is in quarantine: it calls nobody, and nobody calls it.",
 	"lifted": "Lifted.", "revoked": "The sessions have ended.", "checking": "Every record is being read again.",
 }
 
@@ -117,7 +117,7 @@ func readPages(assets map[string]asset) (map[string]*template.Template, error) {
 		},
 		"when": when, "until": until, "stamp": stamp, "rate": rate, "took": took, "percent": percent, "size": size, "name": partyName, "link": partyLink,
 		"badge": badge, "known": known, "verdict": verdictText, "count": count, "count64": func(n int64, thing string) string { return count(int(n), thing) }, "every": func(seconds int) string { return span(time.Duration(seconds) * time.Second) }, "lines": func(s string) []string { return strings.Split(strings.TrimRight(s, "\n"), "\n") },
-		"query": url.QueryEscape, "both": func(frame any, data any) pair { return pair{frame, data} }, "clip": clip, "level": levelMark, "quoted": quoted,
+		"query": url.QueryEscape, "both": func(frame any, data any) pair { return pair{frame, data} }, "clip": clip, "level": levelMark, "quoted": quoted, "sent": func() []string { return []string{"client", "reason", "for", "slow", "finding"} },
 	}).ParseFS(files, "html/layout.html", "html/parts.html")
 	if err != nil {
 		return nil, fmt.Errorf("read pages: %w", err)

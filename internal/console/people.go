@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
@@ -137,5 +138,9 @@ func (c *Console) endSessions(v *visit) (to, done string, err error) {
 	if s := v.PostForm.Get("session"); s != "" {
 		path += "/" + url.PathEscape(s)
 	}
-	return "/people/" + id, "revoked", c.people(v.Context(), http.MethodDelete, path, nil)
+	to = "/people/" + id
+	if f, err := strconv.ParseInt(v.PostForm.Get("finding"), 10, 64); err == nil {
+		to = findingLink(f)
+	}
+	return to, "revoked", c.people(v.Context(), http.MethodDelete, path, nil)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/console/internal/access"
 	"github.com/wardhq/ward/internal/wire"
 )
@@ -172,7 +173,7 @@ func (c *Console) record(ctx context.Context, v *visit, kind, why string) error 
 	if why != "" {
 		e.Detail["why"] = why
 	}
-	for _, name := range []string{"client", "service", "user", "session"} {
+	for _, name := range []string{"client", "service", "user", "session", "for", "slow", "sure", "whole"} {
 		if s := v.PostForm.Get(name); s != "" {
 			e.Detail[name] = wire.Clip(s)
 		}
@@ -190,13 +191,18 @@ func (d door) fail(w http.ResponseWriter, v *visit, err error) {
 	if kind == fault.Internal && !errors.Is(err, context.Canceled) {
 		slog.Error("console page failed", "error", err)
 	}
-	d.show(w, v, view{Page: "failed", Title: "That didn't work", Status: kind.Status(), Data: failure{Text: fault.PublicText(err), Outside: v == nil, Stale: errors.Is(err, errStale)}})
+	f := failure{Text: fault.PublicText(err), Outside: v == nil, Stale: errors.Is(err, errStale)}
+	if errors.Is(err, watch.ErrSpared) {
+		f.Text, f.Again = "This closes out addresses of this machine, of a private network, or from where administrators have acted", v.PostForm
+	}
+	d.show(w, v, view{Page: "failed", Title: "That didn't work", Status: kind.Status(), Data: f})
 }
 
 type failure struct {
 	Text    string
-	Outside bool // nobody is signed in
-	Stale   bool // it would be done if the person showed again who they are
+	Outside bool       // nobody is signed in
+	Stale   bool       // it would be done if the person showed again who they are
+	Again   url.Values // the form of an answer that needs a second step; nil for none
 }
 
 // show writes a page: all of it, or an error.

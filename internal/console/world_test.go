@@ -285,7 +285,13 @@ func (w *world) EndSilence(_ context.Context, id int64, _ string) error {
 func (w *world) Restrict(_ context.Context, r wire.Restriction) (wire.Restriction, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	r.ID, r.Until = fmt.Sprintf("a%d", len(w.standing)+1), w.now.Add(10*time.Minute)
+	if r.Client.IsValid() && r.Client.Addr().IsPrivate() && !r.Sure {
+		return r, fault.Wrap(fault.Invalid, "spared", watch.ErrSpared)
+	}
+	r.ID = fmt.Sprintf("a%d", len(w.standing)+1)
+	if r.Until.IsZero() {
+		r.Until = w.now.Add(10 * time.Minute)
+	}
 	w.standing = append(w.standing, r)
 	return r, nil
 }

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -331,7 +332,10 @@ func answerEvent(kind string, r *wire.Restriction) wire.Event {
 	return e
 }
 
-// Restrict gives an answer that a person asks for: by says who. A zero Until takes the usual life.
+// ErrSpared says that an answer would close out administrators, or all of a private network, and that who asks has to be sure.
+var ErrSpared = errors.New("this client is spared")
+
+// Restrict gives an answer that a person asks for: by says who. A zero Until takes the usual life. ErrSpared is an answer's that needs Sure.
 func (f *Findings) Restrict(ctx context.Context, r wire.Restriction) (wire.Restriction, error) {
 	f.mu.Lock()
 	known, spared := f.services[r.Service], r.Client.IsValid() && f.spares(r.Client)
@@ -341,7 +345,7 @@ func (f *Findings) Restrict(ctx context.Context, r wire.Restriction) (wire.Restr
 	case !r.Until.IsZero() && (left <= 0 || left > inbox.LongestAnswer):
 		return r, fault.New(fault.Invalid, "an answer ends in the future, within 30 days")
 	case spared && !r.Sure:
-		return r, fault.New(fault.Invalid, fmt.Sprintf("%s holds addresses of this machine, a private network, or where administrators have acted from; to do it all the same: ward answers block %[1]s --yes", r.Client))
+		return r, fault.Wrap(fault.Invalid, fmt.Sprintf("%s holds addresses of this machine, a private network, or where administrators have acted from; to do it all the same: ward answers block %[1]s --yes", r.Client), ErrSpared)
 	case r.Client.IsValid() == (r.Service != ""):
 		return r, fault.New(fault.Invalid, "an answer is about a client or about a service")
 	case r.Service != "" && !known:
