@@ -14,6 +14,7 @@ import (
 
 	"github.com/wardhq/ward/cmd/ward/internal/cli"
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/model/wardfile"
 )
@@ -52,7 +53,7 @@ func check(e cli.Env, file string, asJSON bool) error {
 	} else if m, problems, err = cli.ReadModel(file); err != nil {
 		return err
 	}
-	problems = withMissing(file, m, withEnded(file, m, problems, cli.Today()))
+	problems = withMissing(file, m, withIdle(file, m, withEnded(file, m, problems, cli.Today())))
 	if asJSON {
 		err = checkJSON(e.Out, m, problems)
 	} else {
@@ -75,6 +76,22 @@ func withEnded(file string, m *model.Model, problems model.Problems, day string)
 			problems = append(problems, model.Problem{
 				Severity: model.Warning, File: file, Pos: o.Pos, Message: fmt.Sprintf("this observe rule ended with %s: it allows nothing any more", o.Until),
 				Hint: fmt.Sprintf("remove it; if the call is right, write it under calls of %s", o.From),
+			})
+		}
+	}
+	return problems
+}
+
+// withIdle adds a warning for each mode of a rule that changes nothing. It isn't the parser's, which knows no answers.
+func withIdle(file string, m *model.Model, problems model.Problems) model.Problems {
+	if problems.HasErrors() {
+		return problems
+	}
+	for _, r := range m.Watch.Rules {
+		if watch.RuleOf(r.Name).Answer == "" {
+			problems = append(problems, model.Problem{
+				Severity: model.Warning, File: file, Pos: r.Pos, Message: fmt.Sprintf("a mode of %s changes nothing: Ward gives it no answer by itself", r.Name),
+				Hint: "remove it; to hear less of what is found: 'ward findings silence'",
 			})
 		}
 	}

@@ -177,6 +177,10 @@ func TestNobodyIsBlockedWhereNoneMayBe(t *testing.T) {
 			if _, out, _ := say("answers", "-f", w.File); !strings.Contains(out, "nobody is blocked") {
 				t.Error(out)
 			}
+			_, rules, _ := say("findings", "rules", "-f", w.File)
+			if observes := regexp.MustCompile(`honey-path +high +none \(observe\)`).MatchString(rules); observes != (name == "the rule observes") || !strings.Contains(rules, "This is in force.") {
+				t.Error(rules)
+			}
 		})
 	}
 }

@@ -54,6 +54,7 @@ func (k *Control) findings(mux *http.ServeMux) {
 	wire.Handle(mux, "POST /v1/answers/lift", func(ctx context.Context, q wire.AnswerAct) (wire.Restriction, error) {
 		return k.found.Lift(ctx, q.ID, q.By)
 	})
+	wire.Handle(mux, "GET /v1/rules", func(context.Context, none) ([]watch.RuleState, error) { return k.found.Rules(), nil })
 	wire.Handle(mux, "GET /v1/silences", func(context.Context, none) ([]watch.Silence, error) { return k.found.Silences(), nil })
 	wire.Handle(mux, "POST /v1/silences", k.found.Silence)
 	wire.Handle(mux, "POST /v1/silences/end", func(ctx context.Context, q wire.FindingAct) (none, error) {

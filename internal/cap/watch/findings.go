@@ -35,6 +35,13 @@ func Rules() []Rule { return detect.Rules() }
 // RuleOf is a rule by its name.
 func RuleOf(name string) Rule { return detect.RuleOf(name) }
 
+// RuleState is a rule as it is in force where Ward runs.
+type RuleState struct {
+	Rule
+	Observes bool      // ward.yaml leaves its findings, and takes its answer away
+	Silenced time.Time `json:",omitzero"` // the whole rule, until then
+}
+
 // FindingReport is a finding with what explains it.
 type FindingReport struct {
 	Finding
@@ -410,6 +417,24 @@ func (f *Findings) EndSilence(ctx context.Context, number int64, by string) erro
 		f.config.Record(wire.Event{Kind: "finding.silence_ended", Subject: by, Detail: map[string]string{"silence": id(number)}})
 	}
 	return err
+}
+
+// Rules are what Ward looks for, as it is in force.
+func (f *Findings) Rules() []RuleState {
+	silences := f.inbox.Silences()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []RuleState
+	for _, r := range detect.Rules() {
+		x := RuleState{Rule: r, Observes: f.observed[r.Name]}
+		for _, s := range silences {
+			if s.Rule == r.Name && s.Subject == "" && s.Object == "" && s.Until.After(x.Silenced) {
+				x.Silenced = s.Until
+			}
+		}
+		out = append(out, x)
+	}
+	return out
 }
 
 // Silences are those in force.

@@ -366,3 +366,20 @@ func TestWhatAPersonMayAnswer(t *testing.T) {
 		t.Errorf("%+v", all.All)
 	}
 }
+
+// TestRulesInForce are those of the file, and of silences that are about a whole rule.
+func TestRulesInForce(t *testing.T) {
+	s := newScene(t, nil)
+	s.SetPlan(&plan.Plan{Watch: model.Watch{Rules: []model.WatchRule{{Name: "payload", Observe: true}, {Name: "malformed"}}}})
+	for _, x := range []Silence{{Rule: "canary"}, {Rule: "bypass", Subject: "web"}} {
+		x.Until, x.Reason, x.By = s.now.Add(time.Hour), "x", "admin"
+		if _, err := s.Silence(t.Context(), x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range s.Rules() {
+		if r.Observes != (r.Name == "payload") || r.Silenced.IsZero() == (r.Name == "canary") {
+			t.Errorf("%+v", r)
+		}
+	}
+}

@@ -2,6 +2,7 @@
 package watching
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -151,25 +152,56 @@ func newSpeakCommand(e cli.Env) *cobra.Command {
 }
 
 func newRulesCommand(e cli.Env, asJSON *bool) *cobra.Command {
-	return &cobra.Command{
-		Use: "rules", Short: "Show what Ward looks for, and what it does about it", Args: cli.ExactArgs(0),
-		RunE: func(*cobra.Command, []string) error {
-			if *asJSON {
-				return cli.WriteJSON(e.Out, watch.Rules())
-			}
-			t := tabwriter.NewWriter(e.Out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(t, "RULE\tSEVERITY\tANSWER\tWHAT\t")
+	return cli.Running("rules", "Show what Ward looks for, and what it does about it: as in force, where it runs", 0, func(p up.Paths, c *cobra.Command, _ []string) error {
+		if missing := cli.Missing(p); missing != nil && c.Flags().Changed("file") {
+			return missing
+		}
+		var all []watch.RuleState
+		err := p.Admin().Call(cli.Background(c), http.MethodGet, "/v1/rules", nil, &all)
+		runs := err == nil
+		if !runs && (!errors.Is(err, wire.ErrNoAnswer) || p.Runs() != nil) {
+			return err
+		}
+		if !runs {
 			for _, r := range watch.Rules() {
-				answer := string(r.Answer)
-				if r.Answer == "" && r.Offer != "" {
-					answer = "(" + string(r.Offer) + ")"
-				}
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", r.Name, r.Severity, answer, r.Title)
+				all = append(all, watch.RuleState{Rule: r})
 			}
-			fmt.Fprintln(t, "\nAnswers in brackets are given by a person: 'ward answers'.\t\t\t\t")
-			return t.Flush()
-		},
+		}
+		if *asJSON {
+			return cli.WriteJSON(e.Out, all)
+		}
+		return printRules(e.Out, all, runs)
+	})
+}
+
+func printRules(w io.Writer, all []watch.RuleState, inForce bool) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "RULE\tSEVERITY\tANSWER\tWHAT\t")
+	for i := range all {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", all[i].Name, all[i].Severity, ruleAnswer(&all[i]), all[i].Title)
 	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	state := "These are the defaults: nothing runs for this file."
+	if inForce {
+		state = "This is in force."
+	}
+	_, err := fmt.Fprintf(w, "\n%s Answers in brackets are given by a person: 'ward answers'.\n", state)
+	return err
+}
+
+// ruleAnswer is what is done by itself, or in brackets what a person may do.
+func ruleAnswer(r *watch.RuleState) string {
+	switch {
+	case !r.Silenced.IsZero():
+		return "silenced until " + r.Silenced.Local().Format("2006-01-02 15:04")
+	case r.Answer != "" && r.Observes:
+		return "none (observe)"
+	case r.Answer == "" && r.Offer != "":
+		return "(" + string(r.Offer) + ")"
+	}
+	return string(r.Answer)
 }
 
 func printFindings(w io.Writer, all []watch.Finding) error {

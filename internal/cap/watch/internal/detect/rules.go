@@ -58,7 +58,7 @@ func Rules() []Rule {
 		{"slower", finding.Medium, "", "", "Slower after a change", "99 of 100 requests took much longer in the half hour after the service was started anew than before.", ""},
 		{"disk-budget", finding.High, "", "", "The disk is filling up", "Ward's state needs room: when the disk is full, administration stops and records are lost.", "Make room; `watch: ledger: budget:`."},
 		{"expiring", finding.High, "", "", "Something ends soon", "A certificate or secret ends soon, and hasn't been renewed.", "Renew it: `ward secrets set`, or the certificate's files."},
-		{"bypass", finding.High, "", Quarantine, "An attempt to leave the sandbox", "A program in the sandbox asked the kernel for what leads out of it, or past Ward, and what no ordinary program asks for.", "Nothing allows it; `watch: rules: {bypass: observe}`, or silence the finding."},
+		{"bypass", finding.High, "", Quarantine, "An attempt to leave the sandbox", "A program in the sandbox asked the kernel for what leads out of it, or past Ward, and what no ordinary program asks for.", "Nothing allows it. Silence the finding, with a reason and an end: `ward findings silence ID`."},
 		{"silence", finding.High, "", "", "A part of Ward is silent", "Gateway and agents report every five seconds. What a silent one lets pass, nobody sees.", "Look at `ward status` and the log."},
 		{"leak", finding.High, "", "", "A secret where none belongs", "A secret, a token or a card number was in a log or in an answer. It was masked; who printed it should stop, and the secret be changed.", "Change the secret, and what prints it."},
 		{"crash-loop", finding.Medium, "", "", "A service that ends again and again", "It was started anew three times in ten minutes.", ""},
