@@ -450,11 +450,11 @@ func (c *Console) mapData(ctx context.Context, now, at time.Time) (mapData, erro
 	if err != nil {
 		return mapData{}, err
 	}
-	found, err := c.config.Inbox.List(ctx, watch.FindingQuery{})
+	found, cut, err := c.openAt(ctx, at)
 	if err != nil {
 		return mapData{}, err
 	}
-	d := mapData{picture: x.marked(found, c.quarantined()), Findings: found[:min(len(found), 5)]}
+	d := mapData{picture: x.marked(found, cut), Findings: found[:min(len(found), 5)]}
 	if d.Day, err = c.strip(now, at); err != nil {
 		return mapData{}, err
 	}
@@ -471,6 +471,17 @@ func (c *Console) mapData(ctx context.Context, now, at time.Time) (mapData, erro
 		}
 	}
 	return d, nil
+}
+
+// openAt are the findings that were open at a time, zero for now, and who is in quarantine now: when others were, isn't kept.
+func (c *Console) openAt(ctx context.Context, at time.Time) (found []watch.Finding, cut map[string]bool, err error) {
+	found, err = c.config.Inbox.List(ctx, watch.FindingQuery{})
+	if err != nil || at.IsZero() {
+		return found, c.quarantined(), err
+	}
+	closed, err := c.config.Inbox.List(ctx, watch.FindingQuery{Closed: true})
+	found = slices.DeleteFunc(append(found, closed...), func(f watch.Finding) bool { return f.Opened.After(at) || !f.Closed.IsZero() && !f.Closed.After(at) })
+	return found, nil, err
 }
 
 // marked is the picture with what was found, and who is in quarantine.

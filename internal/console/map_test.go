@@ -11,6 +11,7 @@ import (
 	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/telemetry"
+	"github.com/wardhq/ward/internal/wire"
 )
 
 // arrows are those of the map as it is now: from, to and state.
@@ -76,6 +77,37 @@ func TestTimesThatCannotBeAreRefused(t *testing.T) {
 	for at, want := range map[string]int{"2026-05-04T10:00": 200, "2026-05-04T10:00:00Z": 200, "2999-01-01T00:00": 200, "yesterday": 422, "0001-01-01T00:00": 422} {
 		if r, _ := b.get("/?at=" + at); r.StatusCode/100 != want/100 {
 			t.Errorf("%s: %d", at, r.StatusCode)
+		}
+	}
+}
+
+// TestTheMapOfATimeHasItsFindings: those that were open then, and no quarantine of today.
+func TestTheMapOfATimeHasItsFindings(t *testing.T) {
+	w := newWorld(t, small)
+	at := w.now.Add(-3 * time.Hour)
+	closed := watch.Finding{ID: 1, Rule: "canary", Subject: "db", Opened: at.Add(-time.Hour), Closed: at.Add(time.Hour)}
+	closed.Service = "db"
+	before, later, open, now := closed, closed, closed, closed
+	open.Opened, open.Closed, now.Opened, now.Closed, now.Service, now.Subject = at, time.Time{}, w.now, time.Time{}, "web", "web"
+	before.Closed, later.Opened = at, at.Add(time.Minute)
+	w.found = []watch.Finding{closed, before, later, open, now}
+	w.standing = []wire.Restriction{{ID: "a1", Service: "db", Until: w.now.Add(time.Hour)}}
+	for name, c := range map[string]struct {
+		at   time.Time
+		want map[string]int
+		cut  bool
+	}{
+		"now":  {time.Time{}, map[string]int{"web": 1, "db": 1}, true},
+		"then": {at, map[string]int{"db": 2}, false},
+	} {
+		d, err := w.console.mapData(t.Context(), w.now, c.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range d.Boxes {
+			if b.Findings != c.want[b.ID] || b.Quarantined != (c.cut && b.ID == "db") {
+				t.Errorf("%s: %s has %d findings, in quarantine: %v", name, b.ID, b.Findings, b.Quarantined)
+			}
 		}
 	}
 }
