@@ -99,3 +99,14 @@ func TestWhoIsInQuarantineIsNotPutThereAgain(t *testing.T) {
 		t.Error("after: it can be cut off again, or there is no way back")
 	}
 }
+
+// TestTheSandboxOfAServiceIsOnItsPage, in all its layers.
+func TestTheSandboxOfAServiceIsOnItsPage(t *testing.T) {
+	w := newWorld(t, shop)
+	_, page := w.enters("viewer").get("/services/web")
+	for _, want := range []string{"runs ./web with its loader or interpreter", "<dt>Files</dt><dd>reads the folder .", "to catalog, cart, orders", "8080, for Ward to call", "a finding (bypass)", "without capabilities", "512 processes, 8192 open files"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}

@@ -101,7 +101,7 @@ var menu = []entry{
 // doneText says what was done; the address holds the word alone, so that no link can put a text on a page.
 var doneText = map[string]string{
 	"closed": "The finding is closed. What happens again is a new one.", "silenced": "Silenced. It gets no answer until then, and ends by itself.",
-	"heard": "The silence has ended.", "blocked": "The client is blocked.", "slowed": "The client is slowed down to a request a second.", "quarantined": "The service is in quarantine: it calls nobody, and nobody calls it.",
+	"heard": "The silence has ended.", "blocked": "The client is blocked.", "slowed": "The client is slowed down to a request a second.", "quarantined": "The service is in quarantine: it calls nobody, and nobody calls it, until somebody lifts it, at most for 30 days.",
 	"lifted": "Lifted.", "revoked": "The sessions have ended.", "checking": "Every record is being read again.",
 }
 

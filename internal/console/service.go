@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/cap/sandbox"
 	"github.com/wardhq/ward/internal/cap/watch"
 	"github.com/wardhq/ward/internal/console/internal/chart"
 	"github.com/wardhq/ward/internal/model"
@@ -70,7 +71,7 @@ type serviceData struct {
 	Reach       *reach.Report
 	Findings    []watch.Finding
 	SLOs        []watch.SLO
-	Limits      []string
+	Layers      []sandbox.Layer
 }
 
 func (c *Console) servicePage(v *visit) (view, error) {
@@ -85,7 +86,7 @@ func (c *Console) servicePage(v *visit) (view, error) {
 		}
 		return view{}, fault.New(fault.NotFound, "the plan in force has no service of this name")
 	}
-	d := serviceData{Service: &p.Services[i], Ends: c.config.Traffic.Ends(name), Limits: limits(&p.Services[i])}
+	d := serviceData{Service: &p.Services[i], Ends: c.config.Traffic.Ends(name), Layers: sandbox.Describe(&p.Services[i])}
 	standing, _ := c.config.Standing.Restrictions()
 	for _, r := range standing.All {
 		if r.Service == name {
@@ -237,24 +238,6 @@ func seconds(v float64) string {
 		return "0"
 	}
 	return took(time.Duration(v * float64(time.Second)))
-}
-
-// limits are those of a service's sandbox, in words.
-func limits(s *plan.Service) []string {
-	var out []string
-	add := func(on bool, format string, v any) {
-		if on {
-			out = append(out, fmt.Sprintf(format, v))
-		}
-	}
-	add(s.Limits.MemoryBytes > 0, "memory %s", size(s.Limits.MemoryBytes))
-	add(s.Limits.CPU > 0, "%v processors", s.Limits.CPU)
-	add(s.Limits.PIDs > 0, "%d processes", s.Limits.PIDs)
-	add(s.Limits.OpenFiles > 0, "%d open files", s.Limits.OpenFiles)
-	if len(out) == 0 {
-		out = append(out, "Ward's defaults")
-	}
-	return out
 }
 
 // externalData is what the page of an external shows.
