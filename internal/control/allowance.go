@@ -8,6 +8,7 @@ import (
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/cap/watch"
+	"github.com/wardhq/ward/internal/model"
 	"github.com/wardhq/ward/internal/plan"
 	"github.com/wardhq/ward/internal/plan/explain"
 )
@@ -60,9 +61,14 @@ func declared(p *plan.Plan, f *watch.Finding) string {
 		}
 	case "undeclared-name":
 		for i := range p.Services {
-			if name := string(p.Services[i].Name); name == f.Object {
-				return fmt.Sprintf("    calls: {%s: [GET /]}   # the routes that it needs\n", name)
+			s := &p.Services[i]
+			if string(s.Name) != f.Object {
+				continue
 			}
+			if len(s.Listen) > 0 && s.Listen[0].Protocol == model.TCP {
+				return fmt.Sprintf("    calls: {%s: tcp}\n", s.Name)
+			}
+			return fmt.Sprintf("    calls: {%s: [GET /]}   # the routes that it needs\n", s.Name)
 		}
 		if strings.Contains(f.Object, ".") {
 			name, _, _ := strings.Cut(f.Object, ".")

@@ -11,7 +11,7 @@ import (
 
 // TestDeclarationsAreRight: what a finding says that ward.yaml would be is read as it stands, and allows nothing that a stranger has chosen.
 func TestDeclarationsAreRight(t *testing.T) {
-	const head = "app: shop\nservices:\n  db: {run: [./db], listen: http://:8080}\n  web:\n    run: [./web]\n"
+	const head = "app: shop\nservices:\n  db: {run: [./db], listen: http://:8080}\n  redis: {run: [./redis], listen: tcp://:6379}\n  web:\n    run: [./web]\n"
 	parse := func(text string) *plan.Plan {
 		t.Helper()
 		m, problems := wardfile.Parse("ward.yaml", strings.NewReader(text))
@@ -30,12 +30,13 @@ func TestDeclarationsAreRight(t *testing.T) {
 		"a port":        {"new-listener", "port 4444", "listen: tcp://:4444"},
 		"a folder":      {"denied-write", "/srv/shop/cache", "files: {write: [/srv/shop/cache]}"},
 		"a service":     {"undeclared-name", "db", "calls: {db: [GET /]}"},
+		"of TCP":        {"undeclared-name", "redis", "calls: {redis: tcp}"},
 		"an outer host": {"undeclared-name", "api.bank.example", "api: {host: api.bank.example, tls: originate}"},
 		"a key":         {"undeclared-secret", "vault", "keys: {vault: encrypt}"},
 	} {
 		text := declaration(p, found(c.rule, c.object))
 		first, lines, _ := strings.Cut(text, "\n")
-		if first != "ward.yaml:4" || !strings.Contains(lines, c.want) {
+		if first != "ward.yaml:5" || !strings.Contains(lines, c.want) {
 			t.Errorf("%s: %s", name, text)
 			continue
 		}
