@@ -104,9 +104,11 @@ func TestAMessageSaysWhatWasDone(t *testing.T) {
 	w := newWorld(t)
 	w.tell(t, url)
 	w.given = []wire.Restriction{
-		{ID: "a-1", Service: "web", Finding: 1, Until: at.Add(time.Hour)}, {ID: "a-2", Client: netip.MustParsePrefix("203.0.113.7/32"), Finding: 1, Until: at.Add(time.Hour)},
+		{ID: "a-1", Service: "web", Finding: 1, Until: at.Add(time.Hour)},
+		{ID: "a-2", Client: netip.MustParsePrefix("203.0.113.7/32"), Finding: 1, Until: at.Add(time.Hour)},
 		{ID: "a-3", Client: netip.MustParsePrefix("203.0.113.8/32"), Slow: true, Finding: 1, Until: at.Add(time.Hour)},
-		{ID: "a-4", Client: netip.MustParsePrefix("203.0.113.9/32"), Finding: 1, Until: at.Add(time.Hour)}, {ID: "a-5", Service: "api", Finding: 2, Until: at.Add(time.Hour)},
+		{ID: "a-4", Client: netip.MustParsePrefix("203.0.113.9/32"), Finding: 1, Until: at.Add(time.Hour)},
+		{ID: "a-5", Service: "api", Finding: 2, Until: at.Add(time.Hour)},
 	}
 	w.found(t)
 	w.once(t)
