@@ -28,8 +28,8 @@ func Describe(s *plan.Service) []Layer {
 		writes = append(writes, p.Path)
 	}
 	return []Layer{
-		{"Programs", "runs " + strings.Join(programs, ", ") + "; nothing else, no shell unless one of them is"},
-		{"Files", "reads " + strings.Join(reads, ", ") + "; writes " + strings.Join(writes, ", ")},
+		{"Programs", "runs " + strings.Join(programs, ", ") + "; nothing else, no shell unless one of them is; what else is tried is a finding (undeclared-program)"},
+		{"Files", "reads " + strings.Join(reads, ", ") + "; writes " + strings.Join(writes, ", ") + "; another write is refused, and a finding (denied-write)"},
 		{"Network", network(s)},
 		{"Ports", ports(s)},
 		{"System calls", "a filter's; what only leads out is refused, and a finding (bypass)"},
@@ -42,14 +42,18 @@ func Describe(s *plan.Service) []Layer {
 func network(s *plan.Service) string {
 	var names []string
 	for _, u := range s.Upstreams {
-		if !slices.Contains(names, u.Target) {
-			names = append(names, u.Target)
+		name := u.Target
+		if name == plan.Self {
+			name = "Ward itself"
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
 	if len(names) == 0 {
 		return "of its own, without a way out: it may call nobody"
 	}
-	return "of its own, without a way out but Ward's, to " + strings.Join(names, ", ")
+	return "of its own, without a way out but Ward's, to " + strings.Join(names, ", ") + "; another is refused, and a finding (direct-connect)"
 }
 
 // ports says where a service listens.
