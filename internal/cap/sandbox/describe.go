@@ -42,12 +42,8 @@ func Describe(s *plan.Service) []Layer {
 func network(s *plan.Service) string {
 	var names []string
 	for _, u := range s.Upstreams {
-		name := u.Target
-		if name == plan.Self {
-			name = "Ward itself"
-		}
-		if !slices.Contains(names, name) {
-			names = append(names, name)
+		if u.Target != plan.Self && !slices.Contains(names, u.Target) {
+			names = append(names, u.Target)
 		}
 	}
 	if len(names) == 0 {

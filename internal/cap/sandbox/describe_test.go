@@ -13,7 +13,7 @@ func TestDescribeSaysWhatIsPrepared(t *testing.T) {
 	var narrow, silent plan.Service
 	silent.Run, silent.Workdir = []string{"./w"}, "."
 	narrow.Run, narrow.Workdir, narrow.Runtime, narrow.Listen = []string{"./web", "--token=x"}, "web", model.RuntimeNode, []model.Listen{{Port: 8080}}
-	narrow.Upstreams = []plan.Upstream{{Target: "db"}, {Target: "db"}, {Target: "api"}}
+	narrow.Upstreams = []plan.Upstream{{Target: "db"}, {Target: "db"}, {Target: plan.Self}, {Target: "api"}}
 	narrow.Files.Write, narrow.Limits = []model.Path{{Path: "uploads"}}, model.Limits{MemoryBytes: 64 << 20, CPU: 0.5, PIDs: 7, OpenFiles: 9}
 	for name, c := range map[string]struct {
 		s    plan.Service
