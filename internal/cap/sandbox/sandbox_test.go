@@ -288,12 +288,23 @@ tried("declared folder", lambda: (os.mkdir("data/d"), os.rename("data/d", "data/
 tried("read", lambda: write("page.html", os.O_RDONLY))
 tried("nothing there", lambda: write("none/at/all", os.O_WRONLY | os.O_CREAT))
 tried("cache", lambda: write("__pycache__/y", os.O_WRONLY | os.O_CREAT))
+tried("folder that is there", lambda: os.makedirs("static", exist_ok=True))
+tried("make or read", lambda: write("page.html", os.O_RDONLY | os.O_CREAT))
+tried("own output", lambda: write("/dev/stdout"))
 tried("PAGE", lambda: write("page.html"))
 tried("NEW", lambda: write("new.html", os.O_WRONLY | os.O_CREAT))
 tried("LINK", lambda: write("/tmp/link/other.html", os.O_WRONLY | os.O_CREAT))
 tried("FOLDER", lambda: os.mkdir("folder", dir_fd=here))
 tried("REMOVE", lambda: os.unlink("page.html", dir_fd=here))
 tried("RENAME", lambda: os.rename("static", "gone"))
+tried("PUT", lambda: os.rename("/tmp/mine", "put.html"))
+tried("SYMLINK", lambda: os.symlink("/tmp/mine", "symlink.html"))
+tried("CWD", lambda: write("/proc/self/cwd/cwd.html", os.O_WRONLY | os.O_CREAT))
+tried("ROOT", lambda: write("/proc/self/root" + os.getcwd() + "/root.html", os.O_WRONLY | os.O_CREAT))
+os.symlink(os.getcwd() + "/static", "/tmp/deep")
+tried("UP", lambda: write("/tmp/deep/../up.html", os.O_WRONLY | os.O_CREAT))
+os.dup2(here, 50)
+tried("DESCRIPTOR", lambda: write("/dev/fd/50/fd.html", os.O_WRONLY | os.O_CREAT))
 tried("KERNEL", lambda: write("/proc/sys/kernel/core_pattern"))
 thread = threading.Thread(target=lambda: tried("THREAD", lambda: os.truncate("/etc/hosts", 0))); thread.start(); thread.join()
 tried("ADDRESS", lambda: connect(socket.AF_INET, ("192.0.2.1", 443)))
@@ -310,13 +321,13 @@ tried("PORT", lambda: connect(socket.AF_INET, ("127.0.0.1", 6379)))
 		name, how, _ := strings.Cut(strings.TrimSpace(line), " ")
 		refused := name == strings.ToUpper(name)
 		switch {
-		case strings.HasPrefix(line, "nothing"), strings.HasPrefix(line, "cache"), strings.HasPrefix(line, "self"): // refused, and no sign
+		case strings.HasPrefix(line, "nothing"), strings.HasPrefix(line, "cache"), strings.HasPrefix(line, "self"), strings.HasPrefix(line, "own output"): // refused, and no sign
 		case refused != strings.HasSuffix(how, "refused"):
 			t.Error(line)
 		}
 	}
-	if n := strings.Count(text, "\n"); n != 24 {
-		t.Errorf("%d of 24 were tried: %s", n, text)
+	if n := strings.Count(text, "\n"); n != 33 {
+		t.Errorf("%d of 33 were tried: %s", n, text)
 	}
 	seen := map[string]bool{}
 	for len(s.flags) > 0 {
@@ -324,7 +335,7 @@ tried("PORT", lambda: connect(socket.AF_INET, ("127.0.0.1", 6379)))
 		seen[f.Kind+" "+strings.ReplaceAll(f.Detail, dir, "DIR")] = true
 	}
 	want := map[string]bool{
-		"write DIR/page.html": true, "write DIR/new.html": true, "write /tmp/link/other.html": true, "write DIR/folder": true, "write DIR/static": true,
+		"write DIR/page.html": true, "write DIR/new.html": true, "write DIR/other.html": true, "write DIR/put.html": true, "write DIR/symlink.html": true, "write DIR/cwd.html": true, "write DIR/root.html": true, "write DIR/up.html": true, "write DIR/fd.html": true, "write DIR/folder": true, "write DIR/static": true,
 		"write /proc/sys/kernel/core_pattern": true, "write /etc/hosts": true,
 		"connect 192.0.2.1:443": true, "connect [2001:db8::1]:8080": true, "connect 192.0.2.2:443": true, "connect 127.0.0.1:6379": true,
 	}

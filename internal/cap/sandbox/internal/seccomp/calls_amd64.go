@@ -34,9 +34,12 @@ var archWatched = []watchedCall{
 // archWriting are those of writing that not every architecture has.
 var archWriting = []writingCall{
 	{nr: unix.SYS_OPEN, dir: -1, path: 0, flags: 1},
-	{nr: unix.SYS_CREAT, dir: -1, path: 0, flags: -1, makes: true},
-	{nr: unix.SYS_MKDIR, dir: -1, path: 0, flags: -1, makes: true},
-	{nr: unix.SYS_RMDIR, dir: -1, path: 0, flags: -1},
-	{nr: unix.SYS_UNLINK, dir: -1, path: 0, flags: -1},
-	{nr: unix.SYS_RENAME, dir: -1, path: 0, flags: -1},
+	{nr: unix.SYS_CREAT, dir: -1, path: 0, flags: -1, what: replaces},
+	{nr: unix.SYS_MKDIR, dir: -1, path: 0, flags: -1, what: makes},
+	{nr: unix.SYS_SYMLINK, dir: -1, path: 1, flags: -1, what: makes},
+	{nr: unix.SYS_LINK, dir: -1, path: 1, flags: -1, what: makes},
+	{nr: unix.SYS_RMDIR, dir: -1, path: 0, flags: -1, what: removes},
+	{nr: unix.SYS_UNLINK, dir: -1, path: 0, flags: -1, what: removes},
+	{nr: unix.SYS_RENAME, dir: -1, path: 0, flags: -1, what: removes},
+	{nr: unix.SYS_RENAME, dir: -1, path: 1, flags: -1, what: becomes},
 }

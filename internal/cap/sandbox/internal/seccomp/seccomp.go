@@ -111,7 +111,7 @@ func Program(o Options) ([]bpf.RawInstruction, error) {
 	b.rules(argumentRules)
 	b.rules(archRules)
 	if o.Look { // behind the rules on arguments: what is handed over is refused by nothing that comes later
-		b.looks()
+		b.looks(allow)
 	}
 	for _, nr := range absent {
 		b.ifEqual(uint32(nr), errno(unix.ENOSYS))

@@ -162,13 +162,48 @@ func TestLooks(t *testing.T) {
 			for i, a := range c.args {
 				args[i] = uint64(a)
 			}
-			if _, ok := Written(c.nr, args); ok != c.writes {
-				t.Errorf("writes: %v", ok)
+			if got := Written(c.nr, args); len(got) > 0 != c.writes {
+				t.Errorf("writes: %+v", got)
 			}
 		})
 	}
-	if f, _ := Written(unix.SYS_OPENAT, [6]uint64{1<<64 - 100, at, unix.O_WRONLY}); f != (File{Dir: unix.AT_FDCWD, Path: at}) {
-		t.Errorf("%+v", f)
+	for name, c := range map[string]struct {
+		nr   int
+		args [6]uint64
+		want []File
+	}{
+		"open to write":                       {unix.SYS_OPENAT, [6]uint64{1<<64 - 100, at, unix.O_WRONLY}, []File{{Dir: unix.AT_FDCWD, Path: at}}},
+		"open to make, or read what is there": {unix.SYS_OPENAT, [6]uint64{7, at, unix.O_CREAT}, []File{{Dir: 7, Path: at, Makes: true, Keeps: true}}},
+		"open to make alone":                  {unix.SYS_OPENAT, [6]uint64{7, at, unix.O_CREAT | unix.O_EXCL | unix.O_WRONLY}, []File{{Dir: 7, Path: at, Makes: true, Keeps: true}}},
+		"open to make or write":               {unix.SYS_OPENAT, [6]uint64{7, at, unix.O_CREAT | unix.O_WRONLY}, []File{{Dir: 7, Path: at, Makes: true}}},
+		"mkdir":                               {unix.SYS_MKDIRAT, [6]uint64{7, at}, []File{{Dir: 7, Path: at, Makes: true, Keeps: true, Entry: true}}},
+		"unlink":                              {unix.SYS_UNLINKAT, [6]uint64{7, at}, []File{{Dir: 7, Path: at, Entry: true}}},
+		"rename":                              {unix.SYS_RENAMEAT2, [6]uint64{7, at, 8, at + 1}, []File{{Dir: 7, Path: at, Entry: true}, {Dir: 8, Path: at + 1, Makes: true, Entry: true}}},
+		"link":                                {unix.SYS_LINKAT, [6]uint64{7, at, 8, at + 1}, []File{{Dir: 8, Path: at + 1, Makes: true, Keeps: true, Entry: true}}},
+	} {
+		if got := Written(c.nr, c.args); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// TestWhatIsLookedAtWasAllowed: what is handed over to be looked at isn't refused any more, so that nothing may be but what the filter allows.
+func TestWhatIsLookedAtWasAllowed(t *testing.T) {
+	looked := 0
+	for nr := range 600 {
+		for _, args := range [][]uint32{nil, {0, 0, 0, 0, 0, 0}, {1, 1, unix.O_WRONLY, 0}, {1, unix.O_WRONLY, 0}, {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {1, unix.O_CREAT | unix.O_RDWR, 0o4755}, {1, 1, unix.O_CREAT | unix.O_RDWR, 0o2755}, {1, 0o6755}} {
+			before, after := verdict(t, Options{Supervised: true}, nr, args...), verdict(t, Options{Supervised: true, Look: true}, nr, args...)
+			if before == after {
+				continue
+			}
+			looked++
+			if before != retAllow || after != retNotify {
+				t.Errorf("call %d %x: %#x became %#x", nr, args, before, after)
+			}
+		}
+	}
+	if looked < 60 {
+		t.Errorf("%d calls were looked at", looked)
 	}
 }
 

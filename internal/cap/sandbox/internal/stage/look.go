@@ -1,11 +1,12 @@
 package stage
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,14 +35,14 @@ func (s *supervisor) look(fd int, n *notification) bool {
 		}
 		return true
 	}
-	f, ok := seccomp.Written(int(n.Nr), n.Args)
-	if !ok {
-		return false
+	all := seccomp.Written(int(n.Nr), n.Args)
+	for _, f := range all {
+		if path, bad := s.readOnly(fd, n, f); bad {
+			s.flag("write", path)
+			break
+		}
 	}
-	if path, bad := s.readOnly(fd, n, f); bad {
-		s.flag("write", path)
-	}
-	return true
+	return len(all) > 0
 }
 
 // shells are what an intruder asks for first, whether or not it is there.
@@ -50,16 +51,17 @@ func shells() []string { return []string{"sh", "bash", "dash", "ash", "zsh", "ks
 // foreign tells whether execve is asked for a program that isn't among those that may be executed, and its path. What isn't there is only a search
 // along PATH, unless it is a shell.
 func (s *supervisor) foreign(fd int, n *notification) (string, bool) {
-	path, ok := pathOf(fd, n, unix.AT_FDCWD, n.Args[0])
+	w, ok := wayOf(fd, n, unix.AT_FDCWD, n.Args[0])
 	if !ok {
 		return "", false
 	}
-	if strings.HasPrefix(path, "/proc/self/") || strings.HasPrefix(path, "/proc/thread-self/") {
-		return path, path != "/proc/self/exe" // which is what runs already
+	defer w.close()
+	if strings.HasPrefix(w.said, "/proc/self/") || strings.HasPrefix(w.said, "/proc/thread-self/") {
+		return w.said, w.said != "/proc/self/exe" // which is what runs already
 	}
-	real, err := filepath.EvalSymlinks(path)
+	real, _, err := w.find(w.path, 0)
 	if err != nil {
-		return path, slices.Contains(shells(), filepath.Base(path))
+		return w.said, slices.Contains(shells(), path.Base(w.said))
 	}
 	st, err := os.Stat(real)
 	if err != nil {
@@ -72,7 +74,7 @@ func (s *supervisor) foreign(fd int, n *notification) (string, bool) {
 		other, err := os.Stat(p) // by the file itself, as Landlock does: it may be mounted under two names
 		return err == nil && os.SameFile(st, other)
 	}
-	return path, !slices.ContainsFunc(s.execs, allowed)
+	return w.said, !slices.ContainsFunc(s.execs, allowed)
 }
 
 // past tells whether TCP is opened to an address that nothing leads to, and which. UDP is seen by the kernel's count of missing routes.
@@ -109,67 +111,111 @@ func socketKind(fd int, n *notification) (int, bool) {
 	return kind, err == nil
 }
 
-// readOnly tells whether a file that may not be written is to be, and its path. What a process may say about itself below /proc isn't meant, nor what
-// Python would like to keep beside its sources.
+// readOnly tells whether a file that may not be written is to be, and where it really is. What a process may say about itself below /proc isn't meant,
+// nor what Python would like to keep beside its sources.
 func (s *supervisor) readOnly(fd int, n *notification, f seccomp.File) (string, bool) {
-	path, ok := pathOf(fd, n, f.Dir, f.Path)
-	if !ok || aboutItself(path) || strings.Contains(path+"/", "/__pycache__/") {
-		return "", false
-	}
-	real := path
-	st, err := os.Lstat(path)
-	switch {
-	case err == nil && st.Mode()&os.ModeSymlink != 0:
-		real, err = filepath.EvalSymlinks(path)
-	case err == nil || f.Makes:
-		real, err = filepath.EvalSymlinks(filepath.Dir(path))
-		real = filepath.Join(real, filepath.Base(path))
-	}
-	if err != nil {
-		return "", false // there is nothing to write
-	}
-	below := func(p string) bool { return real == p || strings.HasPrefix(real, p+"/") }
-	return path, !slices.ContainsFunc(s.writes, below) || onReadOnly(real)
-}
-
-// onReadOnly tells whether a file, or the folder that it is to be in, is mounted for reading: also in a scratch folder, where what is shown of the
-// host may lie.
-func onReadOnly(path string) bool {
-	var st unix.Statfs_t
-	if unix.Statfs(path, &st) != nil && unix.Statfs(filepath.Dir(path), &st) != nil {
-		return false
-	}
-	return st.Flags&unix.ST_RDONLY != 0
-}
-
-// aboutItself tells whether a path is a process' own folder below /proc, or a descriptor.
-func aboutItself(path string) bool {
-	rest, ok := strings.CutPrefix(path, "/proc/")
+	w, ok := wayOf(fd, n, f.Dir, f.Path)
 	if !ok {
-		return strings.HasPrefix(path, "/dev/fd/")
-	}
-	whose, _, _ := strings.Cut(rest, "/")
-	_, err := strconv.Atoi(whose)
-	return err == nil || whose == "self" || whose == "thread-self"
-}
-
-// pathOf is a path in the caller's memory, made absolute by the caller's folder or that of a descriptor of the caller's.
-func pathOf(fd int, n *notification, dir int32, at uint64) (string, bool) {
-	path, ok := readString(int(n.PID), uintptr(at))
-	if !ok || path == "" {
 		return "", false
 	}
-	if !filepath.IsAbs(path) {
-		link := "cwd"
-		if dir != unix.AT_FDCWD {
-			link = fmt.Sprintf("fd/%d", dir)
-		}
-		base, err := os.Readlink("/proc/" + strconv.Itoa(int(n.PID)) + "/" + link)
-		if err != nil {
+	defer w.close()
+	follow := 0
+	if f.Entry {
+		follow = unix.O_NOFOLLOW
+	}
+	real, fixed, err := w.find(w.path, follow)
+	there := err == nil
+	if there && f.Keeps || !there && !f.Makes {
+		return "", false // nothing happens, or there is nothing for it to happen to
+	}
+	if !there || f.Entry { // it is the folder that changes
+		dir, name := path.Split(strings.TrimRight(w.path, "/"))
+		if real, fixed, err = w.find(cmp.Or(dir, "."), unix.O_DIRECTORY); err != nil {
 			return "", false
 		}
-		path = filepath.Join(base, path)
+		real = path.Join(real, name)
 	}
-	// Else it was another process' memory and folder.
-	return filepath.Clean(path), ioctl(fd, ioctlIDValid, unsafe.Pointer(&n.ID)) == 0
+	below := func(p string) bool { return real == p || strings.HasPrefix(real, p+"/") }
+	if !strings.HasPrefix(real, "/") || strings.HasPrefix(real, "/memfd:") || aboutAProcess(real) || strings.Contains(real+"/", "/__pycache__/") {
+		return "", false
+	}
+	return real, fixed || !slices.ContainsFunc(s.writes, below)
+}
+
+// aboutAProcess tells whether a path, free of links, is in a process' own folder below /proc.
+func aboutAProcess(real string) bool {
+	rest, ok := strings.CutPrefix(real, "/proc/")
+	whose, _, _ := strings.Cut(rest, "/")
+	_, err := strconv.Atoi(whose)
+	return ok && err == nil
+}
+
+// way is a path as a call names it: from the folder of a descriptor, or from the root.
+type way struct {
+	base int    // O_PATH, or AT_FDCWD for a path from the root
+	path string // as the kernel walks it
+	said string // as it was said, made absolute
+}
+
+// wayOf reads a path from the caller's memory. It is not cleaned: the kernel takes ".." after it has followed a link.
+func wayOf(fd int, n *notification, dir int32, at uint64) (way, bool) {
+	said, ok := readString(int(n.PID), uintptr(at))
+	if !ok || said == "" {
+		return way{}, false
+	}
+	own := "/proc/" + strconv.Itoa(int(n.PID))
+	w := way{base: unix.AT_FDCWD, path: said, said: said}
+	for _, self := range []string{"/proc/self", "/proc/thread-self"} { // here it would be init's
+		if rest, ok := strings.CutPrefix(said, self+"/"); ok {
+			w.path = own + "/" + rest
+		}
+	}
+	if rest, ok := strings.CutPrefix(said, "/dev/fd/"); ok {
+		w.path = own + "/fd/" + rest
+	}
+	if i := slices.Index([]string{"/dev/stdin", "/dev/stdout", "/dev/stderr"}, said); i >= 0 {
+		w.path = fmt.Sprintf("%s/fd/%d", own, i)
+	}
+	if !path.IsAbs(said) {
+		link := own + "/cwd"
+		if dir != unix.AT_FDCWD {
+			link = fmt.Sprintf("%s/fd/%d", own, dir)
+		}
+		var err error
+		if w.base, err = unix.Open(link, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+			return way{}, false
+		}
+		if folder, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", w.base)); err == nil {
+			w.said = path.Join(folder, said)
+		}
+	}
+	if ioctl(fd, ioctlIDValid, unsafe.Pointer(&n.ID)) != 0 { // it was another process' memory and folder
+		w.close()
+		return way{}, false
+	}
+	return w, true
+}
+
+func (w *way) close() {
+	if w.base != unix.AT_FDCWD {
+		_ = unix.Close(w.base)
+	}
+}
+
+// find walks a path as the kernel does, without opening what is at its end: where that really is, and whether it is mounted for reading only, which
+// also holds for what is shown of the host in a scratch folder.
+func (w *way) find(p string, flags int) (real string, fixed bool, err error) {
+	fd, err := unix.Openat(w.base, p, unix.O_PATH|unix.O_CLOEXEC|flags, 0)
+	if err != nil {
+		return "", false, err
+	}
+	defer unix.Close(fd)
+	if real, err = os.Readlink("/proc/self/fd/" + strconv.Itoa(fd)); err != nil {
+		return "", false, err
+	}
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		return "", false, err
+	}
+	return real, st.Flags&unix.ST_RDONLY != 0, nil
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -47,10 +48,24 @@ type supervisor struct {
 	flag   func(kind, detail string)
 }
 
+// answerers is how many calls are answered at a time: one that waits for a slow file system holds up no others.
+const answerers = 4
+
 // run answers until no process is left under the filter.
 func (s *supervisor) run(f *os.File) {
 	defer f.Close()
 	fd := int(f.Fd())
+	calls := make(chan notification)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer close(calls)
+	for range answerers {
+		all.Go(func() {
+			for n := range calls {
+				s.reply(fd, &n)
+			}
+		})
+	}
 	for {
 		pfd := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		if _, err := unix.Poll(pfd, -1); err != nil && err != unix.EINTR {
@@ -66,15 +81,18 @@ func (s *supervisor) run(f *os.File) {
 		if ioctl(fd, ioctlRecv, unsafe.Pointer(&n)) != 0 {
 			continue // the caller was killed meanwhile
 		}
-		r := response{ID: n.ID}
-		handled, errno := s.answer(fd, &n)
-		if handled {
-			r.Error = -int32(errno)
-		} else {
-			r.Flags = flagContinue
-		}
-		_ = ioctl(fd, ioctlSend, unsafe.Pointer(&r)) // ENOENT: the caller is gone
+		calls <- n
 	}
+}
+
+func (s *supervisor) reply(fd int, n *notification) {
+	r := response{ID: n.ID}
+	if handled, errno := s.answer(fd, n); handled {
+		r.Error = -int32(errno)
+	} else {
+		r.Flags = flagContinue
+	}
+	_ = ioctl(fd, ioctlSend, unsafe.Pointer(&r)) // ENOENT: the caller is gone
 }
 
 // answer carries a call out, or reports false for what the kernel is to do itself.
