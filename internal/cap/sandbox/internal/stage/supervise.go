@@ -3,6 +3,7 @@ package stage
 import (
 	"bytes"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -82,6 +83,7 @@ func (s *supervisor) run(f *os.File) {
 			continue // the caller was killed meanwhile
 		}
 		calls <- n
+		runtime.Gosched() // before waiting in the kernel, which holds up who answers for as long as the runtime takes to see it
 	}
 }
 
