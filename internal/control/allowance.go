@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/wardhq/ward/internal/base/fault"
@@ -31,7 +32,7 @@ func allowance(p *plan.Plan, today string, f watch.Finding) string {
 // declaration is what a person would write into ward.yaml for what was found in a service's sandbox, with the line that it belongs to; "" where no line
 // is to be written, or what was found can't stand in one as it is.
 func declaration(p *plan.Plan, f *watch.Finding) string {
-	if !plain().MatchString(f.Object) {
+	if !plain().MatchString(f.Object) || f.Object == watch.Others {
 		return ""
 	}
 	for i := range p.Services {
@@ -53,8 +54,6 @@ func declared(p *plan.Plan, f *watch.Finding) string {
 		if port, ok := strings.CutPrefix(f.Object, "port "); ok {
 			return fmt.Sprintf("    listen: tcp://:%s   # or http://:%[1]s; beside what is there\n", port)
 		}
-	case "denied-write":
-		return fmt.Sprintf("    files: {write: [%s]}\n", f.Object)
 	case "undeclared-secret":
 		if f.Object != "" {
 			return fmt.Sprintf("    keys: {%s: encrypt}   # or the class of data: data: [%[1]s]\n", f.Object)
@@ -70,10 +69,21 @@ func declared(p *plan.Plan, f *watch.Finding) string {
 			}
 			return fmt.Sprintf("    calls: {%s: [GET /]}   # the routes that it needs\n", s.Name)
 		}
-		if strings.Contains(f.Object, ".") {
-			name, _, _ := strings.Cut(f.Object, ".")
+		name, _, _ := strings.Cut(f.Object, ".")
+		if host().MatchString(f.Object) && !taken(p, name) {
 			return fmt.Sprintf("    calls: {%s: [GET /]}   # the routes that it needs\nexternals:\n  %[1]s: {host: %s, tls: originate}\n", name, f.Object)
 		}
 	}
 	return ""
+}
+
+// host is a name of the outside, whose first label may name an external.
+func host() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z][a-z0-9-]*[a-z0-9](\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\.[a-z]{2,}$`)
+}
+
+// taken tells whether a service or an external has a name.
+func taken(p *plan.Plan, name string) bool {
+	return slices.ContainsFunc(p.Services, func(s plan.Service) bool { return string(s.Name) == name }) ||
+		slices.ContainsFunc(p.Externals, func(x model.External) bool { return string(x.Name) == name })
 }

@@ -28,7 +28,6 @@ func TestDeclarationsAreRight(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ rule, object, want string }{
 		"a port":        {"new-listener", "port 4444", "listen: tcp://:4444"},
-		"a folder":      {"denied-write", "/srv/shop/cache", "files: {write: [/srv/shop/cache]}"},
 		"a service":     {"undeclared-name", "db", "calls: {db: [GET /]}"},
 		"of TCP":        {"undeclared-name", "redis", "calls: {redis: tcp}"},
 		"an outer host": {"undeclared-name", "api.bank.example", "api: {host: api.bank.example, tls: originate}"},
@@ -51,7 +50,12 @@ func TestDeclarationsAreRight(t *testing.T) {
 	}
 	for name, f := range map[string]*watch.Finding{
 		"YAML in a name": found("undeclared-name", "x.example, tls: none}\nservices: {}"),
-		"many":           found("undeclared-name", "others"),
+		"many":           found("undeclared-secret", watch.Others),
+		"a taken name":   found("undeclared-name", "db.internal"),
+		"half a name":    found("undeclared-name", "foo."),
+		"a number":       found("undeclared-name", "1.2"),
+		"a bad label":    found("undeclared-name", "-.example"),
+		"a folder":       found("denied-write", "/srv/shop"),
 		"a program":      found("undeclared-program", "/bin/sh"),
 		"another rule":   found("canary", "db"),
 	} {

@@ -7,6 +7,9 @@ package plan
 
 import "github.com/wardhq/ward/internal/model"
 
+// Further is what a sign of a sandbox is about where there are more than are told apart.
+const Further = "*"
+
 // Outside is the caller of everything that comes in through the gateway. It
 // can't be a service's name (an upper-case letter is no DNS label here).
 const Outside = "GATEWAY"

@@ -59,7 +59,7 @@ func (f *flags) tally(x flagged) *wire.Tally[flagged] {
 func (f *flags) newTally() *wire.Tally[flagged] {
 	return &wire.Tally[flagged]{
 		Prefix: "f-", Most: maxSigns, Record: f.record,
-		Rest: func(x flagged) flagged { return flagged{x.service, x.kind, "*"} },
+		Rest: func(x flagged) flagged { return flagged{x.service, x.kind, plan.Further} },
 		Event: func(x flagged, id string, count int64) wire.Event {
 			return wire.Event{Kind: "flag." + x.kind, Subject: x.service, Count: count, Detail: map[string]string{"what": x.what, "id": id}}
 		},

@@ -42,6 +42,7 @@ type checks struct {
 	sent    map[way]uint64
 	ends    map[string]time.Time // certificates that somebody else has issued, by host
 	looked  time.Time            // at what ends
+	ending  bool                 // that could be read; only the goroutine that checks uses it
 	fresh   []freshTrace         // that are still to be kept
 }
 
@@ -127,10 +128,16 @@ func (f *Findings) check(ctx context.Context) []detect.Signal {
 	now := f.config.Clock.Now()
 	f.keepTraces(now)
 	all := f.config.Watch.trouble(now)
-	all = append(all, diskTrouble(f.config.Dir, now)...)
-	all = append(all, f.slower(now)...)
-	all = append(all, f.ending(ctx, now)...)
-	all = append(all, f.promises(now)...)
+	heard := f.config.Watch.alive()
+	f.inbox.Looked("silence", heard)
+	f.inbox.Looked("clock-skew", heard)
+	disk, known := diskTrouble(f.config.Dir, now)
+	f.inbox.Looked("disk-budget", known)
+	broken, known := f.promises(now)
+	f.inbox.Looked("error-budget", known)
+	ends, known := f.ending(ctx, now)
+	f.inbox.Looked("expiring", known && f.config.Watch.used(now))
+	all = slices.Concat(all, disk, f.slower(now), ends, broken)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	sent := f.config.Watch.sent()
@@ -141,6 +148,13 @@ func (f *Findings) check(ctx context.Context) []detect.Signal {
 	}
 	f.checks.sent = sent
 	return all
+}
+
+// used tells whether it was reported lately which services run.
+func (w *Watch) used(now time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return now.Sub(w.usedAt) <= silent
 }
 
 // trouble is what reports, or their absence, show.
@@ -196,25 +210,25 @@ func (w *Watch) sent() map[way]uint64 {
 }
 
 // diskTrouble is said when there is little room left.
-func diskTrouble(dir string, now time.Time) []detect.Signal {
+func diskTrouble(dir string, now time.Time) (all []detect.Signal, known bool) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil || st.Blocks == 0 {
-		return nil
+		return nil, false
 	}
 	free := int64(st.Bavail) * st.Bsize
 	share := int64(st.Bavail) * 100 / int64(st.Blocks)
 	if share >= fullShare || free >= fullBytes {
-		return nil
+		return nil, true
 	}
 	s := detect.Signal{Rule: "disk-budget", Subject: "control", Record: -1, Time: now, Lasts: lasts, What: fmt.Sprintf("%d MB are left on the disk of Ward's state, %d %%.", free>>20, share)}
 	if share < worstShare {
 		s.Severity = finding.Critical
 	}
-	return []detect.Signal{s}
+	return []detect.Signal{s}, true
 }
 
 // ending is what somebody has to renew.
-func (f *Findings) ending(ctx context.Context, now time.Time) []detect.Signal {
+func (f *Findings) ending(ctx context.Context, now time.Time) (out []detect.Signal, known bool) {
 	f.mu.Lock()
 	due := now.Sub(f.checks.looked) >= endsEvery
 	if due {
@@ -223,9 +237,8 @@ func (f *Findings) ending(ctx context.Context, now time.Time) []detect.Signal {
 	certificates := maps.Clone(f.checks.ends)
 	f.mu.Unlock()
 	if !due {
-		return nil
+		return nil, f.checks.ending
 	}
-	var out []detect.Signal
 	add := func(what, name string, end time.Time) {
 		if end.Sub(now) >= endsSoon {
 			return
@@ -240,7 +253,8 @@ func (f *Findings) ending(ctx context.Context, now time.Time) []detect.Signal {
 		add("certificate of", host, end)
 	}
 	if f.config.Ending == nil {
-		return out
+		f.checks.ending = true
+		return out, true
 	}
 	secrets, err := f.config.Ending(ctx, now.Add(endsSoon))
 	if err != nil {
@@ -249,7 +263,8 @@ func (f *Findings) ending(ctx context.Context, now time.Time) []detect.Signal {
 	for _, name := range slices.Sorted(maps.Keys(secrets)) {
 		add("secret", name, secrets[name])
 	}
-	return out
+	f.checks.ending = err == nil
+	return out, err == nil
 }
 
 // slower compares services that were started anew a while ago with what they were before.

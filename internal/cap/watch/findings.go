@@ -29,6 +29,9 @@ type (
 	Call         = detect.Call
 )
 
+// Others is the object of what a subject does with many.
+const Others = detect.Others
+
 // Rules are what Ward looks for.
 func Rules() []Rule { return detect.Rules() }
 

@@ -201,12 +201,11 @@ func mean(all []step) time.Duration {
 }
 
 // promises are signs of promises that are being broken.
-func (f *Findings) promises(now time.Time) []detect.Signal {
+func (f *Findings) promises(now time.Time) (out []detect.Signal, known bool) {
 	all, err := f.config.Watch.SLOs()
 	if err != nil {
-		return nil // history says so itself
+		return nil, false // history says so itself
 	}
-	var out []detect.Signal
 	for i := range all {
 		s := &all[i]
 		severity := finding.Medium
@@ -218,5 +217,5 @@ func (f *Findings) promises(now time.Time) []detect.Signal {
 		}
 		out = append(out, detect.Signal{Rule: "error-budget", Severity: severity, Subject: s.Target, Object: s.Route, Service: s.Target, Record: -1, Time: now, Lasts: lasts, What: s.What})
 	}
-	return out
+	return out, true
 }

@@ -48,7 +48,11 @@ func TestWhatThereIsToComplainOf(t *testing.T) {
 		"a dialog":         {`<script>alert("hey")</script>`, "", "a dialog: hey"},
 	} {
 		p.Goto(site(t, "<!doctype html><html lang=en><link rel=icon href=data:,><title>x</title><body>"+c.html, c.policy))
-		if got := p.Problems(); len(got) != 1 || !strings.Contains(got[0], c.want) {
+		got := p.Problems()
+		for end := time.Now().Add(10 * time.Second); len(got) == 0 && time.Now().Before(end); time.Sleep(10 * time.Millisecond) { // a rejection is told of after the page has loaded
+			got = p.Problems()
+		}
+		if len(got) != 1 || !strings.Contains(got[0], c.want) {
 			t.Errorf("%s: %q", name, got)
 		}
 		if again := p.Problems(); len(again) != 0 {

@@ -228,8 +228,7 @@ func exitOf(ws unix.WaitStatus, probe int) *spec.Exit {
 
 // flag tells of a sign, unless that was done lately.
 func (p *initProcess) flag(kind, detail string) {
-	f := spec.Flag{Kind: kind, Detail: detail}
-	if p.signs.news(f, time.Now()) {
+	if f, news := p.signs.news(spec.Flag{Kind: kind, Detail: detail}, time.Now()); news {
 		_ = p.control.Send(spec.FromInit{Flag: &f})
 	}
 }

@@ -32,8 +32,8 @@ type share struct {
 	trap bool
 }
 
-// news tells whether a sign is to be told, and takes it as told.
-func (s *signs) news(f spec.Flag, now time.Time) bool {
+// news tells whether a sign is to be told, and as what: beyond those that are told apart it is about further ones. It takes it as told.
+func (s *signs) news(f spec.Flag, now time.Time) (spec.Flag, bool) {
 	of, most, again := share{f.Kind, strings.HasPrefix(f.Detail, plan.CanaryPrefix)}, maxSigns, signAgain
 	if of.trap {
 		most, again = maxTraps, trapAgain
@@ -48,20 +48,19 @@ func (s *signs) news(f spec.Flag, now time.Time) bool {
 		all = map[spec.Flag]time.Time{}
 		s.told[of] = all
 	}
-	last, known := all[f]
-	if known && now.Sub(last) < again {
-		return false
-	}
-	if !known && len(all) >= most {
+	if _, known := all[f]; !known && len(all) >= most {
 		for old, last := range all {
 			if now.Sub(last) >= signForgotten {
 				delete(all, old)
 			}
 		}
 		if len(all) >= most {
-			return false
+			f.Detail, again = plan.Further, signAgain
 		}
 	}
+	if last, known := all[f]; known && now.Sub(last) < again {
+		return f, false
+	}
 	all[f] = now
-	return true
+	return f, true
 }

@@ -17,6 +17,9 @@ import (
 	"github.com/wardhq/ward/internal/plan"
 )
 
+// Others is the object of what a subject does with many.
+const Others = "others"
+
 // Signal is one sign, of which findings are made: signals with one Rule, Subject and Object are one finding.
 type Signal struct {
 	Rule     string

@@ -170,6 +170,7 @@ func TestEventsAreSignals(t *testing.T) {
 		"a journey that can't be":                       {event("flag.impossible-travel", "", "p1", "severity", "high", "reason", "Berlin to Sydney", "response", "mail, record"), "new-device", finding.High, "Sydney"},
 		"a card in a log":                               {event("flag.card-in-log", "web.1", "", "what", "the number of a payment card"), "leak", finding.High, "web printed the number"},
 		"a canary in a log":                             {event("flag.canary", "web", "", "what", "trap (plain)"), "canary", finding.Critical, "web printed a canary"},
+		"more than are told apart":                      {event("flag.dns", "web.1", "", "what", plan.Further), "undeclared-name", finding.Medium, "web did that with so many others"},
 		"a name":                                        {event("flag.dns", "web", "", "what", "evil.example"), "undeclared-name", finding.Medium, "web looked up evil.example"},
 		"a system call":                                 {event("flag.syscall", "web.2", "", "what", "ptrace: another process"), "bypass", finding.High, "web asked the kernel for ptrace: another process. It was refused."},
 		"a system call of Ward's own":                   {event("flag.syscall", "ward/gateway", "", "what", "ptrace: another process"), "bypass", finding.Critical, "A program in Ward's own gateway asked the kernel for ptrace"},

@@ -44,7 +44,7 @@ func (d *Detector) Event(index int64, e *wire.Event) []Signal {
 	for i := range all {
 		s := &all[i]
 		if t, ok := d.probed[s.Service]; ok && s.Time.Sub(t) < probing && s.Service != "" {
-			s.Severity, s.Held, s.Lasts = finding.Low, true, time.Hour
+			s.Severity, s.Held, s.Lasts = finding.Low, true, 24*time.Hour
 			s.What = "While 'ward attack' probed " + s.Service + ": " + s.What
 			s.Probed, s.Subject, s.Object, s.Service, s.Call = s.Service, "ward attack", "", "", nil
 		}
@@ -155,6 +155,10 @@ func (d *Detector) inside(s Signal, e *wire.Event, name string) []Signal {
 	s.Service, s.Subject = service, service
 	if own, ok := strings.CutPrefix(service, "ward/"); ok { // nothing of Ward's own does any of this by mistake
 		s.Service, s.Severity, service = "", finding.Critical, "Ward's own "+own
+	}
+	if what == plan.Further {
+		s.Object, s.What = Others, fmt.Sprintf("%s did that with so many others that they aren't told apart.", service)
+		return []Signal{s}
 	}
 	switch s.Rule {
 	case "leak":

@@ -24,6 +24,11 @@ type Rule struct {
 	Right    string           // what to do if it is meant to be so, with what is to be typed in backticks; "" for nothing
 }
 
+// Checked are the rules of what lasts, which is looked at now and then: silence and what else no event tells of.
+func Checked() []string {
+	return []string{"silence", "clock-skew", "disk-budget", "error-budget", "expiring"}
+}
+
 // Rules are all rules, in the order of vocabulary.WatchRules.
 func Rules() []Rule {
 	return []Rule{

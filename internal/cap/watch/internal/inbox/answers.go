@@ -57,6 +57,11 @@ func (b *Inbox) Restrict(ctx context.Context, r wire.Restriction) (wire.Restrict
 		}
 		kept := r
 		kept.Until = until
+		if r.By != "" { // what it takes the place of doesn't come back with a restart
+			if _, err := tx.Exec(ctx, "UPDATE watch_restriction SET until = ? WHERE target = ? AND until > ?", now.UnixMicro(), target(&r), now.UnixMicro()); err != nil {
+				return err
+			}
+		}
 		if _, err := tx.Exec(ctx, "INSERT INTO watch_restriction (id, target, began, until, body) VALUES (?, ?, ?, ?, ?)", r.ID, target(&r), now.UnixMicro(), until.UnixMicro(), marshal(kept)); err != nil {
 			return err
 		}

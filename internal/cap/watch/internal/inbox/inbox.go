@@ -47,11 +47,8 @@ const (
 	keepClosed = 400 * 24 * time.Hour
 )
 
-// Outside is the subject of what clients of the gateway do, Others the object of what a subject does with many.
-const (
-	Outside = "outside"
-	Others  = "others"
-)
+// Outside is the subject of what clients of the gateway do.
+const Outside = "outside"
 
 // Finding is what was found.
 type Finding struct {
@@ -120,7 +117,8 @@ type Inbox struct {
 	silences []Silence
 	answers  map[string]wire.Restriction // in force, by target
 	sequence uint64
-	changed  chan struct{} // closed and replaced when answers change
+	changed  chan struct{}        // closed and replaced when answers change
+	looked   map[string]time.Time // by rule of detect.Checked: since when it could be looked at; zero for not now
 	cursor   int64
 	kept     int64 // cursor that is in the database
 }
@@ -136,7 +134,7 @@ func Open(ctx context.Context, db *store.DB, c clock.Clock) (*Inbox, error) {
 	if err := db.Migrate(ctx, "watch", files); err != nil {
 		return nil, fmt.Errorf("open findings: %w", err)
 	}
-	b := &Inbox{db: db, clock: c, began: c.Now(), open: map[key]*Finding{}, dirty: map[int64]*Finding{}, answers: map[string]wire.Restriction{}, changed: make(chan struct{}), sequence: uint64(c.Now().UnixMicro())}
+	b := &Inbox{db: db, clock: c, began: c.Now(), open: map[key]*Finding{}, dirty: map[int64]*Finding{}, looked: map[string]time.Time{}, answers: map[string]wire.Restriction{}, changed: make(chan struct{}), sequence: uint64(c.Now().UnixMicro())}
 	err = db.Read(ctx, func(ctx context.Context, tx *store.Tx) error { return b.load(ctx, tx) })
 	if err != nil {
 		return nil, fmt.Errorf("open findings: %w", err)
@@ -193,7 +191,7 @@ func (b *Inbox) finding(s *detect.Signal) (f *Finding, isNew bool) {
 	case len(b.open) >= maxOpen:
 		k.subject, k.object = "many", ""
 	case b.objects(k) >= maxObjects:
-		k.object = Others
+		k.object = detect.Others
 	}
 	if f := b.open[k]; f != nil {
 		return f, false
@@ -295,7 +293,7 @@ func (b *Inbox) Flush(ctx context.Context) error {
 		switch last := now.Sub(f.Last); {
 		case last > quiet:
 			f.Note = "quiet for a week"
-		case f.Lasts > 0 && last > f.Lasts && now.Sub(b.began) > f.Lasts: // nobody looked before
+		case f.Lasts > 0 && last > f.Lasts && b.watched(f, now) > f.Lasts:
 			f.Note = "it is over"
 		default:
 			continue
@@ -335,6 +333,31 @@ func (b *Inbox) Flush(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Looked tells whether what a rule is about could be looked at now. While it can't, nothing of it is over.
+func (b *Inbox) Looked(rule string, could bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	since, ok := b.looked[rule]
+	switch {
+	case !could:
+		b.looked[rule] = time.Time{}
+	case !ok || since.IsZero():
+		b.looked[rule] = b.clock.Now()
+	}
+}
+
+// watched is for how long it has been looked without a break whether a finding goes on; b.mu is held.
+func (b *Inbox) watched(f *Finding, now time.Time) time.Duration {
+	since := b.began
+	if slices.Contains(detect.Checked(), f.Rule) {
+		since = b.looked[f.Rule]
+	}
+	if since.IsZero() {
+		return 0
+	}
+	return now.Sub(since)
 }
 
 // Close takes a finding back: somebody has looked at it.

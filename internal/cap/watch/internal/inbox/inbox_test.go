@@ -163,7 +163,7 @@ func TestASubjectsObjectsAreBounded(t *testing.T) {
 		if out[0].Finding.Silenced.IsZero() || !out[1].Finding.Silenced.IsZero() || !out[99].Finding.Silenced.IsZero() {
 			t.Error("a silence hides others, or not its own")
 		}
-		if f := out[99].Finding; f.Object != Others || f.Count != 100-maxObjects {
+		if f := out[99].Finding; f.Object != detect.Others || f.Count != 100-maxObjects {
 			t.Errorf("%+v", f)
 		}
 		if out := w.take(t, detect.Signal{Rule: "undeclared-program", Subject: "api", Object: "/tmp/1", Time: w.now}); out[0].Finding.Object != "/tmp/1" {
@@ -172,11 +172,12 @@ func TestASubjectsObjectsAreBounded(t *testing.T) {
 	})
 }
 
-// TestWhatLastsIsOver when it isn't seen any more, but not because nobody has looked.
+// TestWhatLastsIsOver when it was looked for and isn't seen any more: not while nobody could look, nor right after that.
 func TestWhatLastsIsOver(t *testing.T) {
 	onBothEngines(t, func(t *testing.T, w *world) {
 		state := detect.Signal{Rule: "silence", Subject: "gateway", Lasts: time.Minute}
-		open := func() (n int) {
+		open := func(could bool) (n int) {
+			w.Looked("silence", could)
 			if err := w.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
@@ -186,26 +187,55 @@ func TestWhatLastsIsOver(t *testing.T) {
 			}
 			return len(all)
 		}
-		w.take(t, state, detect.Signal{Rule: "crash-loop", Subject: "web"})
-		w.later(time.Minute)
-		state.Time = w.now
+		w.take(t, state, detect.Signal{Rule: "crash-loop", Subject: "web"}, detect.Signal{Rule: "bypass", Subject: "ward attack", Lasts: time.Hour})
+		step := func(after time.Duration, could bool, want int) {
+			t.Helper()
+			w.later(after)
+			if n := open(could); n != want {
+				t.Fatalf("%d are open, not %d", n, want)
+			}
+		}
+		step(0, true, 3)
+		step(time.Minute, true, 3)
 		w.take(t, state)
-		w.later(time.Minute)
-		if n := open(); n != 2 {
-			t.Fatalf("%d are open while it lasts", n)
-		}
-		w.later(time.Second)
-		if n := open(); n != 1 {
-			t.Fatalf("%d are open after it is over", n)
-		}
-		state.Time = w.now
+		step(time.Minute, true, 3)
+		step(time.Second, false, 3) // it would be over, but nobody could look
+		step(10*time.Minute, false, 3)
+		step(time.Second, true, 3)
+		step(time.Minute, true, 3)
+		step(time.Second, true, 2)
 		if out := w.take(t, state); !out[0].New {
 			t.Error("it comes again as the old one")
 		}
-		w.later(time.Hour)
 		w.reopen(t)
-		if n := open(); n != 2 {
-			t.Errorf("%d are open after nobody looked for an hour", n)
+		step(10*time.Minute, true, 3) // control was away
+		step(time.Minute+time.Second, true, 2)
+		step(time.Hour, true, 1) // what just happened lasts by the clock alone
+	})
+}
+
+// TestWhatAPersonReplacedDoesntComeBack with a restart, when the shorter answer has ended.
+func TestWhatAPersonReplacedDoesntComeBack(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, w *world) {
+		client := netip.MustParsePrefix("203.0.113.7/32")
+		for _, r := range []wire.Restriction{
+			{Service: "web", Finding: 1},
+			{Client: client, Until: w.now.Add(24 * time.Hour), Finding: 1},
+			{Service: "web", Until: w.now.Add(time.Hour), By: "admin"},
+			{Client: client, Until: w.now.Add(time.Hour), By: "admin"},
+		} {
+			if _, _, err := w.Restrict(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.reopen(t)
+		if all, _ := w.Restrictions(); len(all.All) != 2 || all.All[0].By != "admin" || all.All[1].By != "admin" {
+			t.Errorf("%+v", all.All)
+		}
+		w.later(2 * time.Hour)
+		w.reopen(t)
+		if all, _ := w.Restrictions(); len(all.All) != 0 {
+			t.Errorf("%+v came back", all.All)
 		}
 	})
 }
