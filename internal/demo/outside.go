@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"strconv"
@@ -133,8 +134,19 @@ func (o *outside) lootURL(mark string) string {
 	return fmt.Sprintf("http://127.0.0.1:%d/loot?mark=%s", o.attackerPort, mark)
 }
 
-// freePort is a port on loopback that nobody listens on right now, want if possible.
+// freePort is a port on loopback that nobody listens on right now, want if possible. Else it is one that the kernel gives no connection of its own
+// accord (ip_local_port_range begins at 32768): until a service listens there, nobody takes it away.
 func freePort(want int) (int, error) {
+	for range 50 {
+		if want != 0 {
+			break
+		}
+		port := 20000 + mathrand.IntN(12000)
+		if ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			_ = ln.Close()
+			return port, nil
+		}
+	}
 	ln, err := listen(want)
 	if err != nil {
 		return 0, fmt.Errorf("find a free port: %w", err)

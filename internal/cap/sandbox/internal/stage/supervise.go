@@ -3,10 +3,10 @@ package stage
 import (
 	"bytes"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -49,24 +49,24 @@ type supervisor struct {
 	flag   func(kind, detail string)
 }
 
-// answerers is how many calls are answered at a time: one that waits for a slow file system holds up no others.
-const answerers = 4
+// One call is answered after the other, by one goroutine, which is fastest. Where one takes longer than patience (a slow file system), another goroutine
+// goes on with the others; there are at most mostSlow.
+const (
+	patience = 20 * time.Millisecond
+	mostSlow = 16
+)
 
 // run answers until no process is left under the filter.
 func (s *supervisor) run(f *os.File) {
 	defer f.Close()
-	fd := int(f.Fd())
-	calls := make(chan notification)
 	var all sync.WaitGroup
 	defer all.Wait()
-	defer close(calls)
-	for range answerers {
-		all.Go(func() {
-			for n := range calls {
-				s.reply(fd, &n)
-			}
-		})
-	}
+	slow := make(chan struct{}, mostSlow)
+	s.serve(int(f.Fd()), &all, slow)
+}
+
+// serve answers calls, and ends where another goroutine has gone on meanwhile.
+func (s *supervisor) serve(fd int, all *sync.WaitGroup, slow chan struct{}) {
 	for {
 		pfd := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		if _, err := unix.Poll(pfd, -1); err != nil && err != unix.EINTR {
@@ -82,8 +82,18 @@ func (s *supervisor) run(f *os.File) {
 		if ioctl(fd, ioctlRecv, unsafe.Pointer(&n)) != 0 {
 			continue // the caller was killed meanwhile
 		}
-		calls <- n
-		runtime.Gosched() // before waiting in the kernel, which holds up who answers for as long as the runtime takes to see it
+		all.Add(1)
+		other := time.AfterFunc(patience, func() {
+			defer all.Done()
+			slow <- struct{}{}
+			s.serve(fd, all, slow)
+		})
+		s.reply(fd, &n)
+		if !other.Stop() {
+			<-slow
+			return
+		}
+		all.Done()
 	}
 }
 
