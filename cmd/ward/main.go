@@ -26,7 +26,10 @@ func main() {
 func run(e cli.Env, args []string) int {
 	root := newRoot(e)
 	root.SetArgs(args)
-	err := root.Execute()
+	err := unknown(root, args)
+	if err == nil {
+		err = root.Execute()
+	}
 	switch {
 	case err == nil:
 		return 0
@@ -41,6 +44,20 @@ func run(e cli.Env, args []string) int {
 		return fault.Usage.Exit()
 	}
 	return 1
+}
+
+// unknown refuses a word behind a command that only has commands of its own: cobra would print its help, as if nothing was wrong.
+func unknown(root *cobra.Command, args []string) error {
+	c, rest, err := root.Find(args)
+	if err != nil || c == root || c.Runnable() || len(rest) == 0 || strings.HasPrefix(rest[0], "-") {
+		return nil // cobra's to judge
+	}
+	meant := ""
+	c.SuggestionsMinimumDistance = 2
+	if like := c.SuggestionsFor(rest[0]); len(like) > 0 {
+		meant = fmt.Sprintf("did you mean %q? ", like[0])
+	}
+	return fault.New(fault.Usage, fmt.Sprintf("unknown command %q for %q; %ssee '%s --help'", rest[0], c.CommandPath(), meant, c.CommandPath()))
 }
 
 func newRoot(e cli.Env) *cobra.Command {
