@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/wardhq/ward/internal/base/fault"
+	"github.com/wardhq/ward/internal/wardtest/need"
 	"github.com/wardhq/ward/internal/wire"
 )
 
@@ -205,13 +206,23 @@ func TestNoRoomIsSaidAndHarmsNothing(t *testing.T) {
 	}
 }
 
+// smallDisk is a file system of a size that others can fill, for the test alone.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("a file system of its own needs root")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		need.Missing(t, "this machine lets root mount nothing: "+err.Error())
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
 // TestFullDisk is the same on a real small file system, which only root can mount.
 func TestFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
-		t.Skipf("a file system of its own needs root: %v; TestNoRoomIsSaidAndHarmsNothing shows the same with a limit", err)
-	}
-	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
+	dir := smallDisk(t, "256k") // TestNoRoomIsSaidAndHarmsNothing shows the same to an ordinary user, with a limit
 	l := openTest(t, dir)
 	said, _ := l.Size() // that there is no room for a reserve
 	pad := wire.Event{Kind: "x", Source: "full", Detail: map[string]string{"pad": strings.Repeat("y", 900)}}

@@ -6,19 +6,13 @@ import (
 	"path/filepath"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/wire"
 )
 
 // TestTheReserveIsKeptFromOthers: who fills the disk again and again takes nothing of what was reserved, not even while one segment goes over into the next.
 func TestTheReserveIsKeptFromOthers(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=3m"); err != nil {
-		t.Skipf("a file system of its own needs root: %v", err)
-	}
-	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
+	dir := smallDisk(t, "3m")
 	const limit = 256 << 10
 	l, err := open(dir, "test.ward", testKey, limit)
 	if err != nil {

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
-	"golang.org/x/sys/unix"
 
 	"github.com/wardhq/ward/internal/base/fault"
 	"github.com/wardhq/ward/internal/wire"
@@ -530,11 +529,7 @@ func FuzzReadStart(f *testing.F) {
 
 // TestTheReserveOutlastsAFullDisk: with a disk that others have filled, what must be kept goes into what was reserved, and then is refused.
 func TestTheReserveOutlastsAFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=3m"); err != nil {
-		t.Skipf("a file system of its own needs root: %v", err)
-	}
-	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
+	dir := smallDisk(t, "3m")
 	const limit = 256 << 10
 	l, err := open(dir, "test.ward", testKey, limit)
 	if err != nil {

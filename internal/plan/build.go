@@ -26,7 +26,7 @@ func Build(m *model.Model) *Plan {
 	for i := range m.Externals {
 		b.externals[string(m.Externals[i].Name)] = &m.Externals[i]
 	}
-	b.selfFree = b.services[selfHost] == nil && b.externals[selfHost] == nil
+	b.selfFree = b.services[SelfHost] == nil && b.externals[SelfHost] == nil
 	b.users = m.Users.On()
 	b.allRules(m)
 	externals := b.addPages(m)

@@ -43,7 +43,7 @@ func (b *builder) upstreams(s *model.Service) []Upstream {
 	}
 	markLocalhost(s, out)
 	if b.selfFree && (b.users || usesKeys(s)) {
-		out = append(out, Upstream{Target: Self, Hosts: []string{selfHost}, IP: loopback(next), Port: 80, TargetPort: 80, Protocol: model.HTTP})
+		out = append(out, Upstream{Target: Self, Hosts: []string{SelfHost}, IP: loopback(next), Port: 80, TargetPort: 80, Protocol: model.HTTP})
 	}
 	return out
 }
@@ -51,8 +51,9 @@ func (b *builder) upstreams(s *model.Service) []Upstream {
 // Self is the target of the upstream that Ward answers itself: http://ward/.well-known/jwks.json has the keys that verify
 // transaction tokens, http://ward/v1/keys is for managed keys. It can't be a service's name.
 const (
-	Self     = "WARD"
-	selfHost = "ward"
+	Self = "WARD"
+	// SelfHost is the host that services ask it by, and what the audit trail calls it, unless a service or an external has the name.
+	SelfHost = "ward"
 	// TracesPort is where Ward takes a service's own spans, on 127.0.0.1 inside: where OpenTelemetry's libraries send them if nothing else is said.
 	TracesPort = 4318
 )

@@ -174,7 +174,7 @@ func (d *Detector) inside(s Signal, e *wire.Event, name string) []Signal {
 			s.Rule, s.What = "canary", fmt.Sprintf("A program in %s tried to reach the database of its trap.", service)
 			return []Signal{s}
 		}
-		if what == keysHost && !d.known[keysHost] {
+		if what == plan.SelfHost && !d.known[plan.SelfHost] {
 			s.Rule, s.Severity = "undeclared-secret", finding.Medium // a name alone, and no key yet
 			s.What = fmt.Sprintf("%s looked up %s, where keys are; ward.yaml gives it none.", service, what)
 			return []Signal{s}
@@ -226,9 +226,6 @@ func (d *Detector) connect(s Signal, service, what string) []Signal {
 	return []Signal{s}
 }
 
-// keysHost is where services ask for keys.
-const keysHost = "ward"
-
 // denied is a call that no line allows, at an agent. The gateway's are seen client by client.
 func (d *Detector) denied(s Signal, e *wire.Event) []Signal {
 	if e.Subject == plan.Outside || e.Detail["end"] == "gateway" || e.Detail["reason"] == "quarantined" {
@@ -243,7 +240,7 @@ func (d *Detector) denied(s Signal, e *wire.Event) []Signal {
 	key, isKey := strings.CutPrefix(at, "/v1/keys/")
 	switch {
 	case s.Rule != "":
-	case e.Object == keysHost && isKey && !d.known[keysHost]:
+	case e.Object == plan.SelfHost && isKey && !d.known[plan.SelfHost]:
 		s.Rule = "undeclared-secret"
 		s.Object, _, _ = strings.Cut(key, "/")
 		s.What = fmt.Sprintf("%s asked for the key %s, which ward.yaml doesn't give it.", e.Subject, s.Object)
